@@ -1,0 +1,81 @@
+"""Settings, each one environment variable; docs/settings.md is tested against this list."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from gemel.base.errors import InvalidError
+
+__all__ = ["SETTINGS", "Settings", "load_settings"]
+
+
+def setting(variable: str, default: Any, meaning: str) -> Any:
+    """Declare a field with its environment variable and the sentence that documents it."""
+    return field(default=default, metadata={"variable": variable, "meaning": meaning})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What an operator can set. Sizes are bytes, times are what the name's last word says."""
+
+    data_dir: Path = setting(
+        "GEMEL_DATA", Path(), "The data directory: bundled database, keys, lock. Default: the platform's."
+    )
+    database_url: str = setting(
+        "GEMEL_DATABASE_URL", "", "A PostgreSQL to use in place of the bundled one, as its owner role."
+    )
+    url: str = setting("GEMEL_URL", "", "The server that commands talk to. Default: the one on this data directory.")
+    key: str = setting("GEMEL_KEY", "", "The API key that commands use. Default: default.key of the data directory.")
+    future_tolerance_s: float = setting(
+        "GEMEL_FUTURE_TOLERANCE_S", 5.0, "How far ahead of our clock a source time may be."
+    )
+    body_bytes_max: int = setting("GEMEL_BODY_BYTES_MAX", 8 << 20, "The largest request body taken.")
+    in_flight_bytes_max: int = setting(
+        "GEMEL_IN_FLIGHT_BYTES_MAX", 24 << 20, "Request bodies held at once, in all; beyond it 429 is answered."
+    )
+    commit_events_max: int = setting(
+        "GEMEL_COMMIT_EVENTS_MAX", 20_000, "The most events that share one commit."
+    )
+    dedupe_window_h: float = setting(
+        "GEMEL_DEDUPE_WINDOW_H", 24.0, "How long ids of events without a time are remembered."
+    )
+    change_days: int = setting("GEMEL_CHANGE_DAYS", 7, "How long the change feed can be resumed from.")
+    log_level: str = setting("GEMEL_LOG_LEVEL", "info", "debug, info, warning or error.")
+
+
+SETTINGS: dict[str, tuple[str, object, str]] = {
+    f.metadata["variable"]: (f.name, f.default, f.metadata["meaning"]) for f in fields(Settings)
+}
+
+
+def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
+    """Read the settings from the environment; an override that is not None wins.
+
+    Raises InvalidError (InvalidArgument) naming the variable whose text does not parse.
+    """
+    source = os.environ if environ is None else environ
+    values: dict[str, Any] = {}
+    for variable, (name, default, _) in SETTINGS.items():
+        if source.get(variable):
+            values[name] = _parse(variable, source[variable], type(default))
+    values.update({name: value for name, value in overrides.items() if value is not None})
+    if not values.get("data_dir"):
+        values["data_dir"] = Path(platformdirs.user_data_dir("gemel", appauthor=False))
+    values["data_dir"] = Path(values["data_dir"]).expanduser().absolute()
+    return Settings(**values)
+
+
+def _parse(variable: str, text: str, kind: type) -> Any:
+    if issubclass(kind, Path):
+        return Path(text)
+    try:
+        return kind(text)
+    except ValueError as error:
+        message = f"{variable}={text!r} is not a {kind.__name__}."
+        raise InvalidError("InvalidArgument", message, "See docs/settings.md.") from error

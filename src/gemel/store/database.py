@@ -1,0 +1,240 @@
+"""Tenant transactions: the only way that a serving process reaches PostgreSQL.
+
+Every transaction sets its tenant with SET LOCAL, so a pooler between does no harm. A writing transaction
+first locks the tenant's head row: it is the mutex of the tenant's writes, its clock and its change counter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, LiteralString, cast
+
+import psycopg
+from psycopg import AsyncConnection, errors
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from gemel.base.errors import NotFoundError, UnavailableError
+
+__all__ = ["Database", "Epochs", "ReadTransaction", "Row", "WriteTransaction"]
+
+Row = TupleRow
+
+POOL_WAIT_S = 10.0
+READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+SET_TENANT = "SELECT set_config('gemel.tenant', %s, true)"
+LOCK_HEAD = """
+SELECT (extract(epoch FROM greatest(clock_timestamp(), recorded + interval '1 microsecond')) * 1000000)::bigint,
+       change_no, graph_epoch, model_epoch
+FROM tenant_head WHERE tenant = current_tenant() FOR NO KEY UPDATE"""
+WRITE_HEAD = """
+UPDATE tenant_head SET recorded = to_timestamp(0) + %s * interval '1 microsecond', change_no = %s,
+       graph_epoch = %s, model_epoch = %s
+WHERE tenant = current_tenant()"""
+READ_EPOCHS = "SELECT graph_epoch, model_epoch FROM tenant_head WHERE tenant = current_tenant()"
+
+
+@dataclass(frozen=True, slots=True)
+class Epochs:
+    """Which state of a tenant's graph and models a process holds: equal epochs, equal content."""
+
+    graph: int
+    models: int
+
+
+class ReadTransaction:
+    """A snapshot of one tenant's data."""
+
+    def __init__(self, connection: AsyncConnection[Row], tenant: int) -> None:
+        self.connection = connection
+        self.tenant = tenant
+
+    async def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        """Run one statement and return its rows, in binary where the types allow."""
+        cursor = self.connection.cursor(binary=True)
+        await cursor.execute(cast(LiteralString, sql), parameters)
+        return await cursor.fetchall() if cursor.description else []
+
+    async def row(self, sql: str, parameters: Sequence[Any] = ()) -> Row | None:
+        """Run one statement and return its first row, or None."""
+        rows = await self.rows(sql, parameters)
+        return rows[0] if rows else None
+
+    async def epochs(self) -> Epochs:
+        """Return the epochs of the graph and the models in this snapshot."""
+        row = await self.row(READ_EPOCHS)
+        if row is None:
+            raise NotFoundError("TenantNotFound", f"There is no tenant number {self.tenant}.")
+        return Epochs(*row)
+
+
+class WriteTransaction(ReadTransaction):
+    """The one transaction that may write a tenant's data now; others wait for its end.
+
+    `stamp()` gives recorded times (µs), each once; `next_change_no()` numbers the change feed without gaps.
+    Both are kept by the commit and given back by a rollback.
+    """
+
+    def __init__(self, connection: AsyncConnection[Row], tenant: int, head: Row) -> None:
+        super().__init__(connection, tenant)
+        self._recorded_us, self._change_no, self._graph_epoch, self._model_epoch = head
+        self._recorded_us -= 1
+        self._on_commit: list[Callable[[], None]] = []
+
+    @property
+    def recorded_us(self) -> int:
+        """The newest recorded time that was given, or is the base of the next."""
+        return int(self._recorded_us)
+
+    def stamp(self) -> int:
+        """Return a recorded time in µs that no other write of this tenant has had or will have."""
+        self._recorded_us += 1
+        return int(self._recorded_us)
+
+    def next_change_no(self) -> int:
+        """Return the next number of the tenant's change feed."""
+        self._change_no += 1
+        return int(self._change_no)
+
+    async def epochs(self) -> Epochs:
+        """Return the epochs of the graph and the models as this transaction sees and leaves them."""
+        return Epochs(self._graph_epoch, self._model_epoch)
+
+    def on_commit(self, callback: Callable[[], None]) -> None:
+        """Call back once this transaction is durable, and never if it is rolled back."""
+        self._on_commit.append(callback)
+
+    def touch_graph(self) -> None:
+        """Say that twins or their models changed, so that what processes hold of them is out of date."""
+        self._graph_epoch += 1
+
+    def touch_models(self) -> None:
+        """Say that the model set changed."""
+        self._model_epoch += 1
+
+    async def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+        """Run one statement and return how many rows it touched."""
+        cursor = self.connection.cursor(binary=True)
+        await cursor.execute(cast(LiteralString, sql), parameters)
+        return cursor.rowcount
+
+    async def copy(self, sql: str, data: bytes | bytearray | memoryview, role: str | None = None) -> None:
+        """COPY a binary stream in, as `role` where one is named (SET LOCAL ROLE, then back)."""
+        cursor = self.connection.cursor()
+        if role is not None:
+            await cursor.execute(cast(LiteralString, f"SET LOCAL ROLE {role}"))
+        async with cursor.copy(cast(LiteralString, sql)) as stream:
+            await stream.write(data)
+        if role is not None:
+            await cursor.execute("RESET ROLE")
+
+    async def finish(self) -> None:
+        """Write the head back and commit, in one round trip."""
+        head = (self._recorded_us, self._change_no, self._graph_epoch, self._model_epoch)
+        async with self.connection.pipeline():
+            await self.connection.execute(WRITE_HEAD, head)
+            await self.connection.execute("COMMIT")
+        for callback in self._on_commit:
+            callback()
+
+
+class Database:
+    """A pool of connections of the serving role, and tenant transactions over it.
+
+    Losing the database raises UnavailableError (DatabaseUnavailable), which says when to try again.
+    """
+
+    def __init__(self, dsn: str, *, connections_max: int = 16) -> None:
+        self._pool: AsyncConnectionPool[AsyncConnection[Row]] = AsyncConnectionPool(
+            dsn,
+            min_size=2,
+            max_size=connections_max,
+            open=False,
+            kwargs={"autocommit": True, "prepare_threshold": 3},
+            timeout=POOL_WAIT_S,
+            reconnect_timeout=5,
+        )
+
+    async def open(self) -> None:
+        """Open the pool; connections follow as the database becomes ready."""
+        await self._pool.open()
+
+    async def close(self) -> None:
+        """Close the pool and its connections."""
+        await self._pool.close()
+
+    async def refresh(self) -> None:
+        """Throw away connections that died with the database."""
+        await self._pool.check()
+
+    @asynccontextmanager
+    async def read(self, tenant: int) -> AsyncIterator[ReadTransaction]:
+        """Open a read-only snapshot of one tenant."""
+        async with self._connection() as connection:
+            async with connection.pipeline():
+                await connection.execute(READ)
+                await connection.execute(SET_TENANT, (str(tenant),))
+            try:
+                yield ReadTransaction(connection, tenant)
+            finally:
+                await _rollback(connection)
+
+    async def query(self, tenant: int, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        """Run one reading statement for a tenant, in one round trip."""
+        async with self._connection() as connection:
+            cursor = connection.cursor(binary=True)
+            async with connection.pipeline():
+                await connection.execute("BEGIN READ ONLY")
+                await connection.execute(SET_TENANT, (str(tenant),))
+                await cursor.execute(cast(LiteralString, sql), parameters)
+                await connection.execute("COMMIT")
+            return await cursor.fetchall()
+
+    @asynccontextmanager
+    async def write(self, tenant: int) -> AsyncIterator[WriteTransaction]:
+        """Open the tenant's writing transaction; it commits at the end of the block, or rolls back."""
+        async with self._connection() as connection:
+            head = connection.cursor(binary=True)
+            try:
+                async with connection.pipeline():
+                    await connection.execute("BEGIN")
+                    await connection.execute(SET_TENANT, (str(tenant),))
+                    await head.execute(LOCK_HEAD)
+                row = await head.fetchone()
+                if row is None:
+                    raise NotFoundError("TenantNotFound", f"There is no tenant number {tenant}.")
+                transaction = WriteTransaction(connection, tenant, row)
+                yield transaction
+                await transaction.finish()
+            except BaseException:
+                await _rollback(connection)
+                raise
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[AsyncConnection[Row]]:
+        try:
+            async with self._pool.connection() as connection:
+                yield connection
+        except (PoolTimeout, psycopg.InterfaceError, errors.AdminShutdown, errors.CrashShutdown) as error:
+            raise _unavailable() from error
+        except psycopg.OperationalError as error:
+            if error.sqlstate is None or error.sqlstate[:2] in {"08", "57"}:
+                raise _unavailable() from error
+            raise
+
+
+async def _rollback(connection: AsyncConnection[Row]) -> None:
+    if connection.closed:
+        return
+    try:
+        await connection.execute("ROLLBACK")
+    except psycopg.Error:
+        await connection.close()
+
+
+def _unavailable() -> UnavailableError:
+    return UnavailableError(
+        "DatabaseUnavailable", "The database is not ready.", "Send the request again.", retry_after_s=1
+    )

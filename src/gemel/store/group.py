@@ -1,0 +1,129 @@
+"""Group commit: requests of one tenant that arrive together share a transaction."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+import psycopg
+
+from gemel.base.errors import GemelError, InternalError
+
+__all__ = ["GroupCommitter"]
+
+Q = TypeVar("Q")
+R = TypeVar("R")
+
+RETRIES_MAX = 5
+RETRIED = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
+
+
+@dataclass(slots=True)
+class _Waiting(Generic[Q, R]):
+    item: Q
+    answer: asyncio.Future[R]
+
+
+@dataclass(slots=True)
+class _Lane(Generic[Q, R]):
+    waiting: deque[_Waiting[Q, R]] = field(default_factory=deque)
+    busy: bool = False
+
+
+class GroupCommitter(Generic[Q, R]):
+    """Hands all requests of a tenant that wait to one call of `apply`, and each its own answer.
+
+    `apply(tenant, items)` returns one result or GemelError per item, in order, after its commit. The sum of
+    `weight` over a group stays at `weight_max` or below unless a single item is heavier. One group of a tenant
+    is under way at a time. Where the database refuses a group, it is halved until the poisonous item stands
+    alone and gets the error; the others are applied.
+    """
+
+    def __init__(
+        self,
+        apply: Callable[[int, list[Q]], Awaitable[Sequence[R | GemelError]]],
+        *,
+        weight: Callable[[Q], int] = lambda _: 1,
+        weight_max: int = 256,
+    ) -> None:
+        self._apply = apply
+        self._weight = weight
+        self._weight_max = weight_max
+        self._lanes: dict[int, _Lane[Q, R]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def submit(self, tenant: int, item: Q) -> R:
+        """Return the item's own result once it is durable; raise its own error."""
+        lane = self._lanes.setdefault(tenant, _Lane())
+        waiting = _Waiting[Q, R](item, asyncio.get_running_loop().create_future())
+        lane.waiting.append(waiting)
+        if not lane.busy:
+            lane.busy = True
+            task = asyncio.create_task(self._drain(tenant, lane))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return await waiting.answer
+
+    async def close(self) -> None:
+        """Wait until everything that was submitted has its answer."""
+        while self._tasks:
+            await asyncio.gather(*self._tasks)
+
+    async def _drain(self, tenant: int, lane: _Lane[Q, R]) -> None:
+        while lane.waiting:
+            await self._commit(tenant, self._take(lane))
+        lane.busy = False
+        self._lanes.pop(tenant, None)
+
+    def _take(self, lane: _Lane[Q, R]) -> list[_Waiting[Q, R]]:
+        group = [lane.waiting.popleft()]
+        weight = self._weight(group[0].item)
+        while lane.waiting:
+            weight += self._weight(lane.waiting[0].item)
+            if weight > self._weight_max:
+                break
+            group.append(lane.waiting.popleft())
+        return group
+
+    async def _commit(self, tenant: int, group: list[_Waiting[Q, R]]) -> None:
+        try:
+            results = await self._attempt(tenant, [waiting.item for waiting in group])
+        except psycopg.Error as error:
+            if len(group) == 1:
+                _answer(group[0], _refused(error))
+                return
+            middle = len(group) // 2
+            await self._commit(tenant, group[:middle])
+            await self._commit(tenant, group[middle:])
+        except Exception as error:
+            for waiting in group:
+                _answer(waiting, error)
+        else:
+            for waiting, result in zip(group, results, strict=True):
+                _answer(waiting, result)
+
+    async def _attempt(self, tenant: int, items: list[Q]) -> Sequence[R | GemelError]:
+        for attempt in range(RETRIES_MAX):
+            try:
+                return await self._apply(tenant, items)
+            except RETRIED:
+                await asyncio.sleep(0.01 * 2**attempt)
+        return await self._apply(tenant, items)
+
+
+def _answer(waiting: _Waiting[Q, R], result: R | BaseException) -> None:
+    if waiting.answer.done():
+        return
+    if isinstance(result, BaseException):
+        waiting.answer.set_exception(result)
+    else:
+        waiting.answer.set_result(result)
+
+
+def _refused(error: psycopg.Error) -> InternalError:
+    refusal = InternalError("InternalError", "The database refused the write; nothing of it was kept.")
+    refusal.__cause__ = error
+    return refusal
