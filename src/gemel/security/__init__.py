@@ -1,0 +1,1 @@
+"""Principals, scopes, keys, tokens, tenants and the audit trail."""
