@@ -16,27 +16,52 @@ class Code(NamedTuple):
 
 CODES: dict[str, Code] = {
     # requests
-    "InvalidArgument": Code("A parameter, header or body is not as the route wants it.", "Read the message; it names the part."),
+    "InvalidArgument": Code(
+        "A parameter, header or body is not as the route wants it.", "Read the message; it names the part."
+    ),
     "MissingArgument": Code("A required parameter or header is absent.", "Add it."),
     "BodyMalformed": Code("The body is not what its content type says.", "Send well-formed JSON in UTF-8."),
     "BodyTooLarge": Code("The body is over the size limit.", "Split it; the message names the limit."),
-    "MediaTypeUnsupported": Code("The content type is not taken by this route.", "Use one that the message lists."),
+    "MediaTypeUnsupported": Code(
+        "The content type is not taken by this route.", "Use one that the message lists."
+    ),
     "RouteNotFound": Code("There is no such route.", "See the OpenAPI page."),
     "MethodNotAllowed": Code("The route does not take this method.", "See the OpenAPI page."),
-    "TokenInvalid": Code("The bearer token is missing, malformed, unknown or revoked.", "Send `Authorization: Bearer KEY`; make one with `gemel key create`."),
-    "ScopeMissing": Code("The key lacks the scope this call needs.", "Use a key with the scope, or make one with `gemel key create --scope`."),
-    "Overloaded": Code("More was offered at once than can be taken; nothing of this request was kept.", "Wait for Retry-After, then send it again."),
-    "DatabaseUnavailable": Code("The database is starting or was lost for a moment.", "Wait for Retry-After, then send it again."),
-    "PreconditionFailed": Code("The If-Match or If-None-Match condition does not hold.", "Read the thing again and decide anew."),
+    "TokenInvalid": Code(
+        "The bearer token is missing, malformed, unknown or revoked.",
+        "Send `Authorization: Bearer KEY`; make one with `gemel key create`.",
+    ),
+    "ScopeMissing": Code(
+        "The key lacks the scope this call needs.",
+        "Use a key with the scope, or make one with `gemel key create --scope`.",
+    ),
+    "Overloaded": Code(
+        "More was offered at once than can be taken; nothing of this request was kept.",
+        "Wait for Retry-After, then send it again.",
+    ),
+    "DatabaseUnavailable": Code(
+        "The database is starting or was lost for a moment.", "Wait for Retry-After, then send it again."
+    ),
+    "PreconditionFailed": Code(
+        "The If-Match or If-None-Match condition does not hold.", "Read the thing again and decide anew."
+    ),
     "TimeoutError": Code("The call took longer than its limit.", "Narrow it."),
-    "InternalError": Code("A defect of ours; the log has it under the trace id.", "Report it with the trace id."),
+    "InternalError": Code(
+        "A defect of ours; the log has it under the trace id.", "Report it with the trace id."
+    ),
     # models
-    "DTDLParserError": Code("A model does not follow DTDL.", "The details name each element and the rule it broke."),
-    "ModelIdAlreadyExists": Code("A model of this id is there already; versions never change.", "Raise the version in the DTMI."),
+    "DTDLParserError": Code(
+        "A model does not follow DTDL.", "The details name each element and the rule it broke."
+    ),
+    "ModelIdAlreadyExists": Code(
+        "A model of this id is there already; versions never change.", "Raise the version in the DTMI."
+    ),
     "ModelNotFound": Code("There is no model of this id.", "Add it with `gemel models add`."),
     "ModelDecommissioned": Code("The model takes no new twins.", "Use a newer version."),
     "ModelReferencesNotDeleted": Code("Other models refer to this one.", "Delete those first."),
-    "ModelReferencesNotDecommissioned": Code("Other models refer to this one and are not decommissioned.", "Decommission those first."),
+    "ModelReferencesNotDecommissioned": Code(
+        "Other models refer to this one and are not decommissioned.", "Decommission those first."
+    ),
     "ModelInUse": Code("Twins of this model exist.", "Delete or upgrade the twins first."),
     "LimitExceeded": Code("A stated limit of the service is exceeded.", "The message names the limit."),
     # graph
@@ -44,46 +69,81 @@ CODES: dict[str, Code] = {
     "ComponentNotFound": Code("The twin has no component of this name.", "Look at its model."),
     "RelationshipNotFound": Code("The twin has no relationship of this id.", "List them on the twin."),
     "TargetTwinNotFound": Code("The relationship's target does not exist.", "Create the target first."),
-    "ValidationFailed": Code("A value does not follow the model.", "The details name each path and the rule."),
-    "JsonPatchInvalid": Code("The JSON Patch is malformed or does not apply.", "Use add, replace and remove on paths that exist."),
+    "ValidationFailed": Code(
+        "A value does not follow the model.", "The details name each path and the rule."
+    ),
+    "JsonPatchInvalid": Code(
+        "The JSON Patch is malformed or does not apply.", "Use add, replace and remove on paths that exist."
+    ),
     "RelationshipsNotDeleted": Code("The twin still has relationships.", "Delete them first."),
     "InvalidRelationship": Code("The model has no such relationship.", "Look at the source twin's model."),
     "OperationNotAllowed": Code("The operation is not allowed here.", "The message says why."),
     "RelationshipAlreadyExists": Code("A relationship of this id is there.", "Use another id, or PATCH it."),
     # query
     "BadRequest": Code("The query request is malformed.", "Send a query or a continuation token."),
-    "SqlQueryError": Code("The query does not parse or refers to what is not there.", "The message names line and column."),
+    "SqlQueryError": Code(
+        "The query does not parse or refers to what is not there.", "The message names line and column."
+    ),
     # ingest and quarantine
-    "EventMalformed": Code("The event is not a CloudEvents 1.0 JSON object.", "Mend the envelope; id, source, type and specversion are required."),
+    "EventMalformed": Code(
+        "The event is not a CloudEvents 1.0 JSON object.",
+        "Mend the envelope; id, source, type and specversion are required.",
+    ),
     "EventEmpty": Code("The event carries no values.", "`data` must be an object of path to value."),
     "SubjectMissing": Code("The event names no twin.", "Set `subject` to the twin's id."),
-    "TwinUnknown": Code("The event's subject is not a twin.", "Create the twin, then `gemel quarantine replay`."),
-    "PathNotInModel": Code("The twin's model has no such property or telemetry.", "Fix the path or upgrade the model, then replay."),
-    "WrongType": Code("The value is not of the schema's type.", "Fix the sender or the mapping, then replay."),
+    "TwinUnknown": Code(
+        "The event's subject is not a twin.", "Create the twin, then `gemel quarantine replay`."
+    ),
+    "PathNotInModel": Code(
+        "The twin's model has no such property or telemetry.",
+        "Fix the path or upgrade the model, then replay.",
+    ),
+    "WrongType": Code(
+        "The value is not of the schema's type.", "Fix the sender or the mapping, then replay."
+    ),
     "ValueNotFinite": Code("NaN and infinity are not values.", "Leave the value out, or send a quality."),
-    "ValueOutOfRange": Code("The number does not fit the schema's type.", "Fix the sender; integers have 32 bits, longs 64."),
+    "ValueOutOfRange": Code(
+        "The number does not fit the schema's type.", "Fix the sender; integers have 32 bits, longs 64."
+    ),
     "TimeMalformed": Code("`time` is not an RFC 3339 timestamp.", "Use 2026-01-31T12:00:00.123456Z."),
     "TimeNaive": Code("`time` has no zone.", "Add Z or an offset, or give the mapping a zone."),
-    "TimeInFuture": Code("The source time is too far ahead of our clock.", "Set the device's clock, then replay."),
-    "TimeBeforeRetention": Code("The source time is before the retention line.", "Keep history longer, or discard."),
+    "TimeInFuture": Code(
+        "The source time is too far ahead of our clock.", "Set the device's clock, then replay."
+    ),
+    "TimeBeforeRetention": Code(
+        "The source time is before the retention line.", "Keep history longer, or discard."
+    ),
     "TimeOutOfRange": Code("The source time is outside the years 1970 to 2261.", "Fix the sender's clock."),
     "RevisionInvalid": Code("`revision` is not a whole number of 32 bits.", "Send 0 or more."),
     "QualityInvalid": Code("`quality` is not good, uncertain or bad.", "Use one of the three."),
-    "QuarantineNotFound": Code("There is no quarantined event of this number.", "See `gemel quarantine list`."),
-    "MappingInvalid": Code("The mapping file is wrong.", "The message names the key; see the guide on files."),
-    "RowMalformed": Code("A row of the file does not fit the mapping.", "Mend the row or the mapping, then ingest again."),
+    "QuarantineNotFound": Code(
+        "There is no quarantined event of this number.", "See `gemel quarantine list`."
+    ),
+    "MappingInvalid": Code(
+        "The mapping file is wrong.", "The message names the key; see the guide on files."
+    ),
+    "RowMalformed": Code(
+        "A row of the file does not fit the mapping.", "Mend the row or the mapping, then ingest again."
+    ),
     "FileUnreadable": Code("The input file cannot be read.", "Check path, rights and format."),
     # tenants and keys
     "TenantNotFound": Code("There is no tenant of this name.", "See `gemel tenant list`."),
     "TenantAlreadyExists": Code("A tenant of this name is there.", "Choose another name."),
     "KeyNotFound": Code("There is no key of this id.", "See `gemel key list`."),
     # this machine
-    "ExtraMissing": Code("An optional part is not installed.", "`pip install 'gemel[NAME]'`; the message names it."),
+    "ExtraMissing": Code(
+        "An optional part is not installed.", "`pip install 'gemel[NAME]'`; the message names it."
+    ),
     "PortInUse": Code("The port is taken.", "Choose another with --port."),
     "DataDirectoryInUse": Code("Another gemel serves this data directory.", "Use it, or stop it first."),
     "DataDirectoryUnusable": Code("The data directory cannot be used.", "Check the path and its rights."),
-    "DatabaseFailed": Code("The bundled database could not be started.", "Read the end of its log, which the message names."),
-    "DatabaseTooOld": Code("The database's schema is newer or older than this program.", "Run `gemel db migrate`, or a newer gemel."),
+    "DatabaseFailed": Code(
+        "The bundled database could not be started.", "Read the end of its log, which the message names."
+    ),
+    "DatabaseTooOld": Code(
+        "The database's schema is newer or older than this program.",
+        "Run `gemel db migrate`, or a newer gemel.",
+    ),
     "ServerUnreachable": Code("No gemel answers at the URL.", "Start it with `gemel up`."),
     "BackupInvalid": Code("The file is not a gemel backup, or is damaged.", "Take another."),
     "CommandFailed": Code("The command could not do what was asked.", "Read the message."),

@@ -30,14 +30,20 @@ class Settings:
     database_url: str = setting(
         "GEMEL_DATABASE_URL", "", "A PostgreSQL to use in place of the bundled one, as its owner role."
     )
-    url: str = setting("GEMEL_URL", "", "The server that commands talk to. Default: the one on this data directory.")
-    key: str = setting("GEMEL_KEY", "", "The API key that commands use. Default: default.key of the data directory.")
+    url: str = setting(
+        "GEMEL_URL", "", "The server that commands talk to. Default: the one on this data directory."
+    )
+    key: str = setting(
+        "GEMEL_KEY", "", "The API key that commands use. Default: default.key of the data directory."
+    )
     future_tolerance_s: float = setting(
         "GEMEL_FUTURE_TOLERANCE_S", 5.0, "How far ahead of our clock a source time may be."
     )
     body_bytes_max: int = setting("GEMEL_BODY_BYTES_MAX", 8 << 20, "The largest request body taken.")
     in_flight_bytes_max: int = setting(
-        "GEMEL_IN_FLIGHT_BYTES_MAX", 24 << 20, "Request bodies held at once, in all; beyond it 429 is answered."
+        "GEMEL_IN_FLIGHT_BYTES_MAX",
+        24 << 20,
+        "Request bodies held at once, in all; beyond it 429 is answered.",
     )
     commit_events_max: int = setting(
         "GEMEL_COMMIT_EVENTS_MAX", 20_000, "The most events that share one commit."

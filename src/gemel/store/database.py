@@ -17,6 +17,7 @@ from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from gemel.base.errors import NotFoundError, UnavailableError
+from gemel.store import columns
 
 __all__ = ["Database", "Epochs", "ReadTransaction", "Row", "WriteTransaction"]
 
@@ -50,6 +51,8 @@ class ReadTransaction:
     def __init__(self, connection: AsyncConnection[Row], tenant: int) -> None:
         self.connection = connection
         self.tenant = tenant
+        self.notes: dict[object, Any] = {}
+        """What a part wants to remember until the end of this transaction, under a key of its own."""
 
     async def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         """Run one statement and return its rows, in binary where the types allow."""
@@ -152,6 +155,7 @@ class Database:
             min_size=2,
             max_size=connections_max,
             open=False,
+            configure=_configure,
             kwargs={"autocommit": True, "prepare_threshold": 3},
             timeout=POOL_WAIT_S,
             reconnect_timeout=5,
@@ -181,16 +185,21 @@ class Database:
             finally:
                 await _rollback(connection)
 
-    async def query(self, tenant: int, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
-        """Run one reading statement for a tenant, in one round trip."""
+    async def query(
+        self, tenant: int, sql: str, parameters: Sequence[Any] = (), *, read_only: bool = True
+    ) -> list[Row]:
+        """Run one statement for a tenant in a transaction of its own, in one round trip.
+
+        One that writes (`read_only` false) does not hold the tenant's head: for what no reader orders by.
+        """
         async with self._connection() as connection:
             cursor = connection.cursor(binary=True)
             async with connection.pipeline():
-                await connection.execute("BEGIN READ ONLY")
+                await connection.execute("BEGIN READ ONLY" if read_only else "BEGIN")
                 await connection.execute(SET_TENANT, (str(tenant),))
                 await cursor.execute(cast(LiteralString, sql), parameters)
                 await connection.execute("COMMIT")
-            return await cursor.fetchall()
+            return await cursor.fetchall() if cursor.description else []
 
     @asynccontextmanager
     async def write(self, tenant: int) -> AsyncIterator[WriteTransaction]:
@@ -223,6 +232,10 @@ class Database:
             if error.sqlstate is None or error.sqlstate[:2] in {"08", "57"}:
                 raise _unavailable() from error
             raise
+
+
+async def _configure(connection: AsyncConnection[Row]) -> None:
+    columns.register(connection)
 
 
 async def _rollback(connection: AsyncConnection[Row]) -> None:

@@ -1,0 +1,1 @@
+"""The ground floor: errors, codes, clock, settings."""

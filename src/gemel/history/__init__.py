@@ -1,0 +1,1 @@
+"""Series and samples: the time rules, state, history, change feed, retention."""

@@ -1,0 +1,103 @@
+"""The change feed: one row for each change of graph or models, one chunk row for each commit of samples.
+
+Numbers are gapless in the order of commit (gemel.store.database), so a reader never passes a change that
+commits later. A chunk holds the samples that took effect, as little-endian columns in MessagePack.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from gemel.history.samples import SampleBatch
+from gemel.store.database import ReadTransaction, WriteTransaction
+
+__all__ = ["CHUNK_SAMPLES_MAX", "SAMPLES", "Change", "append", "append_samples", "read_changes", "samples_of"]
+
+SAMPLES = "samples"
+CHUNK_SAMPLES_MAX = 20_000
+
+INSERT = """
+INSERT INTO change (tenant, change_no, recorded, kind, body)
+VALUES (current_tenant(), %s, to_timestamp(0) + %s * interval '1 microsecond', %s, %s)"""
+READ = """
+SELECT change_no, (extract(epoch FROM recorded) * 1000000)::bigint, kind, body
+FROM change WHERE tenant = current_tenant() AND change_no > %s ORDER BY change_no LIMIT %s"""
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One entry of the feed; `body` is a payload, or a chunk for `samples_of`."""
+
+    change_no: int
+    recorded_us: int
+    kind: str
+    body: bytes
+
+    def payload(self) -> dict[str, Any]:
+        """Return what was told of a change of graph or models."""
+        told: dict[str, Any] = msgspec.msgpack.decode(self.body)
+        return told
+
+
+class _Chunk(msgspec.Struct, array_like=True, frozen=True):
+    series: bytes
+    time_us: bytes
+    recorded_us: bytes
+    num: bytes
+    kind: bytes
+    revision: bytes
+    quality: bytes
+    docs: list[str | None] | None
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(_Chunk)
+
+
+async def append(tx: WriteTransaction, kind: str, payload: dict[str, Any]) -> None:
+    """Tell the feed of one change of graph or models; `payload` is JSON-like."""
+    await tx.execute(INSERT, (tx.next_change_no(), tx.stamp(), kind, _encoder.encode(payload)))
+
+
+async def append_samples(tx: WriteTransaction, batch: SampleBatch) -> None:
+    """Tell the feed of samples that took effect, in chunks of at most CHUNK_SAMPLES_MAX."""
+    for start in range(0, len(batch), CHUNK_SAMPLES_MAX):
+        part = batch.take(np.arange(start, min(start + CHUNK_SAMPLES_MAX, len(batch))))
+        await tx.execute(
+            INSERT, (tx.next_change_no(), tx.recorded_us, SAMPLES, _encoder.encode(_chunk(part)))
+        )
+
+
+async def read_changes(tx: ReadTransaction, after: int, limit: int) -> list[Change]:
+    """Return the next changes after a number, in order."""
+    return [Change(*row) for row in await tx.rows(READ, (after, limit))]
+
+
+def samples_of(change: Change) -> SampleBatch:
+    """Return the samples of a chunk."""
+    chunk = _decoder.decode(change.body)
+    return SampleBatch(
+        series=np.frombuffer(chunk.series, "<i8").astype(np.int64),
+        time_us=np.frombuffer(chunk.time_us, "<i8").astype(np.int64),
+        recorded_us=np.frombuffer(chunk.recorded_us, "<i8").astype(np.int64),
+        num=np.frombuffer(chunk.num, "<f8").astype(np.float64),
+        kind=np.frombuffer(chunk.kind, "<i2").astype(np.int16),
+        revision=np.frombuffer(chunk.revision, "<i4").astype(np.int32),
+        quality=np.frombuffer(chunk.quality, "<i2").astype(np.int16),
+        docs=chunk.docs,
+    )
+
+
+def _chunk(batch: SampleBatch) -> _Chunk:
+    return _Chunk(
+        batch.series.astype("<i8").tobytes(),
+        batch.time_us.astype("<i8").tobytes(),
+        batch.recorded_us.astype("<i8").tobytes(),
+        batch.num.astype("<f8").tobytes(),
+        batch.kind.astype("<i2").tobytes(),
+        batch.revision.astype("<i4").tobytes(),
+        batch.quality.astype("<i2").tobytes(),
+        batch.docs,
+    )

@@ -1,0 +1,202 @@
+"""Write a batch of samples under the tenant's write transaction: state, history, superseded, change feed."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from gemel.history.changes import append_samples
+from gemel.history.ordering import NEVER_US, Known, Plan, plan
+from gemel.history.samples import Ints, Sample, SampleBatch
+from gemel.history.values import JSON, Encoded, Rank, canonical_json, rank
+from gemel.history.weeks import leaf_of, week_of
+from gemel.store.columns import (
+    COPY_HEADER,
+    COPY_TRAILER,
+    PG_EPOCH_US,
+    bigints,
+    copy_fixed,
+    doubles,
+    integers,
+    smallints,
+    timestamps,
+)
+from gemel.store.database import WriteTransaction
+
+__all__ = ["write_samples"]
+
+LAST = """
+SELECT series, (extract(epoch FROM source_time) * 1000000)::bigint
+FROM latest WHERE tenant = current_tenant() AND series = ANY(%s)"""
+
+HELD = """
+SELECT k.series, k.time_us, s.num, s.kind, s.doc, s.revision, s.quality,
+       (extract(epoch FROM s.recorded) * 1000000)::bigint
+FROM unnest(%s::bigint[], %s::timestamptz[], %s::bigint[]) AS k (series, source_time, time_us)
+CROSS JOIN LATERAL (
+    SELECT * FROM sample WHERE tenant = current_tenant() AND sample.series = k.series
+    AND sample.source_time = k.source_time OFFSET 0) AS s"""
+
+LOST = """
+SELECT k.series, k.time_us, s.num, s.kind, s.doc, s.revision, s.quality
+FROM unnest(%s::bigint[], %s::timestamptz[], %s::bigint[]) AS k (series, source_time, time_us)
+JOIN sample_superseded AS s
+  ON s.tenant = current_tenant() AND s.series = k.series AND s.source_time = k.source_time"""
+
+COLUMNS = "series, source_time, recorded, num, revision, quality, kind, doc"
+
+ROWS = """
+unnest(%s::bigint[], %s::timestamptz[], %s::timestamptz[], %s::float8[], %s::int[], %s::smallint[],
+       %s::smallint[], %s::text[]) AS r (series, source_time, recorded, num, revision, quality, kind, doc)"""
+
+UPSERT_LATEST = f"""
+INSERT INTO latest (tenant, {COLUMNS})
+SELECT current_tenant(), series, source_time, recorded, nullif(num, 'NaN'), revision, quality, kind, doc::jsonb
+FROM {ROWS}
+ON CONFLICT (tenant, series) DO UPDATE SET source_time = excluded.source_time, recorded = excluded.recorded,
+    num = excluded.num, revision = excluded.revision, quality = excluded.quality, kind = excluded.kind,
+    doc = excluded.doc"""
+
+REPLACE = f"""
+UPDATE sample SET recorded = r.recorded, num = nullif(r.num, 'NaN'), revision = r.revision,
+    quality = r.quality, kind = r.kind, doc = r.doc::jsonb
+FROM {ROWS}
+WHERE sample.tenant = current_tenant() AND sample.series = r.series AND sample.source_time = r.source_time"""
+
+SUPERSEDE = f"""
+INSERT INTO sample_superseded (tenant, superseded, {COLUMNS})
+SELECT current_tenant(), to_timestamp(0) + %s * interval '1 microsecond', series, source_time, recorded,
+       nullif(num, 'NaN'), revision, quality, kind, doc::jsonb
+FROM {ROWS}"""
+
+
+async def write_samples(tx: WriteTransaction, batch: SampleBatch) -> npt.NDArray[np.int8]:
+    """Write samples by the time rules and tell the change feed; return the outcome of each, int8[n].
+
+    Outcomes are those of gemel.history.ordering. The weeks of the samples must exist (gemel.history.weeks).
+    """
+    if not len(batch):
+        return np.zeros(0, np.int8)
+    last_us = await _last(tx, batch.series)
+    known = await _known(tx, batch, last_us)
+    made = plan(batch, last_us, known)
+    await _copy(tx, batch.take(made.fresh))
+    await _correct(tx, batch, made)
+    state = batch.take(np.sort(made.state))
+    if len(state):
+        await tx.execute(UPSERT_LATEST, _columns(state))
+    effective = np.concatenate((made.fresh, np.array(made.winners, np.int64)))
+    await append_samples(tx, batch.take(np.sort(effective)))
+    return made.outcomes
+
+
+async def _last(tx: WriteTransaction, series: Ints) -> Ints:
+    wanted, inverse = np.unique(series, return_inverse=True)
+    last = np.full(len(wanted), NEVER_US, np.int64)
+    rows = await tx.rows(LAST, (bigints(wanted),))
+    if rows:
+        found = np.array(rows, np.int64)
+        last[np.searchsorted(wanted, found[:, 0])] = found[:, 1]
+    return last[inverse]
+
+
+async def _known(tx: WriteTransaction, batch: SampleBatch, last_us: Ints) -> Known:
+    """Look up what is stored under the keys that are not newer than their series' last."""
+    old = np.flatnonzero(batch.time_us <= last_us)
+    if not len(old):
+        return Known()
+    keys = np.unique(np.stack((batch.series[old], batch.time_us[old]), axis=1), axis=0)
+    held: dict[tuple[int, int], Sample] = {}
+    for series, time_us, num, kind, doc, revision, quality, recorded_us in await tx.rows(HELD, _keys(keys)):
+        held[series, time_us] = Sample(
+            series, time_us, _stored(num, kind, doc), revision, quality, recorded_us
+        )
+    lost: dict[tuple[int, int], set[Rank]] = {}
+    if held:
+        for series, time_us, num, kind, doc, revision, quality in await tx.rows(
+            LOST, _keys(np.array(sorted(held), np.int64))
+        ):
+            lost.setdefault((series, time_us), set()).add(rank(revision, _stored(num, kind, doc), quality))
+    return Known(held, lost)
+
+
+def _stored(num: float | None, kind: int, doc: object) -> Encoded:
+    return Encoded(num, kind, canonical_json(doc) if kind == JSON else None)
+
+
+def _keys(keys: Ints) -> tuple[object, ...]:
+    return bigints(keys[:, 0]), timestamps(keys[:, 1]), bigints(keys[:, 1])
+
+
+async def _copy(tx: WriteTransaction, fresh: SampleBatch) -> None:
+    weeks = week_of(fresh.time_us)
+    for week in np.unique(weeks):
+        part = (
+            fresh
+            if weeks[0] == week and weeks[-1] == week and (weeks == week).all()
+            else fresh.take(weeks == week)
+        )
+        await tx.copy(
+            f"COPY {leaf_of(int(week))} ({COLUMNS}) FROM STDIN (FORMAT binary)", _stream(part), "gemel_copy"
+        )
+
+
+def _stream(batch: SampleBatch) -> bytes:
+    documents = batch.kind == JSON
+    empty = np.isnan(batch.num) & ~documents
+    plain = ~documents & ~empty
+    parts = [COPY_HEADER]
+    if plain.all():
+        parts.append(_fixed(batch, with_num=True))
+    else:
+        parts.append(_fixed(batch.take(plain), with_num=True))
+        parts.append(_fixed(batch.take(empty), with_num=False))
+        parts.append(_with_documents(batch.take(documents)))
+    return b"".join((*parts, COPY_TRAILER))
+
+
+def _fixed(batch: SampleBatch, *, with_num: bool) -> bytes:
+    fields = (
+        (batch.series, ">i8"),
+        (batch.time_us - PG_EPOCH_US, ">i8"),
+        (batch.recorded_us - PG_EPOCH_US, ">i8"),
+        (batch.num, ">f8") if with_num else None,
+        (batch.revision, ">i4"),
+        (batch.quality, ">i2"),
+        (batch.kind, ">i2"),
+        None,
+    )
+    return copy_fixed(fields, len(batch))
+
+
+def _with_documents(batch: SampleBatch) -> bytes:
+    """Pack rows whose last column is jsonb: version byte 1, then the text."""
+    packed = _fixed(batch, with_num=False)
+    width = len(packed) // len(batch) if len(batch) else 0
+    rows = []
+    for position, doc in enumerate(batch.docs or ()):
+        text = (doc or "null").encode()
+        head = packed[position * width : (position + 1) * width - 4]
+        rows.append(head + (len(text) + 1).to_bytes(4, "big") + b"\x01" + text)
+    return b"".join(rows)
+
+
+async def _correct(tx: WriteTransaction, batch: SampleBatch, made: Plan) -> None:
+    if made.winners:
+        await tx.execute(REPLACE, _columns(batch.take(np.array(made.winners, np.int64))))
+    lost = [*made.ousted, *(batch.row(position)._replace(recorded_us=tx.stamp()) for position in made.losers)]
+    if lost:
+        await tx.execute(SUPERSEDE, (tx.stamp(), *_columns(SampleBatch.of(lost))))
+
+
+def _columns(batch: SampleBatch) -> tuple[object, ...]:
+    return (
+        bigints(batch.series),
+        timestamps(batch.time_us),
+        timestamps(batch.recorded_us),
+        doubles(batch.num),
+        integers(batch.revision),
+        smallints(batch.quality),
+        smallints(batch.kind),
+        batch.docs if batch.docs is not None else [None] * len(batch),
+    )

@@ -1,0 +1,1 @@
+"""Events in: decode, resolve, validate, order, commit; quarantine."""

@@ -1,0 +1,1 @@
+"""Simulators, scenarios, studies and runs; its first modules come with the simulation work."""

@@ -1,0 +1,1 @@
+"""PostgreSQL: the bundled server, migrations, tenant transactions, COPY, group commit, backup."""

@@ -1,0 +1,164 @@
+"""numpy columns as PostgreSQL binary: arrays for unnest, and COPY streams.
+
+The layouts are those of array_send and COPY BINARY (PostgreSQL documentation, "COPY", "Binary Format").
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from psycopg.abc import AdaptContext
+from psycopg.adapt import Dumper
+from psycopg.pq import Format
+
+__all__ = [
+    "COPY_HEADER",
+    "COPY_TRAILER",
+    "PG_EPOCH_US",
+    "BigintArray",
+    "DoubleArray",
+    "IntegerArray",
+    "PgArray",
+    "SmallintArray",
+    "TimestampArray",
+    "bigints",
+    "copy_fixed",
+    "doubles",
+    "integers",
+    "register",
+    "smallints",
+    "timestamps",
+]
+
+PG_EPOCH_US = 946_684_800_000_000  # 2000-01-01, from which PostgreSQL counts
+COPY_HEADER = b"PGCOPY\n\xff\r\n\x00" + struct.pack(">ii", 0, 0)
+COPY_TRAILER = struct.pack(">h", -1)
+
+Column = npt.NDArray[np.generic]
+
+
+@dataclass(frozen=True, slots=True)
+class PgArray:
+    """A one-dimensional array without nulls, as array_recv takes it."""
+
+    data: bytes
+
+
+class BigintArray(PgArray):
+    """An int8[] parameter."""
+
+
+class IntegerArray(PgArray):
+    """An int4[] parameter."""
+
+
+class SmallintArray(PgArray):
+    """An int2[] parameter."""
+
+
+class DoubleArray(PgArray):
+    """A float8[] parameter."""
+
+
+class TimestampArray(PgArray):
+    """A timestamptz[] parameter."""
+
+
+def bigints(values: npt.NDArray[np.int64]) -> BigintArray:
+    """Return an int8[] parameter."""
+    return BigintArray(_array(values, 20, ">i8"))
+
+
+def integers(values: npt.NDArray[np.int32]) -> IntegerArray:
+    """Return an int4[] parameter."""
+    return IntegerArray(_array(values, 23, ">i4"))
+
+
+def smallints(values: npt.NDArray[np.int16]) -> SmallintArray:
+    """Return an int2[] parameter."""
+    return SmallintArray(_array(values, 21, ">i2"))
+
+
+def doubles(values: npt.NDArray[np.float64]) -> DoubleArray:
+    """Return a float8[] parameter; NaN stands for null and is for the statement to turn."""
+    return DoubleArray(_array(values, 701, ">f8"))
+
+
+def timestamps(values_us: npt.NDArray[np.int64]) -> TimestampArray:
+    """Return a timestamptz[] parameter from microseconds since 1970."""
+    return TimestampArray(_array(values_us - PG_EPOCH_US, 1184, ">i8"))
+
+
+def copy_fixed(fields: Sequence[tuple[Column, str] | None], rows: int) -> bytes:
+    """Return the rows of a COPY BINARY stream, without header and trailer.
+
+    `fields` are the table's columns in order, each a numpy column with its big-endian dtype, or None for a
+    column that is null in every row. Packing is one structured array: no loop over rows.
+    """
+    layout: list[tuple[str, str]] = [("count", ">i2")]
+    for index, field in enumerate(fields):
+        layout.append((f"size{index}", ">i4"))
+        if field is not None:
+            layout.append((f"value{index}", field[1]))
+    packed = np.empty(rows, dtype=np.dtype(layout))
+    packed["count"] = len(fields)
+    for index, field in enumerate(fields):
+        if field is None:
+            packed[f"size{index}"] = -1
+        else:
+            packed[f"size{index}"] = np.dtype(field[1]).itemsize
+            packed[f"value{index}"] = field[0]
+    return packed.tobytes()
+
+
+def _array(values: Column, element_oid: int, dtype: str) -> bytes:
+    packed = np.empty(len(values), dtype=[("size", ">i4"), ("value", dtype)])
+    packed["size"] = np.dtype(dtype).itemsize
+    packed["value"] = values
+    return struct.pack(">iiiii", 1, 0, element_oid, len(values), 1) + packed.tobytes()
+
+
+class _ArrayDumper(Dumper):
+    format = Format.BINARY
+
+    def dump(self, obj: PgArray) -> bytes:
+        return obj.data
+
+
+class _BigintArrayDumper(_ArrayDumper):
+    oid = 1016
+
+
+class _IntegerArrayDumper(_ArrayDumper):
+    oid = 1007
+
+
+class _SmallintArrayDumper(_ArrayDumper):
+    oid = 1005
+
+
+class _DoubleArrayDumper(_ArrayDumper):
+    oid = 1022
+
+
+class _TimestampArrayDumper(_ArrayDumper):
+    oid = 1185
+
+
+DUMPERS: tuple[tuple[type[PgArray], type[Dumper]], ...] = (
+    (BigintArray, _BigintArrayDumper),
+    (IntegerArray, _IntegerArrayDumper),
+    (SmallintArray, _SmallintArrayDumper),
+    (DoubleArray, _DoubleArrayDumper),
+    (TimestampArray, _TimestampArrayDumper),
+)
+
+
+def register(context: AdaptContext) -> None:
+    """Teach a connection to send these arrays."""
+    for kind, dumper in DUMPERS:
+        context.adapters.register_dumper(kind, dumper)
