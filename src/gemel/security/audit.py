@@ -74,11 +74,7 @@ async def record(tx: WriteTransaction, entries: Sequence[AuditEntry]) -> None:
 async def record_refusal(database: Database, tenant: int, entry: AuditEntry) -> None:
     """Append the entry of a refused call, in a transaction of its own that waits for no writer."""
     # The head is not locked: nothing but the audit row is written, and it has its own numbers.
-    async with database._connection() as connection, connection.pipeline():
-        await connection.execute("BEGIN")
-        await connection.execute("SELECT set_config('gemel.tenant', %s, true)", (str(tenant),))
-        await connection.execute(INSERT_AUDIT, (tenant, *audit_columns([entry])))
-        await connection.execute("COMMIT")
+    await database.query(tenant, INSERT_AUDIT, (tenant, *audit_columns([entry])), read_only=False)
 
 
 async def list_audit(tx: ReadTransaction, limit: int, before: int | None = None) -> list[AuditRow]:
