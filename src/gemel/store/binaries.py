@@ -35,6 +35,7 @@ class Account:
     uid: int
     gid: int
     foreign: bool
+    caller: str
 
     def popen(self) -> dict[str, Any]:
         """Return the arguments of subprocess.Popen that make a child run as this account."""
@@ -48,7 +49,9 @@ def locate() -> Path:
     """
     spec = importlib.util.find_spec(PACKAGE)
     folders = [Path(place) for place in (spec.submodule_search_locations or ())] if spec else []
-    found = [path for folder in folders for path in folder.glob("pginstall*") if (path / "bin/postgres").exists()]
+    found = [
+        path for folder in folders for path in folder.glob("pginstall*") if (path / "bin/postgres").exists()
+    ]
     if not found:
         raise EnvironmentFaultError(
             "DatabaseFailed",
@@ -67,13 +70,14 @@ def account_for(cluster: Path) -> Account:
     uid = os.geteuid()
     if uid:
         return _own(uid)
+    caller = pwd.getpwuid(uid).pw_name
     for candidate in _candidates(cluster):
         try:
             entry = pwd.getpwuid(candidate) if isinstance(candidate, int) else pwd.getpwnam(candidate)
         except KeyError:
             continue
         if entry.pw_uid:
-            return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, foreign=True)
+            return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, foreign=True, caller=caller)
     raise EnvironmentFaultError(
         "DatabaseFailed",
         "PostgreSQL does not run as root, and there is no other account to run it as "
@@ -107,7 +111,7 @@ def _own(uid: int) -> Account:
             f"PostgreSQL does not run as user id {uid}, which has no entry in the password file.",
             f"Run gemel as an account with a name. {ADVICE}",
         ) from error
-    return Account(entry.pw_name, uid, entry.pw_gid, foreign=False)
+    return Account(entry.pw_name, uid, entry.pw_gid, foreign=False, caller=entry.pw_name)
 
 
 def _candidates(cluster: Path) -> Sequence[int | str]:

@@ -9,7 +9,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Postmaster", "alive", "kill_all", "marker", "processes", "read_pid_file"]
+__all__ = [
+    "PID_FILE",
+    "Postmaster",
+    "alive",
+    "is_postgres",
+    "kill_all",
+    "marker",
+    "processes",
+    "read_pid_file",
+]
 
 PROC = Path("/proc")
 PID_FILE = "postmaster.pid"
@@ -53,6 +62,11 @@ def alive(pid: int, mark: str) -> bool:
     return _carries(pid, mark)
 
 
+def is_postgres(pid: int) -> bool:
+    """Say whether process `pid` lives and is a PostgreSQL process, of whichever cluster."""
+    return _names_postgres(_command(pid))
+
+
 def processes(mark: str) -> list[int]:
     """Return the process ids that carry `mark`: a postmaster and its children, or what it left behind."""
     return [pid for pid in _pids() if _carries(pid, mark)]
@@ -73,7 +87,11 @@ def kill_all(mark: str) -> int:
 
 def _carries(pid: int, mark: str) -> bool:
     command = _command(pid)
-    return mark in command and "postgres" in command.split("\0", 1)[0]
+    return mark in command and _names_postgres(command)
+
+
+def _names_postgres(command: str) -> bool:
+    return "postgres" in command.split("\0", 1)[0]
 
 
 def _pids() -> list[int]:

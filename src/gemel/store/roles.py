@@ -49,7 +49,9 @@ def _ensure_role(connection: psycopg.Connection, name: str, login: str) -> None:
 def _ensure_grant(connection: psycopg.Connection, role: str, member: str) -> None:
     # Two sessions that grant the same at once collide on the catalogue row; the loser looks again.
     quoted = tuple(sql.Identifier(name).as_string(connection) for name in (role, member))
-    grant = sql.SQL("GRANT {} TO {} WITH INHERIT FALSE, SET TRUE").format(*map(sql.Identifier, (role, member)))
+    grant = sql.SQL("GRANT {} TO {} WITH INHERIT FALSE, SET TRUE").format(
+        *map(sql.Identifier, (role, member))
+    )
     for left in reversed(range(RETRIES_MAX)):
         if _truth(connection, GRANTED, quoted):
             return

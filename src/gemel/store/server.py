@@ -1,20 +1,14 @@
-"""The bundled PostgreSQL server: made, started, adopted, stopped, on one data directory."""
+"""The bundled PostgreSQL server: started or adopted, awaited and stopped, on one data directory."""
 
 from __future__ import annotations
 
-import errno
 import fcntl
-import hashlib
 import json
 import os
-import re
-import shutil
 import signal
-import stat
-import subprocess
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,25 +17,21 @@ from psycopg import errors, sql
 from psycopg.conninfo import make_conninfo
 from psycopg.pq import PGconn, Ping
 
-from gemel.base.errors import ConflictError, EnvironmentFaultError, GemelError
-from gemel.store import pgconfig, postmaster
-from gemel.store.binaries import Account, account_for, locate, usable_by
+from gemel.base.errors import ConflictError, EnvironmentFaultError
+from gemel.store import postmaster, sockets
+from gemel.store.binaries import account_for
+from gemel.store.cluster import OWNER_ROLE, Cluster, unusable
 from gemel.store.roles import SERVE_ROLE
 
-__all__ = ["OWNER_ROLE", "BundledServer", "DirectoryLock", "Holder"]
+__all__ = ["BundledServer", "DirectoryLock", "Holder"]
 
-OWNER_ROLE = "gemel_owner"
-PORT = 5432
-# sockaddr_un holds 108 bytes on Linux and 104 on macOS, the closing zero included.
-SOCKET_BYTES_MAX = 100
-LOG_BYTES_MAX = 10 << 20
 START_S_MAX = 60.0
 FAST_STOP_S_MAX = 20.0
 STOP_S_MAX = 30.0
+PING_S_MAX = 2
 POLL_S = 0.02
 BACKOFF_S_MAX = 0.5
-# File systems that cannot lock a folder say one of these; PostgreSQL's own checks then stand alone.
-CANNOT_LOCK = {errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
+LOG_TAIL_BYTES = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +50,7 @@ class DirectoryLock:
     """
 
     def __init__(self, data_dir: Path) -> None:
-        self._path = data_dir / "gemel.lock"
+        self._path = data_dir.absolute() / "gemel.lock"
         self._descriptor: int | None = None
 
     def acquire(self, url: str) -> None:
@@ -92,11 +82,14 @@ class DirectoryLock:
         try:
             content = json.loads(self._path.read_text("utf-8"))
             holder = Holder(int(content["pid"]), str(content["url"]))
-            os.kill(holder.pid, 0)
-        except PermissionError:  # it lives, as another account
-            return holder
         except (OSError, ValueError, KeyError, TypeError):
             return None
+        try:
+            os.kill(holder.pid, 0)
+        except ProcessLookupError:
+            return None
+        except PermissionError:  # it lives, as another account
+            return holder
         return holder
 
     def _open(self) -> int:
@@ -104,7 +97,7 @@ class DirectoryLock:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
-            raise _directory_unusable(self._path.parent, str(error)) from error
+            raise unusable(self._path.parent, str(error)) from error
 
     def _in_use(self) -> ConflictError:
         holder = self.holder()
@@ -142,56 +135,55 @@ class BundledServer:
         Raises EnvironmentFaultError (DatabaseFailed or DataDirectoryUnusable).
         """
         deadline = time.monotonic() + timeout_s
-        self._make_data_dir()
-        account = account_for(self.cluster)
-        if not self.cluster.exists():
-            self._initialise(account)
+        cluster = Cluster.prepare(self.data_dir, self._changes)
+        socket_dir = sockets.choose(self.data_dir, cluster.account)
         backoff_s = POLL_S
-        while not (self._adopt() or self._launch(account)):
+        while not self._adopt():
+            self._pid, self._socket_dir = cluster.launch(socket_dir), socket_dir
+            if self._pid is not None:
+                break
+            if time.monotonic() > deadline:
+                raise self._failed(
+                    "processes of another PostgreSQL, not to be seen from here, use the same files"
+                )
             # What a killed postmaster left keeps the cluster until it is gone.
             postmaster.kill_all(postmaster.marker(self.cluster))
-            if time.monotonic() > deadline:
-                raise self._failed("a PostgreSQL that is not ours, or out of sight, uses the same files")
             time.sleep(backoff_s)
             backoff_s = min(backoff_s * 2, BACKOFF_S_MAX)
         self.wait_ready(max(deadline - time.monotonic(), POLL_S))
 
     def stop(self) -> None:
-        """Shut PostgreSQL down: clients are disconnected, everything is on disk when this returns.
+        """Shut PostgreSQL down: clients are disconnected, and everything is on disk when this returns.
 
         Does nothing where it does not run. Raises EnvironmentFaultError (DatabaseFailed) if it does not end.
         """
-        if not self.is_alive() and not self._find():
+        state = self._running()
+        if state is None:
             return
-        pid = self._pid
-        assert pid is not None
         mark = postmaster.marker(self.cluster)
         begun = time.monotonic()
-        self._signal(signal.SIGINT)
-        escalated = False
-        while postmaster.alive(pid, mark):
+        signals = [(FAST_STOP_S_MAX, signal.SIGQUIT), (0.0, signal.SIGINT)]
+        while postmaster.alive(state.pid, mark):
             waited_s = time.monotonic() - begun
+            if signals and waited_s >= signals[-1][0]:
+                with suppress(ProcessLookupError):
+                    os.kill(state.pid, signals.pop()[1])
             if waited_s > STOP_S_MAX:
-                raise self._failed(f"process {pid} does not end, {waited_s:.0f} s after it was told to")
-            if waited_s > FAST_STOP_S_MAX and not escalated:
-                escalated = True
-                self._signal(signal.SIGQUIT)
+                raise self._failed(f"process {state.pid} did not end within {STOP_S_MAX:.0f} s")
             time.sleep(POLL_S)
         self._pid = None
-        self._remove_socket_dir()
+        sockets.clear(state.socket_dir, remove=True)
 
     def is_alive(self) -> bool:
-        """Say whether the postmaster process that was started or adopted lives; costs microseconds."""
+        """Say whether the postmaster that was started or adopted lives; costs microseconds."""
         try:
             return self._pid is not None and postmaster.alive(self._pid, postmaster.marker(self.cluster))
-        except OSError:  # the cluster folder is gone
+        except FileNotFoundError:  # somebody deleted the cluster
             return False
 
     def responds(self) -> bool:
-        """Say whether the server accepts connections now; costs a connection, at most 2 s."""
-        if self._socket_dir is None:
-            return False
-        info = make_conninfo(self.owner_dsn("postgres"), connect_timeout=2)
+        """Say whether the server accepts connections now; costs a connection, and at most 2 s."""
+        info = make_conninfo(self.owner_dsn("postgres"), connect_timeout=PING_S_MAX)
         return PGconn.ping(info.encode()) == Ping.OK
 
     def wait_ready(self, timeout_s: float) -> None:
@@ -222,8 +214,7 @@ class BundledServer:
     def create_database(self, name: str = "gemel") -> bool:
         """Create a database where it is missing; say whether it was."""
         with psycopg.connect(self.owner_dsn("postgres"), autocommit=True) as connection:
-            found = connection.execute("SELECT FROM pg_database WHERE datname = %s", (name,)).fetchone()
-            if found is not None:
+            if connection.execute("SELECT FROM pg_database WHERE datname = %s", (name,)).fetchone():
                 return False
             with suppress(errors.DuplicateDatabase):
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
@@ -231,53 +222,11 @@ class BundledServer:
         return False
 
     def _dsn(self, user: str, dbname: str) -> str:
-        folder = self._socket_dir or self._choose_socket_dir()
-        return make_conninfo(host=str(folder), port=PORT, user=user, dbname=dbname)
+        if self._socket_dir is None:
+            self._socket_dir = sockets.choose(self.data_dir, account_for(self.cluster))
+        return make_conninfo(host=str(self._socket_dir), port=sockets.PORT, user=user, dbname=dbname)
 
-    def _make_data_dir(self) -> None:
-        try:
-            self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-            staging = self.data_dir / "postgres.new"
-            if staging.exists():  # an initdb was interrupted
-                shutil.rmtree(staging)
-            if self.cluster.exists() and not any(self.cluster.iterdir()):
-                self.cluster.rmdir()
-            if self.cluster.exists() and not (self.cluster / "PG_VERSION").exists():
-                raise _directory_unusable(self.data_dir, f"{self.cluster} is not a PostgreSQL cluster")
-        except OSError as error:
-            raise _directory_unusable(self.data_dir, str(error)) from error
-
-    def _initialise(self, account: Account) -> None:
-        staging = self.data_dir / "postgres.new"
-        staging.mkdir(mode=0o700)
-        if account.foreign:
-            os.chown(staging, account.uid, account.gid)
-        # --locale=C for the operating system's part: C.UTF-8 is not on every machine, the built-in one is.
-        options = (
-            f"--username={OWNER_ROLE}",
-            "--encoding=UTF8",
-            "--locale=C",
-            "--locale-provider=builtin",
-            "--builtin-locale=C.UTF-8",
-            "--data-checksums",
-            "--auth-local=peer",
-            "--auth-host=reject",
-            "--no-instructions",
-            *(("--no-sync",) if self._changes.get("fsync") == "off" else ()),
-        )
-        with _opened(staging) as folder:
-            command = self._command(account, "initdb", folder, *options)
-            result = subprocess.run(  # noqa: S603
-                command, pass_fds=(folder,), cwd="/", env=_environment(), capture_output=True, **account.popen()
-            )
-        if result.returncode:
-            words = result.stderr.decode("utf-8", "replace").strip()
-            raise self._failed(f"initdb: {words}")
-        # Renamed when whole, so that an interrupted initdb leaves no half cluster behind.
-        staging.rename(self.cluster)
-
-    def _find(self) -> postmaster.Postmaster | None:
-        """Take note of a running postmaster of this cluster, and return it."""
+    def _running(self) -> postmaster.Postmaster | None:
         state = postmaster.read_pid_file(self.cluster)
         if state is None or not postmaster.alive(state.pid, postmaster.marker(self.cluster)):
             return None
@@ -285,59 +234,22 @@ class BundledServer:
         return state
 
     def _adopt(self) -> bool:
-        state = self._find()
-        if state and state.status == "stopping":
-            self.stop()
+        state = self._running()
+        if state is not None and state.status == "stopping":
+            self.stop()  # somebody told it to end, and ended before it did
             return False
         return state is not None
 
-    def _launch(self, account: Account) -> bool:
-        """Start a postmaster; False where processes of an earlier one still hold the cluster."""
-        mark = postmaster.marker(self.cluster)
-        with _opened(self.cluster) as folder:
-            # Every PostgreSQL process inherits this lock, so it is free only when the last of them is gone:
-            # also those of another container, which neither process ids nor shared memory would tell of.
-            if not _lock(folder):
-                return False
-            self._socket_dir = self._make_socket_dir(account)
-            self._write_configuration(folder, account)
-            with suppress(FileNotFoundError):
-                # Nobody holds the cluster, so it is stale; PostgreSQL would refuse it for ever if the
-                # process id in it was taken by another process of the same account meanwhile.
-                (self.cluster / "postmaster.pid").unlink()
-            command = self._command(account, "postgres", folder, "-c", f"cluster_name={mark}")
-            with self._opened_log() as log:
-                # Its own session: a Ctrl-C in the terminal must not reach it before the last flush.
-                child = subprocess.Popen(  # noqa: S603
-                    command,
-                    pass_fds=(folder,),
-                    cwd="/",
-                    env=_environment(),
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    start_new_session=True,
-                    **account.popen(),
-                )
-        self._pid = child.pid
-        # From here on `postmaster.alive` reaps it, as it does one that was adopted.
-        child.returncode = 0
-        return True
+    def _last_words(self) -> str:
+        with self.log.open("rb") as file:
+            file.seek(max(self.log.stat().st_size - LOG_TAIL_BYTES, 0))
+            lines = file.read().decode("utf-8", "replace").splitlines()
+        grave = [line for line in lines if "FATAL:" in line or "PANIC:" in line]
+        return (grave or lines or ["it ended without a word"])[-1]
 
-    def _command(self, account: Account, program: str, folder: int, *options: str) -> list[str]:
-        install = usable_by(account, locate())
-        # Another account may be barred from a folder above the cluster. Through the open descriptor it gets
-        # there without asking them, so that nobody's rights are widened.
-        path = f"/proc/self/fd/{folder}" if account.foreign else f"{os.readlink(f'/proc/self/fd/{folder}')}"
-        return [str(install / "bin" / program), "-D", path, *options]
-
-    def _write_configuration(self, folder: int, account: Account) -> None:
-        socket_dir = str(self._socket_dir).replace('"', '""')
-        changes = {"unix_socket_directories": f'"{socket_dir}"', **self._changes}
-        user = account_name()
-        for name, text in (
-            ("postgresql.conf", pgconfig.render_settings(changes)),
-            ("pg_hba.conf", pgconfig.render_access()),
-            ("pg_ident.conf", pgconfig.render_users(user)),
-        ):
-            _write(folder, name, text, account)
+    def _failed(self, reason: str) -> EnvironmentFaultError:
+        return EnvironmentFaultError(
+            "DatabaseFailed",
+            f"PostgreSQL on {self.cluster} failed: {reason}.",
+            f"Read the end of {self.log}.",
+        )
