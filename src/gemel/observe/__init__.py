@@ -1,0 +1,1 @@
+"""Logs without secrets, traces and metrics."""

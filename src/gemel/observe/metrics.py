@@ -1,0 +1,60 @@
+"""Counters and histograms for Prometheus, one set for each running platform.
+
+They are fed by request and by batch, never by event. No label names a tenant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+__all__ = ["CONTENT_TYPE", "Metrics"]
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class Metrics:
+    """What this process counts and times."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "gemel_requests", "Requests answered.", ("method", "route", "status"), registry=self.registry
+        )
+        self.request_seconds = Histogram(
+            "gemel_request_seconds",
+            "Seconds from a request's head to its answer's head.",
+            ("method", "route"),
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self.samples = Counter(
+            "gemel_samples", "Values taken from events, by outcome.", ("outcome",), registry=self.registry
+        )
+        self.batch_seconds = Histogram(
+            "gemel_ingest_batch_seconds",
+            "Seconds from a batch's arrival to its commit.",
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self.in_flight_bytes = Gauge(
+            "gemel_in_flight_bytes", "Bytes of request bodies held.", registry=self.registry
+        )
+
+    def count_request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count an answered request under its route's template."""
+        self.requests.labels(method, route, str(status)).inc()
+        self.request_seconds.labels(method, route).observe(seconds)
+
+    def count_batch(self, outcomes: Mapping[str, int], seconds: float) -> None:
+        """Count a committed batch: how many of each outcome, and how long it took."""
+        for outcome, number in outcomes.items():
+            self.samples.labels(outcome).inc(number)
+        self.batch_seconds.observe(seconds)
+
+    def page(self) -> bytes:
+        """Return all of it in Prometheus' text format."""
+        return generate_latest(self.registry)
