@@ -77,6 +77,18 @@ class SampleBatch:
             docs=None if self.docs is None else [self.docs[position] for position in positions],
         )
 
+    @classmethod
+    def concatenate(cls, parts: Sequence[SampleBatch]) -> SampleBatch:
+        """Return batches one after another."""
+        if len(parts) == 1:
+            return parts[0]
+        docs: list[str | None] | None = None
+        if any(part.docs is not None for part in parts):
+            docs = [doc for part in parts for doc in (part.docs or [None] * len(part))]
+        names = ("series", "time_us", "recorded_us", "num", "kind", "revision", "quality")
+        columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+        return cls(**columns, docs=docs)
+
     def value(self, position: int) -> Encoded:
         """Return the value at a position in its stored form."""
         num = float(self.num[position])

@@ -50,13 +50,16 @@ ABSENT = Encoded(None, REMOVED, None)
 def encode(value: Any, storage: Storage) -> Encoded:
     """Return a validated value in its stored form.
 
-    Raises InvalidError (ValueOutOfRange) for text with U+0000, which PostgreSQL cannot hold.
+    Raises InvalidError (ValueOutOfRange) for what PostgreSQL cannot hold: U+0000 or a lone surrogate in text.
     """
     if storage == "double":
         return Encoded(float(value), DOUBLE, None)
     if storage == "integer":
         return Encoded(float(value), INTEGER, None)
-    text = canonical_json(value)
+    try:
+        text = canonical_json(value)
+    except UnicodeEncodeError as error:
+        raise InvalidError("ValueOutOfRange", "The text holds a lone surrogate.") from error
     if "\\u0000" in text and _has_nul(value):
         raise InvalidError("ValueOutOfRange", "The text holds U+0000, which cannot be stored.")
     return Encoded(None, JSON, text)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, LiteralString, cast
+from typing import Any
 
 import psycopg
 from psycopg import AsyncConnection, errors
@@ -28,7 +28,8 @@ READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 SET_TENANT = "SELECT set_config('gemel.tenant', %s, true)"
 LOCK_HEAD = """
 SELECT (extract(epoch FROM greatest(clock_timestamp(), recorded + interval '1 microsecond')) * 1000000)::bigint,
-       change_no, graph_epoch, model_epoch
+       change_no, graph_epoch, model_epoch,
+       coalesce((extract(epoch FROM retention_line) * 1000000)::bigint, 0)
 FROM tenant_head WHERE tenant = current_tenant() FOR NO KEY UPDATE"""
 WRITE_HEAD = """
 UPDATE tenant_head SET recorded = to_timestamp(0) + %s * interval '1 microsecond', change_no = %s,
@@ -57,7 +58,7 @@ class ReadTransaction:
     async def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         """Run one statement and return its rows, in binary where the types allow."""
         cursor = self.connection.cursor(binary=True)
-        await cursor.execute(cast(LiteralString, sql), parameters)
+        await cursor.execute(sql, parameters)
         return await cursor.fetchall() if cursor.description else []
 
     async def row(self, sql: str, parameters: Sequence[Any] = ()) -> Row | None:
@@ -82,7 +83,7 @@ class WriteTransaction(ReadTransaction):
 
     def __init__(self, connection: AsyncConnection[Row], tenant: int, head: Row) -> None:
         super().__init__(connection, tenant)
-        self._recorded_us, self._change_no, self._graph_epoch, self._model_epoch = head
+        self._recorded_us, self._change_no, self._graph_epoch, self._model_epoch, self.retention_us = head
         self._recorded_us -= 1
         self._on_commit: list[Callable[[], None]] = []
 
@@ -120,15 +121,15 @@ class WriteTransaction(ReadTransaction):
     async def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
         """Run one statement and return how many rows it touched."""
         cursor = self.connection.cursor(binary=True)
-        await cursor.execute(cast(LiteralString, sql), parameters)
+        await cursor.execute(sql, parameters)
         return cursor.rowcount
 
     async def copy(self, sql: str, data: bytes | bytearray | memoryview, role: str | None = None) -> None:
         """COPY a binary stream in, as `role` where one is named (SET LOCAL ROLE, then back)."""
         cursor = self.connection.cursor()
         if role is not None:
-            await cursor.execute(cast(LiteralString, f"SET LOCAL ROLE {role}"))
-        async with cursor.copy(cast(LiteralString, sql)) as stream:
+            await cursor.execute(f"SET LOCAL ROLE {role}")
+        async with cursor.copy(sql) as stream:
             await stream.write(data)
         if role is not None:
             await cursor.execute("RESET ROLE")
@@ -197,7 +198,7 @@ class Database:
             async with connection.pipeline():
                 await connection.execute("BEGIN READ ONLY" if read_only else "BEGIN")
                 await connection.execute(SET_TENANT, (str(tenant),))
-                await cursor.execute(cast(LiteralString, sql), parameters)
+                await cursor.execute(sql, parameters)
                 await connection.execute("COMMIT")
             return await cursor.fetchall() if cursor.description else []
 

@@ -1,0 +1,64 @@
+"""State: the last sample of each series of some twins."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
+
+from gemel.history.paths import PATH_BITS, Paths, path_no_of, twin_no_of
+from gemel.history.values import QUALITIES, REMOVED, decode
+from gemel.store.database import ReadTransaction
+
+__all__ = ["StateValue", "next_time_us", "read_state"]
+
+READ = f"""
+SELECT l.series, (extract(epoch FROM l.source_time) * 1000000)::bigint,
+       (extract(epoch FROM l.recorded) * 1000000)::bigint, l.num, l.kind, l.doc, l.revision, l.quality
+FROM unnest(%s::bigint[]) AS t (twin_no)
+CROSS JOIN LATERAL (
+    SELECT * FROM latest WHERE tenant = current_tenant()
+    AND series >= t.twin_no << {PATH_BITS} AND series < (t.twin_no + 1) << {PATH_BITS}) AS l
+ORDER BY l.series"""
+
+
+class StateValue(NamedTuple):
+    """The last sample of a series; `removed` when it says that the property is no longer there."""
+
+    path: str
+    role: str
+    series: int
+    value: Any
+    removed: bool
+    source_time_us: int
+    recorded_us: int
+    revision: int
+    quality: str
+
+
+async def read_state(
+    tx: ReadTransaction, paths: Paths, twin_nos: Collection[int]
+) -> Mapping[int, list[StateValue]]:
+    """Return the state of each twin by its number, in one query; a twin without samples has an empty list."""
+    found: dict[int, list[StateValue]] = {twin_no: [] for twin_no in twin_nos}
+    rows = await tx.rows(READ, (list(twin_nos),))
+    keys = await paths.keys(tx, {path_no_of(row[0]) for row in rows})
+    for series, source_time_us, recorded_us, num, kind, doc, revision, quality in rows:
+        path, role = keys[path_no_of(series)]
+        value = StateValue(
+            path,
+            role,
+            series,
+            decode(num, kind, doc),
+            kind == REMOVED,
+            source_time_us,
+            recorded_us,
+            revision,
+            QUALITIES[quality],
+        )
+        found[twin_no_of(series)].append(value)
+    return found
+
+
+def next_time_us(now_us: int, last: StateValue | None) -> int:
+    """Return the source time of a write that names none: now, or just after the series' last."""
+    return now_us if last is None else max(now_us, last.source_time_us + 1)

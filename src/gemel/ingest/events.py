@@ -1,0 +1,225 @@
+"""CloudEvents 1.0 in: one event, a batch, or a line each, to typed events or to a reason for quarantine.
+
+The usual body decodes in one call; where that fails, each event is looked at alone, so that one bad event
+costs only itself. Source: CloudEvents 1.0.2, JSON format and JSON batch format.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+
+from gemel.base.errors import Detail, InvalidError
+from gemel.history.values import QUALITIES
+
+__all__ = ["BATCH", "LINES", "MEDIA_TYPES", "SINGLE", "Decoded", "Event", "decode_body", "decode_event"]
+
+SINGLE = "application/cloudevents+json"
+BATCH = "application/cloudevents-batch+json"
+LINES = "application/x-ndjson"
+MEDIA_TYPES = (SINGLE, BATCH, LINES, "application/json")
+
+DEPTH_MAX = 64
+INT32_MAX = 2**31 - 1
+INT64 = range(-(2**63), 2**63)
+
+
+class Event(msgspec.Struct, frozen=True, gc=False):
+    """A CloudEvents envelope that carries values of one twin: `data` is dotted path to value."""
+
+    id: str
+    source: str
+    type: str
+    specversion: Literal["1.0"]
+    subject: str
+    data: dict[str, Any]
+    time: datetime | None = None
+    revision: int = 0
+    quality: Literal["good", "uncertain", "bad"] = "good"
+
+
+@dataclass(slots=True)
+class Decoded:
+    """The n events of a body in order; a Detail stands where one cannot be decoded.
+
+    `raw(index)` gives an event's own bytes, for quarantine.
+    """
+
+    events: Sequence[Event | Detail]
+    body: bytes
+    media_type: str
+    _parts: list[bytes] | None = None
+
+    def raw(self, index: int) -> bytes:
+        """Return the bytes of one event as they came; parsed once, and only when asked."""
+        if self._parts is None:
+            self._parts = _parts(self.body, self.media_type)
+        return self._parts[index]
+
+
+_one = msgspec.json.Decoder(Event)
+_many = msgspec.json.Decoder(list[Event])
+_raws = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+def decode_body(body: bytes, media_type: str) -> Decoded:
+    """Decode a request body of one of MEDIA_TYPES.
+
+    Raises InvalidError: BodyMalformed where it is not JSON in UTF-8 at all (nothing of it is kept),
+    MediaTypeUnsupported for another type.
+    """
+    if media_type not in MEDIA_TYPES:
+        raise InvalidError(
+            "MediaTypeUnsupported",
+            f"Content type {media_type!r} is not taken.",
+            f"Send one of {', '.join(MEDIA_TYPES)}.",
+        )
+    try:
+        events: Sequence[Event | Detail] = _decode_all(body, media_type)
+        if b"\\u" in body:
+            events = [_checked(event) for event in events if isinstance(event, Event)]
+        return Decoded(events, body, media_type)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
+        parts = _parts(body, media_type)
+        return Decoded([decode_event(part) for part in parts], body, media_type, parts)
+
+
+def decode_event(raw: bytes) -> Event | Detail:
+    """Decode one event's bytes, or say what is wrong with it by code and message."""
+    try:
+        event = _one.decode(raw)
+        return _checked(event) if 0 <= event.revision <= INT32_MAX else _diagnose(_loose(raw))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    try:
+        return _diagnose(_loose(raw))
+    except RecursionError:
+        return Detail("EventMalformed", f"The event is nested more than {DEPTH_MAX} levels deep.")
+    except UnicodeDecodeError as error:
+        return Detail("EventMalformed", f"The event is not UTF-8 at byte {error.start}.")
+    except ValueError as error:
+        return Detail("EventMalformed", f"The event is not JSON: {error}.")
+
+
+def _decode_all(body: bytes, media_type: str) -> list[Event]:
+    if media_type == BATCH or (media_type == "application/json" and body.lstrip()[:1] == b"["):
+        events = _many.decode(body)
+    elif media_type == LINES:
+        events = _one.decode_lines(body)
+    else:
+        events = [_one.decode(body)]
+    if any(not 0 <= event.revision <= INT32_MAX for event in events):
+        raise ValueError("revision")
+    return events
+
+
+def _parts(body: bytes, media_type: str) -> list[bytes]:
+    """Split a body into its events' bytes; where even that fails, raise BodyMalformed."""
+    if media_type == LINES:
+        return [line for line in body.split(b"\n") if line.strip()]
+    if media_type == BATCH or body.lstrip()[:1] == b"[":
+        return _elements(body)
+    return [body]
+
+
+def _elements(body: bytes) -> list[bytes]:
+    try:
+        return [bytes(part) for part in _raws.decode(body)]
+    except (msgspec.DecodeError, RecursionError):
+        pass
+    try:
+        elements = _loose(body)
+    except RecursionError as error:
+        raise InvalidError("BodyMalformed", "The body is nested too deeply.") from error
+    except UnicodeDecodeError as error:
+        raise InvalidError("BodyMalformed", f"The body is not UTF-8 at byte {error.start}.") from error
+    except ValueError as error:
+        raise InvalidError("BodyMalformed", f"The body is not JSON: {error}.") from error
+    if not isinstance(elements, list):
+        raise InvalidError("BodyMalformed", "A batch must be a JSON array of events.")
+    return [json.dumps(element, ensure_ascii=True).encode() for element in elements]
+
+
+def _loose(raw: bytes) -> Any:
+    """Decode JSON as Python's own decoder takes it: with NaN, infinity and integers of any size."""
+    return json.loads(raw.decode("utf-8"))
+
+
+def _diagnose(event: Any) -> Event | Detail:
+    """Say what is wrong with an event that is JSON but not typed as it must be."""
+    if not isinstance(event, dict):
+        return Detail("EventMalformed", "An event must be a JSON object.")
+    for name in ("id", "source", "type"):
+        if not isinstance(event.get(name), str) or not event[name]:
+            return Detail("EventMalformed", f"The event's {name!r} must be a text that is not empty.")
+    if event.get("specversion") != "1.0":
+        return Detail("EventMalformed", "The event's 'specversion' must be \"1.0\".")
+    if not isinstance(event.get("subject"), str):
+        return Detail("SubjectMissing", "The event's 'subject' must name the twin.")
+    return _diagnose_values(event)
+
+
+def _diagnose_values(event: dict[str, Any]) -> Event | Detail:
+    data = event.get("data")
+    if not isinstance(data, dict):
+        return Detail("EventEmpty", "The event's 'data' must be an object of path to value.")
+    for path, value in data.items():
+        fault = _number_fault(path, value, 0)
+        if fault is not None:
+            return fault
+    revision = event.get("revision", 0)
+    if type(revision) is not int or not 0 <= revision <= INT32_MAX:
+        return Detail(
+            "RevisionInvalid",
+            f"The event's 'revision' {revision!r} is not a whole number from 0 to {INT32_MAX}.",
+        )
+    if event.get("quality", "good") not in QUALITIES:
+        return Detail("QualityInvalid", f"The event's 'quality' must be one of {', '.join(QUALITIES)}.")
+    try:
+        return _checked(msgspec.convert(event, Event))
+    except (msgspec.ValidationError, RecursionError):
+        return Detail(
+            "TimeMalformed", f"The event's 'time' {event.get('time')!r} is not an RFC 3339 timestamp."
+        )
+
+
+def _checked(event: Event) -> Event | Detail:
+    """Return an event whose texts can be stored: only an escape can bring in U+0000 or half a surrogate pair."""
+    for name in ("id", "source", "type", "subject"):
+        if not _is_text(getattr(event, name)):
+            return Detail("EventMalformed", f"The event's {name!r} holds U+0000 or a lone surrogate.")
+    for path, value in event.data.items():
+        if not _is_text(path) or not _holds_text(value):
+            return Detail("ValueOutOfRange", f"The value of {path!a} holds U+0000 or a lone surrogate.")
+    return event
+
+
+def _holds_text(value: Any) -> bool:
+    if isinstance(value, str):
+        return _is_text(value)
+    if isinstance(value, dict):
+        return all(_is_text(key) and _holds_text(item) for key, item in value.items())
+    return not isinstance(value, list) or all(_holds_text(item) for item in value)
+
+
+def _is_text(text: str) -> bool:
+    return "\x00" not in text and (text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text))
+
+
+def _number_fault(path: str, value: Any, depth: int) -> Detail | None:
+    if depth > DEPTH_MAX:
+        return Detail("EventMalformed", f"The value of {path!r} is nested more than {DEPTH_MAX} levels deep.")
+    if isinstance(value, float) and not math.isfinite(value):
+        return Detail(
+            "ValueNotFinite", f"The value of {path!r} is {value}, which is not a number that can be kept."
+        )
+    if isinstance(value, int) and value not in INT64:
+        return Detail("ValueOutOfRange", f"The value of {path!r} needs more than 64 bits.")
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return next((fault for item in items if (fault := _number_fault(path, item, depth + 1))), None)

@@ -1,0 +1,187 @@
+"""Where a rejected event waits, with its reason and its own bytes, to be mended and replayed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from gemel.base.clock import iso_us
+from gemel.base.errors import Detail, NotFoundError
+from gemel.ingest.events import Event
+from gemel.store.database import ReadTransaction, WriteTransaction
+
+__all__ = [
+    "Quarantined",
+    "Reject",
+    "Selection",
+    "discard",
+    "list_quarantine",
+    "read_raws",
+    "reject_of",
+    "remove",
+    "select_numbers",
+    "show",
+    "store",
+]
+
+STORE = """
+INSERT INTO quarantine (tenant, identity, source, event_id, subject, code, message, raw, received)
+SELECT current_tenant(), i, s, e, u, c, m, r, to_timestamp(0) + %s * interval '1 microsecond'
+FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bytea[])
+     AS t (i, s, e, u, c, m, r)
+ON CONFLICT (tenant, identity) DO UPDATE SET code = excluded.code, message = excluded.message,
+    raw = excluded.raw, subject = excluded.subject, received = excluded.received, seen = quarantine.seen + 1
+RETURNING identity, quarantine_no"""
+
+FIELDS = """
+quarantine_no, source, event_id, subject, code, message, (extract(epoch FROM received) * 1000000)::bigint, seen"""
+LIST = f"""
+SELECT {FIELDS} FROM quarantine WHERE tenant = current_tenant() AND quarantine_no > %s
+  AND (%s::text IS NULL OR code = %s) AND (%s::text IS NULL OR source = %s)
+ORDER BY quarantine_no LIMIT %s"""
+SHOW = f"SELECT {FIELDS}, raw FROM quarantine WHERE tenant = current_tenant() AND quarantine_no = %s"
+NUMBERS = """
+SELECT quarantine_no FROM quarantine WHERE tenant = current_tenant()
+  AND (%s::bigint[] IS NULL OR quarantine_no = ANY(%s)) AND (%s::text IS NULL OR code = %s)
+  AND (%s::text IS NULL OR source = %s)
+ORDER BY quarantine_no"""
+RAWS = """
+SELECT quarantine_no, raw FROM quarantine WHERE tenant = current_tenant() AND quarantine_no = ANY(%s)
+ORDER BY quarantine_no"""
+REMOVE = "DELETE FROM quarantine WHERE tenant = current_tenant() AND quarantine_no = ANY(%s)"
+
+
+class Reject(msgspec.Struct, frozen=True):
+    """An event that is not taken: what names it, why, and its bytes."""
+
+    identity: str
+    source: str | None
+    event_id: str | None
+    subject: str | None
+    fault: Detail
+    raw: bytes
+
+
+class Quarantined(msgspec.Struct, frozen=True):
+    """A quarantined event as it is listed; `raw` is its text, given only when one is shown."""
+
+    number: int
+    source: str | None
+    id: str | None
+    subject: str | None
+    code: str
+    message: str
+    received: str
+    seen: int
+    raw: str | None = None
+
+
+class Selection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which quarantined events: by number, code or source; each that is given must hold."""
+
+    numbers: list[int] | None = None
+    code: str | None = None
+    source: str | None = None
+
+    def parameters(self) -> tuple[Any, ...]:
+        """Return it as the parameters of NUMBERS."""
+        return (self.numbers, self.numbers, self.code, self.code, self.source, self.source)
+
+
+def reject_of(event: Event | Detail, fault: Detail, raw: bytes) -> Reject:
+    """Return the reject of an event; where it has no readable source and id, its bytes name it."""
+    names = _names(event, raw)
+    source, event_id, subject = (_text(names.get(name)) for name in ("source", "id", "subject"))
+    if source and event_id:
+        identity = f"{len(source)}:{source}:{event_id}"
+    else:
+        identity = "sha256:" + hashlib.sha256(raw).hexdigest()
+    if len(identity) > 1000:
+        identity = "sha256:" + hashlib.sha256(identity.encode()).hexdigest()
+    return Reject(identity, source, event_id, subject, fault, raw)
+
+
+async def store(tx: WriteTransaction, rejects: Sequence[Reject]) -> dict[str, int]:
+    """Keep rejects, one row per identity; return the number of each identity."""
+    if not rejects:
+        return {}
+    rows = list({reject.identity: reject for reject in rejects}.values())
+    parameters = (
+        tx.stamp(),
+        [row.identity for row in rows],
+        [row.source for row in rows],
+        [row.event_id for row in rows],
+        [row.subject for row in rows],
+        [row.fault.code for row in rows],
+        [_text(row.fault.message) for row in rows],
+        [row.raw for row in rows],
+    )
+    return {identity: int(number) for identity, number in await tx.rows(STORE, parameters)}
+
+
+async def remove(tx: WriteTransaction, numbers: Sequence[int]) -> int:
+    """Take events out of quarantine by number; return how many there were."""
+    return await tx.execute(REMOVE, (list(numbers),)) if numbers else 0
+
+
+async def discard(tx: WriteTransaction, selection: Selection) -> int:
+    """Throw selected events away; return how many."""
+    return await remove(tx, await select_numbers(tx, selection))
+
+
+async def select_numbers(tx: ReadTransaction, selection: Selection) -> list[int]:
+    """Return the numbers of the selected events, in order of arrival."""
+    return [int(row[0]) for row in await tx.rows(NUMBERS, selection.parameters())]
+
+
+async def list_quarantine(
+    tx: ReadTransaction,
+    *,
+    code: str | None = None,
+    source: str | None = None,
+    after: int = 0,
+    limit: int = 100,
+) -> list[Quarantined]:
+    """Return quarantined events in order of arrival, after a number."""
+    rows = await tx.rows(LIST, (after, code, code, source, source, limit))
+    return [_quarantined(row) for row in rows]
+
+
+async def show(tx: ReadTransaction, number: int) -> Quarantined:
+    """Return one quarantined event with its text. Raises NotFoundError (QuarantineNotFound)."""
+    row = await tx.row(SHOW, (number,))
+    if row is None:
+        raise NotFoundError("QuarantineNotFound", f"There is no quarantined event {number}.")
+    return msgspec.structs.replace(
+        _quarantined(row[:-1]), raw=bytes(row[-1]).decode("utf-8", "backslashreplace")
+    )
+
+
+async def read_raws(tx: ReadTransaction, numbers: Sequence[int]) -> dict[int, bytes]:
+    """Return the bytes of quarantined events by number, in order of arrival."""
+    return {int(number): bytes(raw) for number, raw in await tx.rows(RAWS, (list(numbers),))}
+
+
+def _quarantined(row: Sequence[Any]) -> Quarantined:
+    number, source, event_id, subject, code, message, received_us, seen = row
+    return Quarantined(number, source, event_id, subject, code, message, iso_us(received_us), seen)
+
+
+def _names(event: Event | Detail, raw: bytes) -> dict[str, Any]:
+    if isinstance(event, Event):
+        return {"source": event.source, "id": event.id, "subject": event.subject}
+    try:
+        loose = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+    return loose if isinstance(loose, dict) else {}
+
+
+def _text(value: Any) -> str | None:
+    """Return a text that can be stored: without U+0000 and lone surrogates."""
+    if not isinstance(value, str):
+        return None
+    return value.replace("\x00", "�").encode("utf-8", "replace").decode()

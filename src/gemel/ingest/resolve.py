@@ -1,0 +1,208 @@
+"""Events to columns: find each event's twin, check each value against the model, encode it. Pure.
+
+An event is taken whole or not at all: one value that does not fit sends the event to quarantine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isfinite, nan
+from typing import Any
+
+import numpy as np
+
+from gemel.base.clock import EPOCH, iso_us
+from gemel.base.errors import Detail, InvalidError
+from gemel.graph.directory import BoundSlot, DirectoryView, TwinRef
+from gemel.history.paths import PATH_BITS
+from gemel.history.samples import Ints, SampleBatch
+from gemel.history.values import DOUBLE, QUALITIES, Encoded, encode
+from gemel.ingest.events import INT64, Event
+
+__all__ = ["Resolved", "TimeRules", "resolve"]
+
+TIME_MIN_US = 0
+TIME_MAX_US = 9_214_646_400_000_000  # 2262-01-01
+QUALITY_NO = {name: number for number, name in enumerate(QUALITIES)}
+
+
+@dataclass(frozen=True, slots=True)
+class TimeRules:
+    """Between which source times (µs) events are taken, and the receipt time of those that name none."""
+
+    received_us: int
+    latest_us: int
+    retention_us: int
+
+
+@dataclass(slots=True)
+class Resolved:
+    """The columns of n events' values.
+
+    `batch` has a sample per value and `owner` int64 says which event it is of; `faults` maps the events that
+    must be quarantined to the reason; `starts` maps twins to the earliest source time (µs) they are told of
+    before their own start.
+    """
+
+    batch: SampleBatch
+    owner: Ints
+    faults: dict[int, Detail]
+    starts: dict[int, int]
+
+
+class _Fault(Exception):
+    """Says why an event must be quarantined; never leaves this module."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.detail = Detail(code, message)
+
+
+def resolve(events: Sequence[Event | Detail], view: DirectoryView, rules: TimeRules) -> Resolved:
+    """Resolve, validate and encode events in order of arrival; recorded times are left at zero."""
+    columns = _Columns()
+    faults: dict[int, Detail] = {}
+    starts: dict[int, int] = {}
+    twins = view.twins
+    for index, event in enumerate(events):
+        if isinstance(event, Detail):
+            faults[index] = event
+            continue
+        twin = twins.get(event.subject)
+        if twin is None:
+            faults[index] = Detail("TwinUnknown", f"There is no twin {event.subject!r}.")
+            continue
+        try:
+            time_us = _time_us(event, rules, index)
+            columns.add(index, event, time_us, twin)
+        except _Fault as fault:
+            faults[index] = fault.detail
+            continue
+        if time_us < twin.valid_from_us:
+            starts[twin.twin_no] = min(time_us, starts.get(twin.twin_no, time_us))
+    batch, owner = columns.batch()
+    return Resolved(batch, owner, faults, starts)
+
+
+class _Columns:
+    """Grows the columns value by value, and forgets an event's values when one of them is wrong."""
+
+    def __init__(self) -> None:
+        self.series: list[int] = []
+        self.nums: list[float] = []
+        self.odd: list[tuple[int, int, str | None]] = []
+        self.events: list[int] = []
+        self.ends: list[int] = []
+        self.times: list[int] = []
+        self.marks: list[tuple[int, int, int]] = []
+
+    def add(self, index: int, event: Event, time_us: int, twin: TwinRef) -> None:
+        """Append an event's values, or raise _Fault and append none."""
+        start = len(self.series)
+        base = twin.twin_no << PATH_BITS
+        slots = twin.twin_type.slots
+        for path, value in event.data.items():
+            slot = slots.get(path)
+            if (
+                type(value) is float
+                and slot is not None
+                and slot.slot.storage == "double"
+                and isfinite(value)
+            ):
+                self.series.append(base | slot.path_no)
+                self.nums.append(value)
+            else:
+                self._take(path, value, base, slot, start)
+        if len(self.series) == start:
+            raise _Fault("EventEmpty", "The event carries no values.")
+        if event.revision or event.quality != "good":
+            self.marks.append((len(self.events), event.revision, QUALITY_NO[event.quality]))
+        self.events.append(index)
+        self.ends.append(len(self.series))
+        self.times.append(time_us)
+
+    def batch(self) -> tuple[SampleBatch, Ints]:
+        """Return the columns, and the event that each sample is of."""
+        counts = np.diff(np.array(self.ends, np.int64), prepend=0)
+        revision = np.zeros(len(self.events), np.int32)
+        quality = np.zeros(len(self.events), np.int16)
+        for event, own_revision, own_quality in self.marks:
+            revision[event], quality[event] = own_revision, own_quality
+        kind = np.full(len(self.series), DOUBLE, np.int16)
+        docs: list[str | None] = [None] * len(self.series)
+        for position, own_kind, doc in self.odd:
+            kind[position] = own_kind
+            docs[position] = doc
+        batch = SampleBatch(
+            series=np.array(self.series, np.int64),
+            time_us=np.repeat(np.array(self.times, np.int64), counts),
+            recorded_us=np.zeros(len(self.series), np.int64),
+            num=np.array(self.nums, np.float64),
+            kind=kind,
+            revision=np.repeat(revision, counts),
+            quality=np.repeat(quality, counts),
+            docs=docs if any(doc is not None for _, _, doc in self.odd) else None,
+        )
+        return batch, np.repeat(np.array(self.events, np.int64), counts)
+
+    def _take(self, path: str, value: Any, base: int, slot: BoundSlot | None, start: int) -> None:
+        """Append a value that is not a plain double, after a full check."""
+        try:
+            if slot is None:
+                raise _Fault("PathNotInModel", f"The twin's model has no property or telemetry {path!r}.")
+            _check(path, value, slot)
+            num, kind, doc = _encode(path, value, slot)
+        except _Fault:
+            self._forget(start)
+            raise
+        if kind != DOUBLE:
+            self.odd.append((len(self.series), kind, doc))
+        self.series.append(base | slot.path_no)
+        self.nums.append(nan if num is None else num)
+
+    def _forget(self, start: int) -> None:
+        del self.series[start:], self.nums[start:]
+        while self.odd and self.odd[-1][0] >= start:
+            self.odd.pop()
+
+
+def _check(path: str, value: Any, slot: BoundSlot) -> None:
+    if type(value) is float and not isfinite(value):
+        raise _Fault(
+            "ValueNotFinite", f"The value of {path!r} is {value}, which is not a number that can be kept."
+        )
+    if type(value) is int and value not in INT64:
+        raise _Fault("ValueOutOfRange", f"The value of {path!r} needs more than 64 bits.")
+    problem = slot.slot.check(value)
+    if problem is not None:
+        raise _Fault("WrongType", f"The value of {path!r} does not fit the model: {problem}")
+
+
+def _encode(path: str, value: Any, slot: BoundSlot) -> Encoded:
+    try:
+        return encode(value, slot.slot.storage)
+    except InvalidError as error:
+        raise _Fault(error.code, f"The value of {path!r} cannot be kept: {error.message}") from error
+
+
+def _time_us(event: Event, rules: TimeRules, index: int) -> int:
+    """Return an event's source time; one that names none gets the receipt time, each its own."""
+    time = event.time
+    if time is None:
+        return rules.received_us + index
+    if time.tzinfo is None:
+        raise _Fault("TimeNaive", f"The time {time.isoformat()} has no zone.")
+    since = time - EPOCH
+    time_us = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+    if not TIME_MIN_US <= time_us < TIME_MAX_US:
+        raise _Fault("TimeOutOfRange", "The source time is outside the years 1970 to 2261.")
+    if time_us > rules.latest_us:
+        ahead_s = (time_us - rules.received_us) / 1e6
+        raise _Fault(
+            "TimeInFuture", f"The source time {iso_us(time_us)} is {ahead_s:.1f} s ahead of our clock."
+        )
+    if time_us < rules.retention_us:
+        line = iso_us(rules.retention_us)
+        raise _Fault("TimeBeforeRetention", f"The source time {iso_us(time_us)} is before the line {line}.")
+    return time_us

@@ -1,0 +1,81 @@
+"""Events without a time are recognised by source and id, within a window; all others by their values' keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from gemel.base.errors import Detail
+from gemel.history.samples import Ints, SampleBatch
+from gemel.ingest.events import Event
+from gemel.ingest.resolve import Resolved
+from gemel.store.database import WriteTransaction
+
+__all__ = ["find_repeats", "forget_seen", "merge", "values_of"]
+
+REMEMBER = """
+INSERT INTO event_seen (tenant, source, event_id, recorded)
+SELECT current_tenant(), s, i, to_timestamp(0) + %s * interval '1 microsecond'
+FROM unnest(%s::text[], %s::text[]) AS t (s, i)
+ON CONFLICT (tenant, source, event_id) DO UPDATE SET recorded = excluded.recorded
+    WHERE event_seen.recorded < to_timestamp(0) + %s * interval '1 microsecond'
+RETURNING source, event_id"""
+
+Name = tuple[str, str]
+
+
+async def find_repeats(
+    tx: WriteTransaction,
+    requests: Sequence[Sequence[Event | Detail]],
+    faults: Sequence[Mapping[int, Detail]],
+    since_us: int,
+) -> list[set[int]]:
+    """Return, by request, the indices of events without a time that came before, and remember the others.
+
+    An event that goes to quarantine is not remembered: mended, it is still new.
+    """
+    firsts: dict[Name, tuple[int, int]] = {}
+    repeats: list[set[int]] = [set() for _ in requests]
+    for number, events in enumerate(requests):
+        for index, event in enumerate(events):
+            if isinstance(event, Event) and event.time is None and index not in faults[number]:
+                if (event.source, event.id) in firsts:
+                    repeats[number].add(index)
+                else:
+                    firsts[event.source, event.id] = (number, index)
+    if firsts:
+        sources, ids = [name[0] for name in firsts], [name[1] for name in firsts]
+        fresh = {
+            (row[0], row[1]) for row in await tx.rows(REMEMBER, (tx.recorded_us, sources, ids, since_us))
+        }
+        for name in firsts.keys() - fresh:
+            number, index = firsts[name]
+            repeats[number].add(index)
+    return repeats
+
+
+async def forget_seen(tx: WriteTransaction, before_us: int) -> int:
+    """Forget the ids that are older than the window; return how many."""
+    sql = "DELETE FROM event_seen WHERE tenant = current_tenant() AND recorded < to_timestamp(0) + %s * interval '1 microsecond'"
+    return await tx.execute(sql, (before_us,))
+
+
+def merge(resolved: Sequence[Resolved], repeats: Sequence[set[int]]) -> tuple[SampleBatch, Ints]:
+    """Return the values of all requests but the repeated events' as one batch, and each value's request."""
+    parts: list[SampleBatch] = []
+    counts: list[int] = []
+    for own, repeated in zip(resolved, repeats, strict=True):
+        part = own.batch.take(~_repeated(own, repeated)) if repeated else own.batch
+        parts.append(part)
+        counts.append(len(part))
+    return SampleBatch.concatenate(parts), np.repeat(np.arange(len(parts)), counts)
+
+
+def values_of(resolved: Resolved, repeated: set[int]) -> int:
+    """Return how many values the repeated events carry."""
+    return int(_repeated(resolved, repeated).sum()) if repeated else 0
+
+
+def _repeated(resolved: Resolved, repeated: set[int]) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    return np.isin(resolved.owner, np.array(sorted(repeated), np.int64))
