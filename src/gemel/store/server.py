@@ -134,7 +134,12 @@ class BundledServer:
 
         Raises EnvironmentFaultError (DatabaseFailed or DataDirectoryUnusable).
         """
-        deadline = time.monotonic() + timeout_s
+        try:
+            self._start(time.monotonic() + timeout_s)
+        except OSError as error:
+            raise self._failed(str(error)) from error
+
+    def _start(self, deadline: float) -> None:
         cluster = Cluster.prepare(self.data_dir, self._changes)
         socket_dir = sockets.choose(self.data_dir, cluster.account)
         backoff_s = POLL_S
