@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gemel.base.clock import now_us
+from gemel.graph.changing import Limits
 from gemel.graph.library import ModelLibrary
 from gemel.history.paths import Paths
 from gemel.history.weeks import Weeks
+from gemel.store.database import WriteTransaction
 
 __all__ = ["GraphContext"]
 
@@ -28,6 +31,11 @@ class GraphContext:
 
         Times that a write would refuse anyway are passed over.
         """
-        past = [time_us for time_us in times_us if time_us >= 0]
+        latest_us = now_us() + self.future_tolerance_us
+        past = [time_us for time_us in times_us if 0 <= time_us <= latest_us]
         if past:
             await self.weeks.ensure(np.array(past, np.int64))
+
+    def limits(self, tx: WriteTransaction, now_us: int) -> Limits:
+        """Return which source times a transaction takes at the recorded time `now_us`."""
+        return Limits(tx.retention_us, now_us + self.future_tolerance_us)

@@ -1,0 +1,103 @@
+"""Write what changes do to twins: samples through history, rows and spans here, and the change feed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from gemel.base.clock import from_us
+from gemel.base.errors import Detail, InvalidError
+from gemel.graph.changing import PropertySample
+from gemel.graph.context import GraphContext
+from gemel.graph.live import LiveTwin
+from gemel.graph.spans import move_starts, turn_span
+from gemel.history.changes import append
+from gemel.history.paths import PathKey, series_of
+from gemel.history.samples import Sample, SampleBatch
+from gemel.history.values import GOOD
+from gemel.history.write import write_samples
+from gemel.models import TwinType
+from gemel.store.database import ReadTransaction, WriteTransaction
+
+__all__ = ["existing_type", "number_paths", "tell_twin", "usable_type", "write_properties", "write_row"]
+
+DECOMMISSIONED = "SELECT decommissioned FROM model WHERE tenant = current_tenant() AND model_id = %s"
+UPDATE = """
+UPDATE twin SET model_id = %s, components = %s::jsonb, recorded = %s
+WHERE tenant = current_tenant() AND twin_no = %s"""
+
+
+async def usable_type(tx: ReadTransaction, context: GraphContext, model_id: str) -> TwinType:
+    """Return the type of new twins of a model.
+
+    Raises InvalidError: ValidationFailed where there is no such model, ModelDecommissioned.
+    """
+    row = await tx.row(DECOMMISSIONED, (model_id,))
+    twin_type = await context.library.twin_type(tx, model_id) if row is not None else None
+    if row is None or twin_type is None:
+        fault = Detail("ModelNotFound", f"There is no model with the ID {model_id}.")
+        raise InvalidError("ValidationFailed", "Invalid twin specified", "Add the model first.", (fault,))
+    if row[0]:
+        raise InvalidError(
+            "ModelDecommissioned", f"{model_id} is decommissioned and takes no new twins.", "Use a newer version."
+        )
+    return twin_type
+
+
+async def existing_type(tx: ReadTransaction, context: GraphContext, model_id: str) -> TwinType:
+    """Return the type of a model that twins have, decommissioned or not."""
+    twin_type = await context.library.twin_type(tx, model_id)
+    if twin_type is None:
+        raise LookupError(f"{model_id} has twins but is not in the library")
+    return twin_type
+
+
+async def number_paths(
+    tx: WriteTransaction, context: GraphContext, twin_type: TwinType
+) -> dict[PathKey, int]:
+    """Number all paths of a type, so that whoever reads values of its twins finds their numbers."""
+    return await context.paths.ensure(tx, [(slot.path, slot.role) for slot in twin_type.slots.values()])
+
+
+async def write_properties(
+    tx: WriteTransaction, context: GraphContext, samples: Sequence[PropertySample]
+) -> None:
+    """Write samples of properties, in their order, in one go."""
+    if not samples:
+        return
+    numbers = await context.paths.ensure(tx, [(sample.path, "property") for sample in samples])
+    rows = [
+        Sample(
+            series_of(sample.twin_no, numbers[sample.path, "property"]),
+            sample.time_us, sample.value, 0, GOOD, sample.recorded_us,
+        )
+        for sample in samples
+    ]
+    await write_samples(tx, SampleBatch.of(rows))
+
+
+async def write_row(tx: WriteTransaction, context: GraphContext, before: LiveTwin, after: LiveTwin) -> None:
+    """Write what changed of a twin beside its values: model, components, start, recorded time."""
+    old, new = before.row, after.row
+    if new.recorded_us != old.recorded_us:
+        components = _json(new.components)
+        await tx.execute(UPDATE, (new.model_id, components, from_us(new.recorded_us), new.twin_no))
+    if new.model_id != old.model_id:
+        await number_paths(tx, context, await existing_type(tx, context, new.model_id))
+        await turn_span(tx, new.twin_no, new.model_id, new.recorded_us)
+        tx.touch_graph()
+    if new.valid_from_us < old.valid_from_us:
+        await move_starts(tx, {new.twin_no: new.valid_from_us})
+
+
+async def tell_twin(tx: WriteTransaction, kind: str, twin: LiveTwin, **more: Any) -> None:
+    """Tell the change feed of a twin (kind: twin.created, twin.updated or twin.deleted)."""
+    row = twin.row
+    payload = {"twin": row.twin_id, "no": row.twin_no, "model": row.model_id, "validFrom": row.valid_from_us}
+    await append(tx, kind, payload | more)
+
+
+def _json(components: Mapping[str, str]) -> str:
+    return msgspec.json.encode(components).decode()
