@@ -1,0 +1,103 @@
+"""The HTTP application: every route behind one frame (trace, path, metrics) and one gate (who may)."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, cast
+
+from litestar import Litestar, Request
+from litestar.enums import ScopeType
+from litestar.handlers import HTTPRouteHandler
+from litestar.routes import HTTPRoute
+from litestar.types import HTTPScope, Message, Receive, Scope, Send
+from litestar.types.asgi_types import LifeSpanReceive, LifeSpanScope, LifeSpanSend
+
+from gemel.api import health
+from gemel.api.failures import answer, handle
+from gemel.api.gate import Gate
+from gemel.api.paths import routable
+from gemel.api.routing import info_of
+from gemel.api.services import Services
+from gemel.base.errors import GemelError
+from gemel.observe.metrics import Metrics
+from gemel.observe.trace import current_trace, trace_of
+
+__all__ = ["HANDLERS", "Application", "create_app"]
+
+HANDLERS: list[HTTPRouteHandler] = [*health.HANDLERS]
+
+
+class Application(Litestar):
+    """A Litestar that gives each request its trace and its true path, and counts the answers."""
+
+    metrics: Metrics
+
+    async def __call__(
+        self,
+        scope: Scope | LifeSpanScope,
+        receive: Receive | LifeSpanReceive,
+        send: Send | LifeSpanSend,
+    ) -> None:
+        """Serve one ASGI scope."""
+        if scope["type"] == ScopeType.HTTP:
+            await self._frame(cast("HTTPScope", scope), cast("Receive", receive), cast("Send", send))
+        else:
+            await super().__call__(scope, receive, send)
+
+    async def _frame(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
+        started_s = time.perf_counter()
+        trace = trace_of(_header(scope, b"traceparent"))
+        current_trace.set(trace)
+        told = trace.response_header.encode()
+
+        async def framed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (b"traceresponse", told)]
+                template = scope.get("path_template") or "none"
+                seconds = time.perf_counter() - started_s
+                self.metrics.count_request(scope["method"], template, message["status"], seconds)
+            await send(message)
+
+        try:
+            scope["path"] = routable(scope["raw_path"], scope["path"])
+        except GemelError as error:
+            scope["app"] = scope["litestar_app"] = self
+            request = Request[Any, Any, Any](scope)
+            await answer(error).to_asgi_response(app=None, request=request)(scope, receive, framed)
+            return
+        await super().__call__(scope, receive, framed)
+
+
+def create_app(services: Services) -> Application:
+    """Return the application that serves a platform; raise TypeError where a route declares no scope."""
+    gate = Gate(services)
+    app = Application(
+        HANDLERS,
+        middleware=[gate.middleware],
+        after_exception=[gate.record],
+        exception_handlers={Exception: handle},
+        openapi_config=None,
+        logging_config=None,
+        # The gate counts bodies itself, before and while they are read.
+        request_max_body_size=None,
+        debug=False,
+    )
+    app.metrics = services.metrics
+    app.state.services = services
+    _refuse_undeclared(app)
+    return app
+
+
+def _refuse_undeclared(app: Litestar) -> None:
+    for found in app.routes:
+        if isinstance(found, HTTPRoute):
+            for handler in found.route_handlers:
+                if info_of(handler) is None and handler.http_methods != {"OPTIONS"}:
+                    raise TypeError(f"The route {found.path} ({handler.fn}) declares no scope.")
+
+
+def _header(scope: HTTPScope, wanted: bytes) -> str | None:
+    for name, value in scope["headers"]:
+        if name == wanted:
+            return value.decode("latin-1")
+    return None

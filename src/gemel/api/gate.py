@@ -1,0 +1,135 @@
+"""The gate: the one place where callers are authenticated, admitted and held to their scope.
+
+It stands before every route. A route that declares nothing lets no one without a key in.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, cast
+from urllib.parse import parse_qs
+
+from litestar.enums import ScopeType
+from litestar.handlers import HTTPRouteHandler
+from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
+
+from gemel.api.admission import Admission, Body
+from gemel.api.call import Call, call_of
+from gemel.api.failures import as_error
+from gemel.api.paths import unescape
+from gemel.api.routing import RouteInfo, info_of
+from gemel.api.services import Services
+from gemel.base.errors import (
+    EnvironmentFaultError,
+    InternalError,
+    InvalidError,
+    OverloadedError,
+    UnavailableError,
+)
+from gemel.observe.logs import get_log
+from gemel.observe.trace import current_trace, new_trace
+from gemel.security.audit import PLATFORM, AuditEntry, record_refusal
+from gemel.security.principal import Principal
+from gemel.security.tokens import invalid_token
+
+__all__ = ["Gate"]
+
+VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(-preview)?", re.ASCII)
+VERSION_MIN, VERSION_MAX = "2020-10-31", "2023-10-31"
+UNDECLARED = RouteInfo(scope=None)
+NOT_REFUSALS = (OverloadedError, UnavailableError, InternalError, EnvironmentFaultError)
+
+log = get_log(__name__)
+
+
+class Gate:
+    """Lets requests through to their routes, and records the refusals of writes."""
+
+    def __init__(self, services: Services) -> None:
+        settings = services.settings
+        self._services = services
+        self._admission = Admission(
+            settings.in_flight_bytes_max, settings.body_bytes_max, services.metrics.in_flight_bytes.set
+        )
+
+    def middleware(self, app: ASGIApp) -> ASGIApp:
+        """Return a route's application with the gate before it."""
+
+        async def gated(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] == ScopeType.HTTP:
+                await self._pass(app, cast("HTTPScope", scope), receive, send)
+
+        return gated
+
+    async def record(self, error: Exception, scope: Scope) -> None:
+        """Write the audit row of a refused write or administrative call."""
+        if scope["type"] != ScopeType.HTTP or "route_handler" not in scope:
+            return
+        scope = cast("HTTPScope", scope)
+        info = info_of(cast("HTTPRouteHandler", scope["route_handler"]))
+        refusal = as_error(error)
+        if info is None or info.action is None or isinstance(refusal, NOT_REFUSALS):
+            return
+        try:
+            call = call_of(scope)
+            tenant, entry = call.tenant, call.entry(refusal.code)
+        except KeyError:
+            trace = current_trace.get() or new_trace()
+            tenant, entry = (
+                PLATFORM,
+                AuditEntry("unknown", None, info.action, _target(scope), refusal.code, trace.trace_id),
+            )
+        try:
+            await record_refusal(self._services.database, tenant, entry)
+        except UnavailableError:
+            log.warning("refusal not recorded", action=entry.action, target=entry.target, result=entry.result)
+
+    async def _pass(self, app: ASGIApp, scope: HTTPScope, receive: Receive, send: Send) -> None:
+        info = info_of(cast("HTTPRouteHandler", scope["route_handler"]))
+        if b"%" in scope["raw_path"]:
+            # The router caches this mapping, so it is replaced, not changed.
+            scope["path_params"] = {name: _meant(value) for name, value in scope["path_params"].items()}
+        if info is not None and info.scope is None:
+            await app(scope, receive, send)
+            return
+        token = _bearer(scope)
+        principal = await self._services.keyring.authenticate(token)
+        _attach(self._services, principal, info or UNDECLARED, scope, token)
+        if info is not None and info.scope is not None:
+            principal.require(info.scope)
+        if b"api-version" in scope["query_string"]:
+            _check_version(scope["query_string"])
+        with Body(self._admission, scope, receive) as body:
+            await app(scope, body.receive, send)
+
+
+def _attach(services: Services, principal: Principal, info: RouteInfo, scope: HTTPScope, token: str) -> None:
+    trace = current_trace.get() or new_trace()
+    Call(services, principal, info, _target(scope), trace, token).attach(scope)
+
+
+def _target(scope: HTTPScope) -> str:
+    return "/".join(str(value) for value in scope["path_params"].values())
+
+
+def _meant(value: Any) -> Any:
+    return unescape(value) if isinstance(value, str) else value
+
+
+def _bearer(scope: HTTPScope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            scheme, _, token = value.decode("latin-1").partition(" ")
+            if scheme.lower() == "bearer":
+                return token.strip()
+    raise invalid_token()
+
+
+def _check_version(query: bytes) -> None:
+    for text in parse_qs(query.decode("latin-1"), keep_blank_values=True).get("api-version", ()):
+        if not VERSION.fullmatch(text) or not VERSION_MIN <= text[:10] <= VERSION_MAX:
+            raise InvalidError(
+                "InvalidArgument",
+                f"The api-version {text[:40]!r} is not served.",
+                f"Use one from {VERSION_MIN} to {VERSION_MAX}, or leave it out.",
+            )

@@ -1,0 +1,46 @@
+"""What every route declares beside its path: scope, audited action, and its bodies for the OpenAPI page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from litestar.handlers import HTTPRouteHandler
+
+from gemel.security.principal import Scope
+
+__all__ = ["JSON", "RouteInfo", "info_of", "route"]
+
+JSON = "application/json"
+OPT = "gemel"
+
+
+@dataclass(frozen=True, slots=True)
+class RouteInfo:
+    """A route's declaration.
+
+    `scope` None means: open to all. `action` is set for what the audit trail keeps: writes and administrative
+    calls. `body` and `answer` are types by media type. `failures` are the statuses that it may answer beside
+    those that every route may.
+    """
+
+    scope: Scope | None
+    action: str | None = None
+    body: Mapping[str, Any] = field(default_factory=dict)
+    body_example: Any = None
+    answer: Mapping[str, Any] = field(default_factory=dict)
+    answer_example: Any = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    failures: tuple[int, ...] = ()
+
+
+def route(tag: str, info: RouteInfo, *, status: int = 200) -> dict[str, Any]:
+    """Return the keyword arguments of a Litestar route decorator that declare a route."""
+    return {"opt": {OPT: info}, "tags": [tag], "status_code": status}
+
+
+def info_of(handler: HTTPRouteHandler) -> RouteInfo | None:
+    """Return what a route declared, or None for one that declared nothing."""
+    info: RouteInfo | None = handler.opt.get(OPT)
+    return info

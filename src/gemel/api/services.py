@@ -1,0 +1,24 @@
+"""What the routes need from the rest of the platform; gemel.app fills it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from gemel.base.settings import Settings
+from gemel.observe.metrics import Metrics
+from gemel.security.keys import Keyring
+from gemel.store.database import Database
+
+__all__ = ["Services"]
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The parts of one running platform. `ready` says whether requests can be served now."""
+
+    settings: Settings
+    database: Database
+    keyring: Keyring
+    ready: Callable[[], bool]
+    metrics: Metrics = field(default_factory=Metrics)
