@@ -30,7 +30,10 @@ __all__ = [
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
 
 INSERT_TENANT = "INSERT INTO tenant (name) VALUES (%s) ON CONFLICT (name) DO NOTHING RETURNING tenant"
-INSERT_HEAD = "INSERT INTO tenant_head (tenant) VALUES (%s)"
+# What was dropped for everyone is not there for a newcomer either: tenant 0 has the line of all.
+INSERT_HEAD = """
+INSERT INTO tenant_head (tenant, retention_line)
+SELECT %s, retention_line FROM tenant_head WHERE tenant = 0"""
 FIND_TENANT = "SELECT tenant FROM tenant WHERE name = %s AND tenant <> 0"
 LIST_TENANTS = """
 SELECT t.tenant, t.name, (extract(epoch FROM t.created) * 1000000)::bigint,

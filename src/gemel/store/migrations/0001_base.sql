@@ -277,6 +277,8 @@ BEGIN
     EXECUTE format('ALTER TABLE %I DROP CONSTRAINT week', leaf);
     EXECUTE format('GRANT INSERT (series, source_time, recorded, num, revision, quality, kind, doc) '
         'ON %I TO gemel_copy', leaf);
+EXCEPTION WHEN invalid_object_definition THEN
+    RETURN;  -- before the retention line, where one leaf holds what was kept: nothing is written there
 END
 $$;
 REVOKE ALL ON FUNCTION ensure_sample_week(date) FROM PUBLIC;

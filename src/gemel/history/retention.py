@@ -1,0 +1,147 @@
+"""Retention: history before a line is dropped, but each series' last sample before it is kept.
+
+A line is a Monday, since leaves are weeks: at least the days asked for are kept. The leaves before the
+earliest line of all tenants are dropped and one leaf of kept samples takes their place; tenants with a later
+line lose the rest by delete. Runs on the owner's connection, which sees all tenants.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import LiteralString
+
+import psycopg
+from psycopg import sql
+
+from gemel.base.errors import InvalidError, NotFoundError, UnavailableError
+
+__all__ = ["Retained", "apply_retention", "retain"]
+
+LOCK_TIMEOUT = "2s"
+ATTEMPTS = 10
+
+SET_DAYS = "UPDATE tenant SET retention_days = %s WHERE name = %s"
+TENANTS = """
+SELECT t.tenant, t.name, coalesce(t.retention_days, d.retention_days)
+FROM tenant t CROSS JOIN (SELECT retention_days FROM tenant WHERE tenant = 0) AS d
+WHERE t.tenant <> 0 ORDER BY t.tenant"""
+LEAVES = """
+SELECT c.relname, pg_get_expr(c.relpartbound, c.oid)
+FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+WHERE i.inhparent = 'sample'::regclass ORDER BY c.relname"""
+SET_LINE = """
+UPDATE tenant_head SET retention_line = greatest(retention_line, %s) WHERE tenant = %s"""
+OLD_SAMPLES: LiteralString = """
+FROM sample s WHERE s.tenant = %s AND s.source_time < %s
+  AND EXISTS (SELECT 1 FROM sample n WHERE n.tenant = s.tenant AND n.series = s.series
+              AND n.source_time > s.source_time AND n.source_time < %s)"""
+DELETE_SUPERSEDED = "DELETE FROM sample_superseded WHERE tenant = %s AND source_time < %s"
+KEEP: LiteralString = """
+INSERT INTO {kept} SELECT DISTINCT ON (s.tenant, s.series) s.* FROM {leaf} AS s
+WHERE NOT EXISTS (SELECT 1 FROM {kept} k WHERE k.tenant = s.tenant AND k.series = s.series)
+ORDER BY s.tenant, s.series, s.source_time DESC"""
+
+
+@dataclass(frozen=True, slots=True)
+class Retained:
+    """What retention did, or would do: leaves dropped, samples deleted by tenant, and the lines by tenant."""
+
+    leaves: list[str]
+    deleted: dict[str, int]
+    lines: dict[str, str]
+
+
+def retain(owner_dsn: str, days: int, tenant: str | None = None, *, dry_run: bool = False) -> Retained:
+    """Keep `days` of history from now on, for one tenant or as the default of all, and apply it.
+
+    Raises InvalidError (InvalidArgument) for days below 1 and NotFoundError (TenantNotFound).
+    """
+    if days < 1:
+        raise InvalidError("InvalidArgument", f"--days {days} is below 1.")
+    with psycopg.connect(owner_dsn) as connection:
+        if not connection.execute(SET_DAYS, (days, tenant or "platform")).rowcount:
+            raise NotFoundError("TenantNotFound", f"There is no tenant {tenant!r}.", "See `gemel tenant list`.")
+        if dry_run:
+            retained = _apply(connection, datetime.now(UTC), dry_run=True)
+            connection.rollback()
+            return retained
+    return apply_retention(owner_dsn)
+
+
+def apply_retention(owner_dsn: str, *, now: datetime | None = None) -> Retained:
+    """Apply what is set; each attempt waits 2 s at most for readers and writers, and gives way to them.
+
+    Raises UnavailableError (DatabaseUnavailable) when they left no gap in ten attempts; nothing was changed.
+    """
+    moment = now or datetime.now(UTC)
+    for attempt in range(ATTEMPTS):
+        try:
+            with psycopg.connect(owner_dsn) as connection:
+                return _apply(connection, moment, dry_run=False)
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
+            time.sleep(0.1 * 2**attempt / 8)
+    raise UnavailableError(
+        "DatabaseUnavailable", "Retention found no gap between readers and writers.", "Run it again later."
+    )
+
+
+def _apply(connection: psycopg.Connection, now: datetime, *, dry_run: bool) -> Retained:
+    connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(LOCK_TIMEOUT))
+    tenants = [(int(number), str(name), days) for number, name, days in connection.execute(TENANTS)]
+    lines = {number: _line(now, days) for number, _, days in tenants if days is not None}
+    names = {number: name for number, name, _ in tenants}
+    told = {names[number]: line.date().isoformat() for number, line in lines.items()}
+    everyone = min(lines.values()) if len(lines) == len(tenants) and lines else None
+    leaves = [] if everyone is None else _leaves_before(connection, everyone)
+    deleted: dict[str, int] = {}
+    for number, line in lines.items():
+        parameters = (number, line, line)
+        if dry_run:
+            counted = connection.execute("SELECT count(*) " + OLD_SAMPLES, parameters).fetchone()
+            deleted[names[number]] = int(counted[0]) if counted else 0
+            continue
+        connection.execute(SET_LINE, (line, number))
+        connection.execute(DELETE_SUPERSEDED, (number, line))
+        if line != everyone:
+            deleted[names[number]] = connection.execute("DELETE " + OLD_SAMPLES, parameters).rowcount
+    if leaves and everyone is not None and not dry_run:
+        connection.execute(SET_LINE, (everyone, 0))
+        _replace(connection, leaves, everyone)
+    return Retained(leaves, deleted, told)
+
+
+def _line(now: datetime, days: int) -> datetime:
+    day = (now - timedelta(days=days)).replace(hour=0, minute=0, second=0, microsecond=0)
+    return day - timedelta(days=day.weekday())
+
+
+def _leaves_before(connection: psycopg.Connection, line: datetime) -> list[str]:
+    """Return the leaves that end at or before a line, newest first; the one of kept samples is among them."""
+    weeks, kept = [], []
+    for name, _ in connection.execute(LEAVES):
+        day = datetime.strptime(name[-10:], "%Y_%m_%d").replace(tzinfo=UTC)
+        if name.startswith("sample_before_"):
+            kept += [name] if day < line else []
+        elif day + timedelta(days=7) <= line:
+            weeks.append(name)
+    return [*sorted(weeks, reverse=True), *kept] if weeks else []
+
+
+def _replace(connection: psycopg.Connection, leaves: list[str], line: datetime) -> None:
+    kept = sql.Identifier(f"sample_before_{line:%Y_%m_%d}")
+    connection.execute("LOCK TABLE sample IN ACCESS EXCLUSIVE MODE")
+    connection.execute(
+        sql.SQL("CREATE TABLE {} (LIKE sample INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING INDEXES)").format(kept)
+    )
+    for name in leaves:
+        leaf = sql.Identifier(name)
+        connection.execute(sql.SQL(KEEP).format(kept=kept, leaf=leaf))
+        connection.execute(sql.SQL("ALTER TABLE sample DETACH PARTITION {}").format(leaf))
+        connection.execute(sql.SQL("DROP TABLE {}").format(leaf))
+    connection.execute(
+        sql.SQL("ALTER TABLE sample ATTACH PARTITION {} FOR VALUES FROM (MINVALUE) TO ({})").format(
+            kept, sql.Literal(line.isoformat())
+        )
+    )
