@@ -1,0 +1,48 @@
+"""`gemel db`: the database's schema."""
+
+from __future__ import annotations
+
+import typer
+
+from gemel.cli import output
+from gemel.cli.command import command, group
+from gemel.cli.exits import Exit
+from gemel.cli.options import LocalOptions
+
+__all__ = ["app"]
+
+app = group("db", "The database's schema, on this machine's database.")
+
+
+@command(app, "status", ("gemel db status", "exit code 1 where a migration is missing"))
+def status(local: LocalOptions) -> None:
+    """Show which migrations the database has had, and which it lacks."""
+    from gemel.app import operator
+    from gemel.store.migrate import applied, available
+
+    with operator(local.settings()) as acting:
+        done = applied(acting.owner_dsn)
+    known = [step.name for step in available()]
+    pending = [name for name in known if name not in done]
+    unknown = [name for name in done if name not in known]
+    if local.as_json:
+        output.print_json({"applied": done, "pending": pending, "unknown": unknown})
+    else:
+        rows = [(name, "applied" if name in done else "pending") for name in known]
+        output.print_table(("migration", "state"), rows + [(n, "of a newer gemel") for n in unknown])
+    if pending or unknown:
+        raise typer.Exit(Exit.FAILED)
+
+
+@command(app, "migrate", ("gemel db migrate", "`gemel up` does the same at its start"))
+def migrate(local: LocalOptions) -> None:
+    """Bring the database to this program's schema."""
+    from gemel.app import operator
+    from gemel.store.migrate import migrate as bring_up
+
+    with operator(local.settings()) as acting:
+        fresh = bring_up(acting.owner_dsn)
+    if local.as_json:
+        output.print_json({"applied": fresh})
+    else:
+        output.note(f"Applied {', '.join(fresh)}." if fresh else "The schema is up to date.")

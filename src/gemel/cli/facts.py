@@ -1,0 +1,228 @@
+"""What `gemel doctor` looks at: gathered here once, judged in `gemel.cli.checks`."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import socket
+import stat
+import subprocess
+import sys
+import time
+from contextlib import closing
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any
+
+from gemel.base.errors import GemelError, NotFoundError, UnauthenticatedError, UnavailableError
+from gemel.base.settings import Settings
+
+__all__ = ["Facts", "ServerFacts", "gather", "skew_s"]
+
+EXTRAS = {"arrow": "pyarrow"}
+PROGRAMS = ("postgres", "initdb", "pg_dump", "pg_restore")
+PROGRAM_S_MAX = 20
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """What was seen of the server. `fault` is why it was not reached, `key_fault` why the key is refused."""
+
+    url: str = ""
+    fault: GemelError | None = None
+    ready: bool = False
+    ready_fault: str = ""
+    skew_s: float | None = None
+    key_fault: GemelError | None = None
+    scopes: tuple[str, ...] | None = None
+    quarantined: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What was seen of this machine. A mode is None where there is no such file."""
+
+    settings: Settings
+    port: int
+    python: tuple[int, int] = (0, 0)
+    extras_missing: tuple[str, ...] = ()
+    data_dir_mode: int | None = None
+    data_dir_writable: bool = False
+    key_mode: int | None = None
+    free_bytes: int = 0
+    port_fault: str = ""
+    programs: dict[str, str] = field(default_factory=dict)
+    programs_fault: GemelError | None = None
+    holder_pid: int | None = None
+    pending: tuple[str, ...] | None = None
+    unknown: tuple[str, ...] = ()
+    schema_fault: GemelError | None = None
+    server: ServerFacts = field(default_factory=ServerFacts)
+
+
+def gather(settings: Settings, port: int) -> Facts:
+    """Look at this machine, the data directory and the server; nothing is changed or started."""
+    from gemel.store.server import DirectoryLock
+
+    folder = settings.data_dir
+    holder = DirectoryLock(folder).holder()
+    programs, programs_fault = _programs(settings)
+    pending, unknown, schema_fault = _schema(settings, running=holder is not None)
+    return Facts(
+        settings=settings,
+        port=port,
+        python=(sys.version_info.major, sys.version_info.minor),
+        extras_missing=tuple(name for name, module in EXTRAS.items() if not importlib.util.find_spec(module)),
+        data_dir_mode=_mode(folder),
+        data_dir_writable=os.access(folder, os.W_OK | os.X_OK),
+        key_mode=_mode(folder / "default.key"),
+        free_bytes=shutil.disk_usage(_existing(folder)).free,
+        port_fault=_port_fault(port),
+        programs=programs,
+        programs_fault=programs_fault,
+        holder_pid=holder.pid if holder else None,
+        pending=pending,
+        unknown=unknown,
+        schema_fault=schema_fault,
+        server=_server(settings),
+    )
+
+
+def _mode(path: Path) -> int | None:
+    try:
+        return stat.S_IMODE(path.stat().st_mode)
+    except OSError:
+        return None
+
+
+def _existing(path: Path) -> Path:
+    return next(p for p in (path, *path.parents) if p.exists())
+
+
+def _port_fault(port: int) -> str:
+    with closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            return str(error.strerror)
+    return ""
+
+
+def _programs(settings: Settings) -> tuple[dict[str, str], GemelError | None]:
+    """Return what each bundled program says of its version, or the error that finding them raised."""
+    if settings.database_url:
+        return {}, None
+    from gemel.store.binaries import locate
+
+    try:
+        folder = locate() / "bin"
+    except GemelError as error:
+        return {}, error
+    return {name: _version(folder / name) for name in PROGRAMS}, None
+
+
+def _version(program: Path) -> str:
+    try:
+        told = subprocess.run(  # noqa: S603 — a program of the wheel, found by its package
+            [str(program), "--version"], capture_output=True, text=True, check=False, timeout=PROGRAM_S_MAX
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return told.stdout.strip() if told.returncode == 0 else ""
+
+
+def _schema(
+    settings: Settings, *, running: bool
+) -> tuple[tuple[str, ...] | None, tuple[str, ...], GemelError | None]:
+    """Return the migrations that are missing, those that this program does not know, and what went wrong."""
+    if not (running or settings.database_url):
+        return None, (), None
+    import psycopg
+
+    from gemel.app import operator
+    from gemel.store.migrate import applied, available
+
+    try:
+        with operator(settings) as acting:
+            done = applied(acting.owner_dsn)
+    except GemelError as error:
+        return None, (), error
+    except psycopg.Error as error:
+        return None, (), UnavailableError("DatabaseUnavailable", f"The database does not answer: {error}.")
+    known = [step.name for step in available()]
+    missing = tuple(name for name in known if name not in done)
+    return missing, tuple(name for name in done if name not in known), None
+
+
+def _server(settings: Settings) -> ServerFacts:
+    from gemel.cli.client import Client, locate
+
+    try:
+        address = locate(settings)
+    except UnauthenticatedError as error:
+        return ServerFacts(key_fault=error)
+    except GemelError as error:
+        return ServerFacts(fault=error)
+    with Client(address) as client:
+        try:
+            before_s = time.time()
+            answer = client.send("GET", "/healthz")
+            skew = skew_s(answer.headers.get("Date"), before_s, time.time())
+        except GemelError as error:
+            return ServerFacts(url=address.url, fault=error)
+        return _served(client, address.key, skew)
+
+
+def _served(client: Any, key: str, skew: float | None) -> ServerFacts:
+    ready_fault, key_fault, scopes, quarantined = "", None, None, None
+    try:
+        client.send("GET", "/readyz")
+    except GemelError as error:
+        ready_fault = error.message
+    try:
+        scopes = _scopes(client, key)
+        if scopes is None or "read" in scopes:
+            quarantined = int(client.get("/v1/stats")["quarantined"])
+    except GemelError as error:
+        key_fault = error
+    return ServerFacts(
+        url=client.url,
+        ready=not ready_fault,
+        ready_fault=ready_fault,
+        skew_s=skew,
+        key_fault=key_fault,
+        scopes=scopes,
+        quarantined=quarantined,
+    )
+
+
+def _scopes(client: Any, key: str) -> tuple[str, ...] | None:
+    """Return the scopes of the key where it may see keys (scope admin), else None."""
+    from gemel.base.errors import ForbiddenError
+
+    try:
+        listed = client.get("/v1/keys")["value"]
+    except ForbiddenError:
+        return None
+    key_id = key.split("_")[2]
+    own = next((entry for entry in listed if key_id in entry.values()), None)
+    if own is None:
+        raise NotFoundError("KeyNotFound", f"The key {key_id} is not among the tenant's keys.")
+    return tuple(own["scopes"])
+
+
+def skew_s(date: str | None, before_s: float, after_s: float) -> float | None:
+    """Return how far the clock of a Date header is ahead of ours at least, in s; None where it tells nothing.
+
+    `before_s` and `after_s` are our times of the request and of its answer. The header has whole seconds.
+    """
+    try:
+        server_s = parsedate_to_datetime(date or "").timestamp()
+    except ValueError:
+        return None
+    if server_s > after_s:
+        return server_s - after_s
+    return min(server_s + 1 - before_s, 0.0)

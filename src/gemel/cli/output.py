@@ -1,0 +1,110 @@
+"""What commands print: results on standard output, everything else on standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from gemel.base.codes import CODES
+from gemel.base.errors import GemelError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["cell", "console", "note", "print_json", "print_line", "print_table", "show_error"]
+
+PIPE_COLUMNS = 200
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a console of standard output or standard error; wide where it is not a terminal."""
+    from rich.console import Console
+
+    made = Console(stderr=stderr, highlight=False)
+    if not made.is_terminal:
+        made.width = max(made.width, PIPE_COLUMNS)
+    return made
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON document."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+
+def print_line(value: Any) -> None:
+    """Print one JSON document as one line at once, for streams."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None) -> None:
+    """Print rows as a table; numbers stand right, absent values are blank."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    listed = [list(row) for row in rows]
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for index, name in enumerate(columns):
+        numeric = any(_is_number(row[index]) for row in listed)
+        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    for row in listed:
+        table.add_row(*(Text(cell(value)) for value in row))
+    console().print(table)
+
+
+def cell(value: Any) -> str:
+    """Return a value as a table shows it: text as it is, nothing as blank, the rest as JSON."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float):
+        return f"{value:.10g}"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def note(text: str) -> None:
+    """Say something about the result, on standard error."""
+    console(stderr=True).print(text, markup=False, soft_wrap=True)
+
+
+def show_error(error: GemelError, *, as_json: bool) -> None:
+    """Print an error to standard error: what was wrong, its parts, its code, and what to do."""
+    if as_json:
+        sys.stderr.write(json.dumps({"error": error_body(error)}, ensure_ascii=False) + "\n")
+        return
+    from rich.text import Text
+
+    err = console(stderr=True)
+    err.print(
+        Text.assemble(("error ", "bold red"), error.message, (f" [{error.code}]", "dim")), soft_wrap=True
+    )
+    for detail in error.details:
+        err.print(Text.assemble("  - ", detail.message, (f" [{detail.code}]", "dim")), soft_wrap=True)
+    if remedy := remedy_of(error):
+        err.print(Text.assemble(("next  ", "bold green"), remedy), soft_wrap=True)
+
+
+def error_body(error: GemelError) -> Mapping[str, Any]:
+    """Return an error as commands print it with --json."""
+    return {
+        "code": error.code,
+        "message": error.message,
+        "details": [{"code": detail.code, "message": detail.message} for detail in error.details],
+        "next": remedy_of(error),
+    }
+
+
+def remedy_of(error: GemelError) -> str | None:
+    """Return what to do about an error: its own hint, or what is said of its code."""
+    if error.hint:
+        return error.hint
+    known = CODES.get(error.code)
+    return known.remedy if known else None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,94 @@
+"""`gemel watch`: the change feed, live, resumed after an interruption."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gemel.base.errors import EnvironmentFaultError, UnavailableError
+from gemel.cli import output, sse
+from gemel.cli.command import Panel, command
+from gemel.cli.options import ServerOptions
+
+if TYPE_CHECKING:
+    from gemel.cli.client import Client
+
+__all__ = ["changes", "register"]
+
+PAUSE_S = 1.0
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the root."""
+    command(
+        app,
+        "watch",
+        ("gemel watch", "every change of the tenant, as it commits"),
+        ("gemel watch pump-1 pump-2 --json", "of two twins, one JSON document a line"),
+        ("gemel watch --after 1200 --json", "everything since change 1200, then live"),
+        panel=Panel.DATA,
+    )(watch)
+
+
+def watch(
+    server: ServerOptions,
+    twins: Annotated[
+        list[str] | None, typer.Argument(metavar="[TWIN]...", help="Only of these twins.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", metavar="DTMI", help="Only of twins of this model.")
+    ] = None,
+    after: Annotated[
+        int | None, typer.Option("--after", help="Begin after this change. Default: now.")
+    ] = None,
+) -> None:
+    """Print changes as they commit, until Ctrl-C; nothing is missed when the server is away for a while."""
+    params = [("twin", twin) for twin in twins or ()] + ([("model", model)] if model else [])
+    last = "" if after is None else str(after)
+    with server.client() as client:
+        try:
+            for event in changes(client, params, last):
+                _show(event, as_json=server.as_json)
+        except KeyboardInterrupt:
+            return
+
+
+def changes(client: Client, params: list[tuple[str, str]], last: str) -> Iterator[sse.ServerEvent]:
+    """Yield changes without end; a lost connection is opened again where it broke off.
+
+    The first connection must succeed: its error is raised, as is every refusal later.
+    """
+    connected = False
+    while True:
+        try:
+            headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last} if last else {})
+            with client.stream("/v1/changes", params, headers) as lines:
+                if connected:
+                    output.note("Connected again.")
+                connected = True
+                for event in sse.events(lines):
+                    last = event.id or last
+                    yield event
+        except (EnvironmentFaultError, UnavailableError) as error:
+            if not connected:
+                raise
+            output.note(f"{error.message} Trying again from change {last or 'now'}.")
+        time.sleep(PAUSE_S)
+
+
+def _show(event: sse.ServerEvent, *, as_json: bool) -> None:
+    body: dict[str, Any] = json.loads(event.data)
+    if as_json:
+        output.print_line({"id": event.id, "kind": event.kind, **body})
+        return
+    for line in describe(event.kind, body):
+        output.console().print(line, markup=False, soft_wrap=True)
+
+
+def describe(kind: str, body: dict[str, Any]) -> list[str]:
+    """Return a change as lines of text."""
+    return [f"{kind}  {json.dumps(body, ensure_ascii=False)}"]
