@@ -96,10 +96,10 @@ class TwinPatcher:
         if item.request.component is not None:
             check_component(twin.row, item.request.component)
         check_if_match(item.request.if_match, twin.etag, f"the twin {twin.row.twin_id}")
-        before = after = await existing_type(tx, self._context, twin.row.model_id)
+        before = after = await existing_type(tx, self._context.library, twin.row.model_id)
         model_id = target_model(item.operations)
         if model_id is not None and model_id != twin.row.model_id:
-            after = await usable_type(tx, self._context, model_id)
+            after = await usable_type(tx, self._context.library, model_id)
         change = patch_change(twin, item.operations, before, after)
         stamp_us = tx.stamp()
         return twin, change_twin(twin, change, stamp_us, self._context.limits(tx, stamp_us))

@@ -15,7 +15,8 @@ __all__ = ["end_span", "move_starts", "open_spans", "turn_span"]
 
 OPEN = """
 INSERT INTO twin_span (tenant, twin_no, twin_id, model_id, valid_from, recorded_from)
-SELECT current_tenant(), t.no, t.id, %s, %s, %s FROM unnest(%s::bigint[], %s::text[]) AS t (no, id)"""
+SELECT current_tenant(), t.no, t.id, %s, t.starts, %s
+FROM unnest(%s::bigint[], %s::text[], %s::timestamptz[]) AS t (no, id, starts)"""
 
 FORGET_OPEN = """
 UPDATE twin_span SET recorded_to = %s
@@ -54,11 +55,12 @@ WHERE twin.tenant = current_tenant() AND twin.twin_no = moved.no"""
 
 
 async def open_spans(
-    tx: WriteTransaction, twins: Mapping[int, str], model_id: str, valid_from_us: int, stamp_us: int
+    tx: WriteTransaction, twins: Sequence[tuple[int, str, int]], model_id: str, stamp_us: int
 ) -> None:
-    """Tell that twins (number to id) of one model are from `valid_from_us` on."""
-    moments = (from_us(valid_from_us), from_us(stamp_us))
-    await tx.execute(OPEN, (model_id, *moments, list(twins), list(twins.values())))
+    """Tell that twins of one model are there: number, id, and since when (µs) of each."""
+    numbers, ids, starts = zip(*twins, strict=True)
+    moments = [from_us(start_us) for start_us in starts]
+    await tx.execute(OPEN, (model_id, from_us(stamp_us), list(numbers), list(ids), moments))
 
 
 async def end_span(tx: WriteTransaction, twin_no: int, stamp_us: int) -> None:

@@ -106,7 +106,7 @@ async def put_twin(
     before = (await load_twins(tx, context, [twin_id])).get(twin_id)
     check_if_none_match(if_none_match, before is not None, f"twin with the id {twin_id}")
     keeps_model = before is not None and before.row.model_id == model_id
-    twin_type = await (existing_type if keeps_model else usable_type)(tx, context, model_id)
+    twin_type = await (existing_type if keeps_model else usable_type)(tx, context.library, model_id)
     content = read_twin(body, twin_type)
     raise_faults(content)
     change = Change(twin_type, content.values, times_us=content.times_us, restamped=True)
@@ -157,7 +157,7 @@ async def _create(
     moments = (from_us(row.valid_from_us), from_us(stamp_us), from_us(stamp_us))
     components = msgspec.json.encode(row.components).decode()
     await tx.execute(INSERT, (twin_no, twin_id, row.model_id, components, *moments))
-    await open_spans(tx, {twin_no: twin_id}, row.model_id, row.valid_from_us, stamp_us)
+    await open_spans(tx, [(twin_no, twin_id, row.valid_from_us)], row.model_id, stamp_us)
     tx.touch_graph()
     await number_paths(tx, context, change.twin_type)
     await tell_twin(tx, "twin.created", outcome.twin)

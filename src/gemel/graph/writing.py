@@ -11,6 +11,7 @@ from gemel.base.clock import from_us
 from gemel.base.errors import Detail, InvalidError
 from gemel.graph.changing import PropertySample
 from gemel.graph.context import GraphContext
+from gemel.graph.library import ModelLibrary
 from gemel.graph.live import LiveTwin
 from gemel.graph.spans import move_starts, turn_span
 from gemel.history.changes import append
@@ -29,13 +30,13 @@ UPDATE twin SET model_id = %s, components = %s::jsonb, recorded = %s
 WHERE tenant = current_tenant() AND twin_no = %s"""
 
 
-async def usable_type(tx: ReadTransaction, context: GraphContext, model_id: str) -> TwinType:
+async def usable_type(tx: ReadTransaction, library: ModelLibrary, model_id: str) -> TwinType:
     """Return the type of new twins of a model.
 
     Raises InvalidError: ValidationFailed where there is no such model, ModelDecommissioned.
     """
     row = await tx.row(DECOMMISSIONED, (model_id,))
-    twin_type = await context.library.twin_type(tx, model_id) if row is not None else None
+    twin_type = await library.twin_type(tx, model_id) if row is not None else None
     if row is None or twin_type is None:
         fault = Detail("ModelNotFound", f"There is no model with the ID {model_id}.")
         raise InvalidError("ValidationFailed", "Invalid twin specified", "Add the model first.", (fault,))
@@ -46,9 +47,9 @@ async def usable_type(tx: ReadTransaction, context: GraphContext, model_id: str)
     return twin_type
 
 
-async def existing_type(tx: ReadTransaction, context: GraphContext, model_id: str) -> TwinType:
+async def existing_type(tx: ReadTransaction, library: ModelLibrary, model_id: str) -> TwinType:
     """Return the type of a model that twins have, decommissioned or not."""
-    twin_type = await context.library.twin_type(tx, model_id)
+    twin_type = await library.twin_type(tx, model_id)
     if twin_type is None:
         raise LookupError(f"{model_id} has twins but is not in the library")
     return twin_type
@@ -85,7 +86,7 @@ async def write_row(tx: WriteTransaction, context: GraphContext, before: LiveTwi
         components = _json(new.components)
         await tx.execute(UPDATE, (new.model_id, components, from_us(new.recorded_us), new.twin_no))
     if new.model_id != old.model_id:
-        await number_paths(tx, context, await existing_type(tx, context, new.model_id))
+        await number_paths(tx, context, await existing_type(tx, context.library, new.model_id))
         await turn_span(tx, new.twin_no, new.model_id, new.recorded_us)
         tx.touch_graph()
     if new.valid_from_us < old.valid_from_us:

@@ -1,0 +1,49 @@
+"""When each relationship was, where to, and with which properties, on two axes as in `gemel.graph.spans`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from gemel.base.clock import from_us
+from gemel.store.database import WriteTransaction
+
+__all__ = ["end_relationship", "open_relationship", "turn_relationship"]
+
+Key = tuple[int, str]
+"""The source's number and the relationship's id."""
+What = tuple[str, int, str]
+"""The name, the target's number, and the properties as JSON."""
+
+COLUMNS = """
+relationship_span (tenant, source_no, relationship_id, name, target_no, properties, valid_from, valid_to,
+                   recorded_from)"""
+OPEN = f"INSERT INTO {COLUMNS} VALUES (current_tenant(), %s, %s, %s, %s, %s::jsonb, %s, 'infinity', %s)"
+
+END = f"""
+WITH known AS (
+    UPDATE relationship_span SET recorded_to = %s
+    WHERE tenant = current_tenant() AND source_no = %s AND relationship_id = %s
+      AND valid_to = 'infinity' AND recorded_to = 'infinity'
+    RETURNING source_no, relationship_id, name, target_no, properties, valid_from)
+INSERT INTO {COLUMNS}
+SELECT current_tenant(), source_no, relationship_id, name, target_no, properties, valid_from, %s, %s
+FROM known"""
+
+
+async def open_relationship(
+    tx: WriteTransaction, key: Key, what: What, moments: tuple[datetime, datetime]
+) -> None:
+    """Tell that a relationship is; `moments` are since when, and when we learnt it."""
+    await tx.execute(OPEN, (*key, *what, *moments))
+
+
+async def end_relationship(tx: WriteTransaction, source_no: int, relationship_id: str, stamp_us: int) -> None:
+    """Tell that a relationship is no more from `stamp_us` on."""
+    now = from_us(stamp_us)
+    await tx.execute(END, (now, source_no, relationship_id, now, now))
+
+
+async def turn_relationship(tx: WriteTransaction, key: Key, what: What, now: datetime) -> None:
+    """Tell that a relationship is another from `now` on: other properties, target or name."""
+    await tx.execute(END, (now, *key, now, now))
+    await tx.execute(OPEN, (*key, *what, now, now))
