@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import msgspec
 
@@ -350,5 +351,7 @@ def _incoming(stored: _Stored) -> dict[str, Any]:
         "$relationshipId": stored.relationship_id,
         "$sourceId": stored.source_id,
         "$relationshipName": stored.name,
-        "$relationshipLink": f"/digitaltwins/{stored.source_id}/relationships/{stored.relationship_id}",
+        "$relationshipLink": "/digitaltwins/{}/relationships/{}".format(
+            quote(stored.source_id, safe=""), quote(stored.relationship_id, safe="")
+        ),
     }
