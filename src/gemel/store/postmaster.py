@@ -57,9 +57,12 @@ def alive(pid: int, mark: str) -> bool:
 
     A child of ours that ended is reaped on the way.
     """
-    with suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)
-    return _carries(pid, mark)
+    try:
+        living_child = os.waitpid(pid, os.WNOHANG)[0] == 0
+    except ChildProcessError:
+        living_child = False
+    # A child that was just started shows no command line for a moment; one that ended shows none either.
+    return _carries(pid, mark) or (living_child and not _command(pid))
 
 
 def is_postgres(pid: int) -> bool:

@@ -143,29 +143,36 @@ class BundledServer:
         cluster = Cluster.prepare(self.data_dir, self._changes)
         socket_dir = sockets.choose(self.data_dir, cluster.account)
         backoff_s = POLL_S
-        while not self._adopt():
-            self._pid, self._socket_dir = cluster.launch(socket_dir), socket_dir
-            if self._pid is not None:
-                break
+        while True:
+            # One that is adopted may be about to die of the kill that brought us here.
+            if self._adopt() and self._becomes_ready(deadline):
+                return
+            pid = cluster.launch(socket_dir)
+            if pid is not None:
+                self._pid, self._socket_dir = pid, socket_dir
+                self.wait_ready(deadline - time.monotonic())
+                return
             if time.monotonic() > deadline:
-                raise self._failed(
-                    "processes of another PostgreSQL, not to be seen from here, use the same files"
-                )
+                raise self._failed("a PostgreSQL that is not to be seen from here uses the same files")
             # What a killed postmaster left keeps the cluster until it is gone.
             postmaster.kill_all(postmaster.marker(self.cluster))
             time.sleep(backoff_s)
             backoff_s = min(backoff_s * 2, BACKOFF_S_MAX)
-        self.wait_ready(max(deadline - time.monotonic(), POLL_S))
 
     def stop(self) -> None:
         """Shut PostgreSQL down: clients are disconnected, and everything is on disk when this returns.
 
-        Does nothing where it does not run. Raises EnvironmentFaultError (DatabaseFailed) if it does not end.
+        Where it does not run, only what a killed one left is cleared away. Raises EnvironmentFaultError
+        (DatabaseFailed) if it does not end.
         """
-        state = self._running()
-        if state is None:
+        if not (self.cluster / "PG_VERSION").exists():
             return
         mark = postmaster.marker(self.cluster)
+        state = self._running()
+        if state is None:
+            postmaster.kill_all(mark)  # left behind by a postmaster that was killed
+            sockets.clear(self._known_socket_dir(), remove=True)
+            return
         begun = time.monotonic()
         signals = [(FAST_STOP_S_MAX, signal.SIGQUIT), (0.0, signal.SIGINT)]
         while postmaster.alive(state.pid, mark):
@@ -196,20 +203,15 @@ class BundledServer:
 
         Raises EnvironmentFaultError (DatabaseFailed) if it ends, or is not ready after `timeout_s`.
         """
-        deadline = time.monotonic() + timeout_s
-        while True:
-            state = postmaster.read_pid_file(self.cluster)
-            if state and state.pid == self._pid and state.status == "ready" and self.responds():
-                return
-            if not self.is_alive():
-                self._pid = None
-                raise self._failed(self._last_words())
-            if time.monotonic() > deadline:
-                raise self._failed(f"it is not ready after {timeout_s:.0f} s")
-            time.sleep(POLL_S)
+        if not self._becomes_ready(time.monotonic() + timeout_s):
+            self._pid = None
+            raise self._failed(self._last_words())
 
     def owner_dsn(self, dbname: str = "gemel") -> str:
-        """Return the connection string of the owner, who migrates and retains."""
+        """Return the connection string of the owner, who migrates and retains.
+
+        It needs no start before: it is that of the server that runs, or would run, on the directory.
+        """
         return self._dsn(OWNER_ROLE, dbname)
 
     def serve_dsn(self, dbname: str = "gemel") -> str:
@@ -227,9 +229,13 @@ class BundledServer:
         return False
 
     def _dsn(self, user: str, dbname: str) -> str:
-        if self._socket_dir is None:
+        return make_conninfo(host=str(self._known_socket_dir()), port=sockets.PORT, user=user, dbname=dbname)
+
+    def _known_socket_dir(self) -> Path:
+        if self._socket_dir is None and self._running() is None:
             self._socket_dir = sockets.choose(self.data_dir, account_for(self.cluster))
-        return make_conninfo(host=str(self._socket_dir), port=sockets.PORT, user=user, dbname=dbname)
+        assert self._socket_dir is not None
+        return self._socket_dir
 
     def _running(self) -> postmaster.Postmaster | None:
         state = postmaster.read_pid_file(self.cluster)
@@ -237,6 +243,17 @@ class BundledServer:
             return None
         self._pid, self._socket_dir = state.pid, state.socket_dir
         return state
+
+    def _becomes_ready(self, deadline: float) -> bool:
+        """Wait until the server is ready; False if it ends instead."""
+        while self.is_alive():
+            state = postmaster.read_pid_file(self.cluster)
+            if state and state.pid == self._pid and state.status == "ready" and self.responds():
+                return True
+            if time.monotonic() > deadline:
+                raise self._failed("it lives, but is not ready in time")
+            time.sleep(POLL_S)
+        return False
 
     def _adopt(self) -> bool:
         state = self._running()
