@@ -113,6 +113,10 @@ CODES: dict[str, Code] = {
     "TimeBeforeRetention": Code(
         "The source time is before the retention line.", "Keep history longer, or discard."
     ),
+    "TimeBeforeTwin": Code("At the source time the id was an earlier twin's, which was deleted since.", "Check the time; a deleted twin takes no more values."),
+    "TimeBeforeTwin": Code(
+        "The source time is of an earlier, deleted twin of the same id.", "Discard it; a new twin does not inherit."
+    ),
     "TimeOutOfRange": Code("The source time is outside the years 1970 to 2261.", "Fix the sender's clock."),
     "RevisionInvalid": Code("`revision` is not a whole number of 32 bits.", "Send 0 or more."),
     "QualityInvalid": Code("`quality` is not good, uncertain or bad.", "Use one of the three."),
@@ -126,6 +130,7 @@ CODES: dict[str, Code] = {
         "A row of the file does not fit the mapping.", "Mend the row or the mapping, then ingest again."
     ),
     "FileUnreadable": Code("The input file cannot be read.", "Check path, rights and format."),
+    "FileChanged": Code("The input file is not the one that reading began with.", "Ingest it again from its beginning; nothing is doubled."),
     # tenants and keys
     "TenantNotFound": Code("There is no tenant of this name.", "See `gemel tenant list`."),
     "TenantAlreadyExists": Code("A tenant of this name is there.", "Choose another name."),

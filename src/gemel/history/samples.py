@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -93,7 +94,7 @@ class SampleBatch:
         """Return the value at a position in its stored form."""
         num = float(self.num[position])
         doc = None if self.docs is None else self.docs[position]
-        return Encoded(None if num != num else num, int(self.kind[position]), doc)
+        return Encoded(None if math.isnan(num) else num, int(self.kind[position]), doc)
 
     def row(self, position: int) -> Sample:
         """Return the sample at a position."""

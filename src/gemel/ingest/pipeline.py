@@ -16,6 +16,7 @@ from gemel.base.clock import Clock
 from gemel.base.errors import Detail, GemelError, InvalidError, NotFoundError
 from gemel.graph.context import GraphContext
 from gemel.graph.directory import Directory, DirectoryView, create_missing, extend_start
+from gemel.graph.names import is_twin_id
 from gemel.history.ordering import OUTCOMES
 from gemel.history.write import write_samples
 from gemel.ingest import positions, quarantine, seen
@@ -88,9 +89,14 @@ class Group:
 
     requests: list[IngestRequest]
     view: DirectoryView
+    refused: dict[int, GemelError] = field(default_factory=dict)
     resolved: list[Resolved] = field(default_factory=list)
     repeated: list[set[int]] = field(default_factory=list)
     results: list[IngestResult | GemelError] = field(default_factory=list)
+
+    def events(self, number: int) -> Sequence[Event | Detail]:
+        """Return the events of a request, none if it is refused."""
+        return () if number in self.refused else self.requests[number].decoded.events
 
 
 Step = Callable[["Ingest", WriteTransaction, Group], Awaitable[None]]
@@ -196,25 +202,33 @@ def _resolve_all(group: Group, latest_us: int, retention_us: int) -> list[Resolv
 
 
 async def _create_twins(ingest: Ingest, tx: WriteTransaction, group: Group) -> bool:
-    """Create the twins that requests name and ask for; return whether there were any."""
-    created = False
-    for request in group.requests:
-        if request.create_model is None:
+    """Create the twins that requests name and ask for; return whether anything is to be resolved again.
+
+    A request whose model takes no twins is refused; its neighbours are not.
+    """
+    changed = False
+    for number, request in enumerate(group.requests):
+        starts = {} if request.create_model is None else _missing(request, group.view)
+        if request.create_model is None or not starts:
             continue
-        starts: dict[str, int] = {}
-        for event in request.decoded.events:
-            if isinstance(event, Event) and event.subject not in group.view.twins:
-                starts.setdefault(event.subject, request.received_us)
-        if starts:
+        changed = True
+        try:
             await create_missing(tx, ingest.context, request.create_model, starts)
-            created = True
-    return created
+        except GemelError as error:
+            group.refused[number] = error
+    return changed
+
+
+def _missing(request: IngestRequest, view: DirectoryView) -> dict[str, int]:
+    subjects = [event.subject for event in request.decoded.events if isinstance(event, Event)]
+    missing = {subject for subject in subjects if subject not in view.twins and is_twin_id(subject)}
+    return dict.fromkeys(sorted(missing), request.received_us)
 
 
 async def _drop_repeats(ingest: Ingest, tx: WriteTransaction, group: Group) -> None:
     """Find the events without a time whose source and id were seen within the window."""
     since_us = tx.recorded_us - ingest.options.dedupe_window_us
-    events = [request.decoded.events for request in group.requests]
+    events = [group.events(number) for number in range(len(group.requests))]
     faults = [resolved.faults for resolved in group.resolved]
     group.repeated = await seen.find_repeats(tx, events, faults, since_us)
 
@@ -231,7 +245,7 @@ async def _write(ingest: Ingest, tx: WriteTransaction, group: Group) -> None:
         for name, count in zip(OUTCOMES, own, strict=True):
             setattr(result, name, int(count))
         result.duplicate += seen.values_of(group.resolved[number], group.repeated[number])
-        group.results.append(result)
+        group.results.append(group.refused.get(number, result))
     starts: dict[int, int] = {}
     for resolved in group.resolved:
         for twin_no, time_us in resolved.starts.items():
@@ -266,11 +280,11 @@ async def _quarantine(_: Ingest, tx: WriteTransaction, group: Group) -> None:
 
 
 async def _sign(_: Ingest, tx: WriteTransaction, group: Group) -> None:
-    """Record the audit rows and the sources' positions."""
-    await record(tx, [request.audit for request in group.requests])
-    await positions.advance(
-        tx, [request.position for request in group.requests if request.position is not None]
-    )
+    """Record the audit rows and the sources' positions of what was not refused."""
+    both = zip(group.requests, group.results, strict=True)
+    taken = [request for request, result in both if isinstance(result, IngestResult)]
+    await record(tx, [request.audit for request in taken])
+    await positions.advance(tx, [request.position for request in taken if request.position is not None])
 
 
 STEPS: tuple[Step, ...] = (_drop_repeats, _write, _quarantine, _sign)

@@ -51,7 +51,7 @@ class Resolved:
     starts: dict[int, int]
 
 
-class _Fault(Exception):
+class _FaultError(Exception):
     """Says why an event must be quarantined; never leaves this module."""
 
     def __init__(self, code: str, message: str) -> None:
@@ -75,8 +75,10 @@ def resolve(events: Sequence[Event | Detail], view: DirectoryView, rules: TimeRu
             continue
         try:
             time_us = _time_us(event, rules, index)
+            if time_us < twin.floor_us:
+                raise _FaultError("TimeBeforeTwin", _before_twin(time_us, twin))
             columns.add(index, event, time_us, twin)
-        except _Fault as fault:
+        except _FaultError as fault:
             faults[index] = fault.detail
             continue
         if time_us < twin.valid_from_us:
@@ -98,7 +100,7 @@ class _Columns:
         self.marks: list[tuple[int, int, int]] = []
 
     def add(self, index: int, event: Event, time_us: int, twin: TwinRef) -> None:
-        """Append an event's values, or raise _Fault and append none."""
+        """Append an event's values, or raise _FaultError and append none."""
         start = len(self.series)
         base = twin.twin_no << PATH_BITS
         slots = twin.twin_type.slots
@@ -115,7 +117,7 @@ class _Columns:
             else:
                 self._take(path, value, base, slot, start)
         if len(self.series) == start:
-            raise _Fault("EventEmpty", "The event carries no values.")
+            raise _FaultError("EventEmpty", "The event carries no values.")
         if event.revision or event.quality != "good":
             self.marks.append((len(self.events), event.revision, QUALITY_NO[event.quality]))
         self.events.append(index)
@@ -124,7 +126,8 @@ class _Columns:
 
     def batch(self) -> tuple[SampleBatch, Ints]:
         """Return the columns, and the event that each sample is of."""
-        counts = np.diff(np.array(self.ends, np.int64), prepend=0)
+        ends = np.array([0, *self.ends], np.int64)
+        counts = ends[1:] - ends[:-1]
         revision = np.zeros(len(self.events), np.int32)
         quality = np.zeros(len(self.events), np.int16)
         for event, own_revision, own_quality in self.marks:
@@ -150,10 +153,12 @@ class _Columns:
         """Append a value that is not a plain double, after a full check."""
         try:
             if slot is None:
-                raise _Fault("PathNotInModel", f"The twin's model has no property or telemetry {path!r}.")
+                raise _FaultError(
+                    "PathNotInModel", f"The twin's model has no property or telemetry {path!r}."
+                )
             _check(path, value, slot)
             num, kind, doc = _encode(path, value, slot)
-        except _Fault:
+        except _FaultError:
             self._forget(start)
             raise
         if kind != DOUBLE:
@@ -167,23 +172,27 @@ class _Columns:
             self.odd.pop()
 
 
+def _before_twin(time_us: int, twin: TwinRef) -> str:
+    return f"The time {iso_us(time_us)} is of an earlier twin of this id, which ended at {iso_us(twin.floor_us)}."
+
+
 def _check(path: str, value: Any, slot: BoundSlot) -> None:
     if type(value) is float and not isfinite(value):
-        raise _Fault(
+        raise _FaultError(
             "ValueNotFinite", f"The value of {path!r} is {value}, which is not a number that can be kept."
         )
     if type(value) is int and value not in INT64:
-        raise _Fault("ValueOutOfRange", f"The value of {path!r} needs more than 64 bits.")
+        raise _FaultError("ValueOutOfRange", f"The value of {path!r} needs more than 64 bits.")
     problem = slot.slot.check(value)
     if problem is not None:
-        raise _Fault("WrongType", f"The value of {path!r} does not fit the model: {problem}")
+        raise _FaultError("WrongType", f"The value of {path!r} does not fit the model: {problem}")
 
 
 def _encode(path: str, value: Any, slot: BoundSlot) -> Encoded:
     try:
         return encode(value, slot.slot.storage)
     except InvalidError as error:
-        raise _Fault(error.code, f"The value of {path!r} cannot be kept: {error.message}") from error
+        raise _FaultError(error.code, f"The value of {path!r} cannot be kept: {error.message}") from error
 
 
 def _time_us(event: Event, rules: TimeRules, index: int) -> int:
@@ -192,17 +201,19 @@ def _time_us(event: Event, rules: TimeRules, index: int) -> int:
     if time is None:
         return rules.received_us + index
     if time.tzinfo is None:
-        raise _Fault("TimeNaive", f"The time {time.isoformat()} has no zone.")
+        raise _FaultError("TimeNaive", f"The time {time.isoformat()} has no zone.")
     since = time - EPOCH
     time_us = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
     if not TIME_MIN_US <= time_us < TIME_MAX_US:
-        raise _Fault("TimeOutOfRange", "The source time is outside the years 1970 to 2261.")
+        raise _FaultError("TimeOutOfRange", "The source time is outside the years 1970 to 2261.")
     if time_us > rules.latest_us:
         ahead_s = (time_us - rules.received_us) / 1e6
-        raise _Fault(
+        raise _FaultError(
             "TimeInFuture", f"The source time {iso_us(time_us)} is {ahead_s:.1f} s ahead of our clock."
         )
     if time_us < rules.retention_us:
         line = iso_us(rules.retention_us)
-        raise _Fault("TimeBeforeRetention", f"The source time {iso_us(time_us)} is before the line {line}.")
+        raise _FaultError(
+            "TimeBeforeRetention", f"The source time {iso_us(time_us)} is before the line {line}."
+        )
     return time_us

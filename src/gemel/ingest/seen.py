@@ -12,7 +12,7 @@ from gemel.ingest.events import Event
 from gemel.ingest.resolve import Resolved
 from gemel.store.database import WriteTransaction
 
-__all__ = ["find_repeats", "forget_seen", "merge", "values_of"]
+__all__ = ["find_repeats", "merge", "values_of"]
 
 REMEMBER = """
 INSERT INTO event_seen (tenant, source, event_id, recorded)
@@ -53,12 +53,6 @@ async def find_repeats(
             number, index = firsts[name]
             repeats[number].add(index)
     return repeats
-
-
-async def forget_seen(tx: WriteTransaction, before_us: int) -> int:
-    """Forget the ids that are older than the window; return how many."""
-    sql = "DELETE FROM event_seen WHERE tenant = current_tenant() AND recorded < to_timestamp(0) + %s * interval '1 microsecond'"
-    return await tx.execute(sql, (before_us,))
 
 
 def merge(resolved: Sequence[Resolved], repeats: Sequence[set[int]]) -> tuple[SampleBatch, Ints]:

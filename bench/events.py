@@ -1,0 +1,81 @@
+"""The workload: two-value events of 5,000 twins, as request bodies and as the samples they carry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.platform import Platform
+
+__all__ = ["MODEL", "SHARDS", "TWINS", "bodies", "make_twins", "samples"]
+
+TWINS = 5_000
+SHARDS = 4
+MODEL = {
+    "@context": "dtmi:dtdl:context;3",
+    "@id": "dtmi:gemel:bench:Sensor;1",
+    "@type": "Interface",
+    "contents": [
+        {"@type": "Property", "name": "temperature", "schema": "double"},
+        {"@type": "Telemetry", "name": "pressure", "schema": "double"},
+        {"@type": "Property", "name": "setpoint", "schema": "double"},
+    ],
+}
+EVENT = (
+    '{"specversion":"1.0","id":"%d","source":"/bench","type":"gemel.telemetry","subject":"sensor-%d",'
+    '"time":"%s","data":{"temperature":%r,"pressure":%r}}'
+)
+START = datetime(2026, 1, 5, tzinfo=UTC)
+
+
+def make_twins(platform: Platform) -> None:
+    """Upload the model, and make the twins by one event each."""
+    with platform.client() as client:
+        client.post("/models", json=[MODEL]).raise_for_status()
+        for start in range(0, TWINS, 1000):
+            body = "\n".join(
+                EVENT % (-number, number, _time(-1), 0.5, 1.5) for number in range(start, start + 1000)
+            )
+            answer = client.post(
+                "/v1/events",
+                content=body,
+                headers={"Content-Type": "application/x-ndjson", "Gemel-Create-Model": str(MODEL["@id"])},
+            )
+            answer.raise_for_status()
+            assert answer.json()["quarantined"] == 0, answer.text[:500]
+
+
+def bodies(shard: int, count: int, size: int) -> Iterator[bytes]:
+    """Yield NDJSON bodies of `size` events, `count` events in all, of the twins of one of SHARDS shards.
+
+    A shard is what one gateway sends: its twins' events in order of time.
+    """
+    width = TWINS // SHARDS
+    for start in range(0, count, size):
+        lines = []
+        for number in range(start, start + size):
+            second, twin = number // width, shard * width + number % width
+            lines.append(EVENT % (number, twin, _time(second), *_values(second, twin)))
+        yield "\n".join(lines).encode()
+
+
+def samples(seconds: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Return series, source time (µs) and value of the samples of some seconds, in order of arrival."""
+    second, twin = np.divmod(np.arange(seconds * TWINS), TWINS)
+    series = np.stack((twin * 2, twin * 2 + 1), axis=1).reshape(-1)
+    time_us = np.repeat((int(START.timestamp()) + second) * 1_000_000, 2)
+    value = np.stack(
+        (20.0 + (second * 7 + twin) % 997 / 16, 1.0 + (second + twin) % 251 / 64), axis=1
+    ).reshape(-1)
+    return series.astype(np.int64), time_us.astype(np.int64), value
+
+
+def _values(second: int, twin: int) -> tuple[float, float]:
+    return 20.0 + (second * 7 + twin) % 997 / 16, 1.0 + (second + twin) % 251 / 64
+
+
+def _time(second: int) -> str:
+    return (START + timedelta(seconds=second)).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,119 @@
+"""Durable ingest over HTTP, against a bare COPY of the same samples on the same machine in the same run."""
+
+from __future__ import annotations
+
+import struct
+import threading
+import time
+
+import numpy as np
+import psycopg
+
+from bench.events import SHARDS, TWINS, bodies, make_twins, samples
+from bench.figures import Figure, at_least, at_most, percentiles_ms, told
+from bench.platform import MemoryWatch, Platform
+from bench.wire import Connection, request_bytes
+from gemel.base.settings import load_settings
+
+__all__ = ["measure"]
+
+EVENTS = 1_000_000
+BODY_EVENTS = 2_500
+LIMIT_SECONDS = 80
+CHUNK_ROWS = 100_000
+TABLE = """
+CREATE TABLE bench_limit (tenant int, series bigint, source_time timestamptz, num float8,
+                          PRIMARY KEY (tenant, series, source_time))"""
+
+
+def measure(platform: Platform) -> list[Figure]:
+    """Measure the limit, the ingest of EVENTS events, and what it cost in memory."""
+    make_twins(platform)
+    before = copy_samples_per_s(platform)
+    with MemoryWatch(platform) as memory:
+        events_per_s, latencies_s = ingest(platform, EVENTS)
+    limit = (before + copy_samples_per_s(platform)) / 2
+    samples_per_s = events_per_s * 2
+    ratio = samples_per_s / limit
+    told_ms = percentiles_ms(latencies_s)
+    return [
+        at_least("ingest_events", events_per_s, "events/s", 50_000),
+        Figure(
+            "ingest_samples", samples_per_s, "samples/s", limit, ratio, ">= 0.3 of bare COPY", ratio >= 0.3
+        ),
+        *(told(f"ingest_ack_{name}", value, "ms") for name, value in told_ms.items()),
+        at_most("ingest_memory_peak", memory.peak_mib, "MiB", 400),
+    ]
+
+
+def ingest(platform: Platform, count: int) -> tuple[float, list[float]]:
+    """Send `count` events from SHARDS connections; return events/s and the latency of each request."""
+    own = count // SHARDS
+    prepared = [
+        [
+            request_bytes("POST", "/v1/events", platform.key, body, "application/x-ndjson")
+            for body in bodies(shard, own, BODY_EVENTS)
+        ]
+        for shard in range(SHARDS)
+    ]
+    latencies_s: list[float] = []
+    faults: list[str] = []
+
+    def send(requests: list[bytes]) -> None:
+        connection = Connection(platform.port)
+        for request in requests:
+            begun = time.perf_counter()
+            status, body = connection.send(request)
+            latencies_s.append(time.perf_counter() - begun)
+            if status != 200 or b'"quarantined":0' not in body:
+                faults.append(f"{status} {body[:300]!r}")
+        connection.close()
+
+    threads = [threading.Thread(target=send, args=(requests,)) for requests in prepared]
+    begun = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    elapsed_s = time.perf_counter() - begun
+    if faults:
+        raise RuntimeError(f"{len(faults)} requests failed, the first: {faults[0]}")
+    return count / elapsed_s, latencies_s
+
+
+def copy_samples_per_s(platform: Platform) -> float:
+    """Return the rate of a bare binary COPY of such samples into a table with a B-tree on their key."""
+    series, time_us, value = samples(LIMIT_SECONDS)
+    rows = np.empty(
+        len(series),
+        dtype=[
+            ("n", ">i2"),
+            ("l0", ">i4"),
+            ("t", ">i4"),
+            ("l1", ">i4"),
+            ("s", ">i8"),
+            ("l2", ">i4"),
+            ("at", ">i8"),
+        ]
+        + [("l3", ">i4"), ("v", ">f8")],
+    )
+    rows["n"], rows["l0"], rows["l1"], rows["l2"], rows["l3"] = 4, 4, 8, 8, 8
+    rows["t"], rows["s"], rows["at"], rows["v"] = 1, series, time_us - 946_684_800_000_000, value
+    with psycopg.connect(owner_dsn(platform), autocommit=True) as owner:
+        owner.execute(TABLE)
+        begun = time.perf_counter()
+        for start in range(0, len(rows), CHUNK_ROWS):
+            with owner.cursor().copy("COPY bench_limit FROM STDIN (FORMAT binary)") as stream:
+                stream.write(b"PGCOPY\n\xff\r\n\x00" + struct.pack(">ii", 0, 0))
+                stream.write(rows[start : start + CHUNK_ROWS].tobytes())
+                stream.write(struct.pack(">h", -1))
+        elapsed_s = time.perf_counter() - begun
+        owner.execute("DROP TABLE bench_limit")
+    return LIMIT_SECONDS * TWINS * 2 / elapsed_s
+
+
+def owner_dsn(platform: Platform) -> str:
+    """Return the owner's connection string of the platform's database."""
+    from gemel.app.storage import open_storage
+
+    return open_storage(load_settings({}, data_dir=platform.data_dir)).owner_dsn

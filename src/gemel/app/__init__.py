@@ -1,0 +1,6 @@
+"""The one place that wires settings to parts: serving, and the operator's way in."""
+
+from gemel.app.operator import Operator, operator
+from gemel.app.serving import serve
+
+__all__ = ["Operator", "operator", "serve"]

@@ -1,0 +1,50 @@
+"""What is done beside serving: weeks made ahead, old ids and changes forgotten, retention applied."""
+
+from __future__ import annotations
+
+import asyncio
+
+import psycopg
+import structlog
+
+from gemel.base.clock import now_us
+from gemel.base.errors import GemelError
+from gemel.base.settings import Settings
+from gemel.history.retention import apply_retention
+from gemel.history.weeks import Weeks
+
+__all__ = ["Maintenance"]
+
+EVERY_S = 3600.0
+FORGET_SEEN = "DELETE FROM event_seen WHERE recorded < now() - %s * interval '1 hour'"
+FORGET_CHANGES = "DELETE FROM change WHERE recorded < now() - %s * interval '1 day'"
+
+log = structlog.get_logger(__name__)
+
+
+class Maintenance:
+    """Runs each duty at start and then hourly; one that fails is told of and tried again."""
+
+    def __init__(self, settings: Settings, owner_dsn: str, weeks: Weeks) -> None:
+        self._settings = settings
+        self._owner_dsn = owner_dsn
+        self._weeks = weeks
+
+    async def run(self) -> None:
+        """Do the duties until cancelled."""
+        while True:
+            try:
+                await self._weeks.ensure_ahead(now_us())
+                await asyncio.to_thread(self._forget)
+                retained = await asyncio.to_thread(apply_retention, self._owner_dsn)
+                if retained.leaves:
+                    self._weeks.forget()
+                    log.info("retention", leaves=retained.leaves, deleted=retained.deleted)
+            except (psycopg.Error, GemelError) as error:
+                log.warning("maintenance failed", error=str(error))
+            await asyncio.sleep(EVERY_S)
+
+    def _forget(self) -> None:
+        with psycopg.connect(self._owner_dsn, autocommit=True) as owner:
+            owner.execute(FORGET_SEEN, (self._settings.dedupe_window_h,))
+            owner.execute(FORGET_CHANGES, (self._settings.change_days,))

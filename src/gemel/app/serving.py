@@ -1,0 +1,156 @@
+"""`gemel up`: take the directory, start the database, serve, and stop all of it cleanly."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+
+import uvicorn
+
+from gemel.api.application import create_app
+from gemel.app.first import ensure_default, ensure_directory
+from gemel.app.maintenance import Maintenance
+from gemel.app.parts import make_services
+from gemel.app.storage import Storage, open_storage
+from gemel.base.errors import EnvironmentFaultError
+from gemel.base.settings import Settings
+from gemel.observe.logs import configure_logs, get_log
+from gemel.store.database import Database
+from gemel.store.server import DirectoryLock
+from gemel.store.supervisor import Supervisor
+
+__all__ = ["serve"]
+
+GRACE_S = 10
+
+log = get_log(__name__)
+
+
+def serve(settings: Settings, host: str, port: int, on_ready: Callable[[str], None] | None = None) -> None:
+    """Serve until SIGINT or SIGTERM; `on_ready(url)` is called once requests are answered.
+
+    Raises ConflictError (DataDirectoryInUse), EnvironmentFaultError (PortInUse, DatabaseFailed,
+    DataDirectoryUnusable, DatabaseTooOld).
+    """
+    configure_logs(settings.log_level)
+    ensure_directory(settings.data_dir)
+    listening = _listen(host, port)
+    url = f"http://{_shown(host)}:{listening.getsockname()[1]}"
+    lock = DirectoryLock(settings.data_dir)
+    lock.acquire(url)
+    try:
+        storage = open_storage(settings)
+        try:
+            applied = storage.prepare()
+            if applied:
+                log.info("migrated", applied=applied)
+            ensure_default(storage.owner_dsn, settings.data_dir)
+            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+                runner.run(_Serving(settings, storage, listening, url).run(on_ready))
+        finally:
+            if storage.bundled is not None:
+                storage.bundled.stop()
+    finally:
+        lock.release()
+        listening.close()
+
+
+class _Serving:
+    """One run of the server over a prepared database."""
+
+    def __init__(self, settings: Settings, storage: Storage, listening: socket.socket, url: str) -> None:
+        self._settings = settings
+        self._storage = storage
+        self._listening = listening
+        self._url = url
+        self._ready = False
+        self._database = Database(storage.serve_dsn)
+
+    async def run(self, on_ready: Callable[[str], None] | None) -> None:
+        await self._database.open()
+        services = make_services(self._settings, self._database, lambda: self._ready)
+        config = uvicorn.Config(
+            create_app(services),
+            loop="none",
+            http="httptools",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=GRACE_S,
+        )
+        server = _Server(config, lambda: on_ready(self._url) if on_ready else None)
+        supervisor = self._supervisor()
+        beside = [asyncio.create_task(self._maintenance(services.context.weeks).run())]
+        if supervisor is not None:
+            beside.append(asyncio.create_task(supervisor.run()))
+        else:
+            self._ready = True
+        try:
+            log.info("serving", url=self._url, data=str(self._settings.data_dir))
+            await server.serve(sockets=[self._listening])
+        finally:
+            await services.ingest.close()
+            if supervisor is not None:
+                await supervisor.stop()
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
+            await self._database.close()
+            log.info("stopped", url=self._url)
+
+    def _supervisor(self) -> Supervisor | None:
+        if self._storage.bundled is None:
+            return None
+        return Supervisor(self._storage.bundled, self._on_state)
+
+    def _maintenance(self, weeks: object) -> Maintenance:
+        return Maintenance(self._settings, self._storage.owner_dsn, weeks)  # type: ignore[arg-type]
+
+    def _on_state(self, ready: bool) -> None:
+        log.info("database ready" if ready else "database lost")
+        self._ready = ready
+        if ready:
+            asyncio.get_running_loop().create_task(self._database.refresh())
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, which says when it listens."""
+
+    def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_started = on_started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start listening, then say so."""
+        await super().startup(sockets)
+        self._on_started()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+        listening.listen(2048)
+    except OSError as error:
+        listening.close()
+        raise EnvironmentFaultError(
+            "PortInUse", f"Cannot listen on {host}:{port}: {error.strerror}.", "Choose another with --port."
+        ) from error
+    return listening
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    with suppress(ImportError):
+        import uvloop
+
+        return uvloop.new_event_loop
+    return None
