@@ -1,0 +1,68 @@
+# Everything a newcomer needs, from a checkout with python3 (3.11 or newer, with venv), git and make.
+# All of it is installed into .venv; nothing outside this folder is touched.
+
+PYTHON ?= python3
+BIN := .venv/bin
+RUN_STAMP := .venv/.ready-run
+DEV_STAMP := .venv/.ready-dev
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+CODE := src tests bench tools
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test unit check bench format docs clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+venv: $(DEV_STAMP) ## set up .venv with everything for development
+
+demo: $(RUN_STAMP) ## run the demo site: a database, twins, telemetry, a live view; Ctrl-C stops it all
+	@$(BIN)/gemel demo
+
+test: $(DEV_STAMP) ## run all tests, the fast ones first
+	@$(BIN)/pytest tests/unit
+	@$(BIN)/pytest tests --ignore=tests/unit
+
+unit: $(DEV_STAMP) ## run the fast tests alone
+	@$(BIN)/pytest tests/unit
+
+check: $(DEV_STAMP) ## run format, lint, types, floors and tidy rules
+	@$(BIN)/ruff format --check $(CODE)
+	@$(BIN)/ruff check $(CODE)
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/pytest tests/unit/house
+
+bench: $(DEV_STAMP) ## measure the figures, print them as a table, write bench.json
+	@$(BIN)/python -m bench
+
+format: $(DEV_STAMP) ## bring all code to the house's format
+	@$(BIN)/ruff format $(CODE)
+	@$(BIN)/ruff check --fix-only $(CODE)
+
+docs: $(DEV_STAMP) ## write the pages that are made from the code
+	@$(BIN)/python -m tools.docs
+
+clean: ## delete .venv and what tools left behind
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist bench.json
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "gemel needs Python 3.11 or newer, and $(PYTHON) is older or missing: make PYTHON=python3.12 ..." >&2; \
+	    exit 1; }
+	@$(PYTHON) -m venv .venv || { \
+	    rm -rf .venv; \
+	    echo "python3 -m venv failed; on Debian: apt install python3-venv" >&2; \
+	    exit 1; }
+
+# The stamps make the second time instant; a change of what is to be installed sets up again.
+$(RUN_STAMP): pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing gemel into .venv ..."
+	@$(PIP) install -e . -c constraints.txt
+	@touch $@
+
+$(DEV_STAMP): pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing gemel and its development tools into .venv ..."
+	@$(PIP) install -e '.[dev]' -c constraints.txt
+	@touch $@ $(RUN_STAMP)
