@@ -171,7 +171,8 @@ def error_of(response: httpx.Response) -> GemelError:
         return _stranger(str(response.url.copy_with(raw_path=b"/")), response)
     if response.status_code in {429, 503}:
         kind = OverloadedError if response.status_code == 429 else UnavailableError
-        return kind(code, message, details=details, retry_after_s=_retry_after_s(response))
+        wait_s = _retry_after_s(response)
+        return kind(code, message, f"Try again in {wait_s} s.", details, wait_s)
     fallback = InternalError if response.status_code >= 500 else InvalidError
     return CLASSES.get(response.status_code, fallback)(code, message, details=details)
 
@@ -191,7 +192,8 @@ def _retry_after_s(response: httpx.Response) -> int:
 
 def _served_url(data_dir: Path) -> str:
     url = read_lock(data_dir).get("url")
-    if isinstance(url, str) and url:
+    # While an operator's command has the directory, there is a holder but no URL.
+    if isinstance(url, str) and url.startswith("http"):
         return url
     raise EnvironmentFaultError(
         "ServerUnreachable",

@@ -7,6 +7,7 @@ import typer
 from gemel.cli import output
 from gemel.cli.command import command, group
 from gemel.cli.exits import Exit
+from gemel.cli.operate import acting
 from gemel.cli.options import LocalOptions
 
 __all__ = ["app"]
@@ -17,11 +18,11 @@ app = group("db", "The database's schema, on this machine's database.")
 @command(app, "status", ("gemel db status", "exit code 1 where a migration is missing"))
 def status(local: LocalOptions) -> None:
     """Show which migrations the database has had, and which it lacks."""
-    from gemel.app import operator
     from gemel.store.migrate import applied, available
 
-    with operator(local.settings()) as acting:
-        done = applied(acting.owner_dsn)
+    # Not migrated on the way: what is missing is the question.
+    with acting(local, migrated=False) as found:
+        done = applied(found.owner_dsn)
     known = [step.name for step in available()]
     pending = [name for name in known if name not in done]
     unknown = [name for name in done if name not in known]
@@ -37,11 +38,10 @@ def status(local: LocalOptions) -> None:
 @command(app, "migrate", ("gemel db migrate", "`gemel up` does the same at its start"))
 def migrate(local: LocalOptions) -> None:
     """Bring the database to this program's schema."""
-    from gemel.app import operator
     from gemel.store.migrate import migrate as bring_up
 
-    with operator(local.settings()) as acting:
-        fresh = bring_up(acting.owner_dsn)
+    with acting(local, migrated=False) as found:
+        fresh = bring_up(found.owner_dsn)
     if local.as_json:
         output.print_json({"applied": fresh})
     else:

@@ -146,7 +146,7 @@ def _schema(
     from gemel.store.migrate import applied, available
 
     try:
-        with operator(settings) as acting:
+        with operator(settings, migrated=False) as acting:
             done = applied(acting.owner_dsn)
     except GemelError as error:
         return None, (), error

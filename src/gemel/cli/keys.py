@@ -53,11 +53,12 @@ def list_all(local: LocalOptions, tenant: Tenant = "default") -> None:
     from gemel.security.tenants import list_keys
 
     with owner(local) as connection:
-        keys = [asdict(key) for key in list_keys(connection, tenant)]
+        keys = list_keys(connection, tenant)
     if local.as_json:
-        output.print_json(keys)
+        shown = [asdict(key) for key in keys]
+        output.print_json([{"keyId": key.pop("key_id"), **key} for key in shown])
         return
-    rows = [(k["key_id"], k["name"], " ".join(k["scopes"]), k["created"], k["revoked"]) for k in keys]
+    rows = [(key.key_id, key.name, " ".join(key.scopes), key.created, key.revoked) for key in keys]
     output.print_table(("key", "name", "scopes", "created", "revoked"), rows)
 
 

@@ -1,4 +1,4 @@
-"""The operator's way in: the owner's connection to this machine's database."""
+"""The operator's way in: this machine's database, as its owner."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from gemel.cli.options import LocalOptions
 if TYPE_CHECKING:
     import psycopg
 
-__all__ = ["owner"]
+    from gemel.app import Operator
+
+__all__ = ["acting", "owner"]
 
 
 @contextmanager
-def owner(local: LocalOptions) -> Iterator[psycopg.Connection]:
-    """Connect as the owner to the data directory's database, started for as long as it is needed.
+def acting(local: LocalOptions, *, migrated: bool = True) -> Iterator[Operator]:
+    """Give access to the data directory's database, started for as long as it is needed.
 
     Raises EnvironmentFaultError (DatabaseFailed) where the database is not to be had.
     """
@@ -25,12 +27,21 @@ def owner(local: LocalOptions) -> Iterator[psycopg.Connection]:
     from gemel.app import operator
     from gemel.base.errors import EnvironmentFaultError
 
-    with operator(local.settings()) as acting:
-        try:
-            connection = psycopg.connect(acting.owner_dsn)
-        except psycopg.OperationalError as error:
-            raise EnvironmentFaultError(
-                "DatabaseFailed", f"The database cannot be reached: {error}.", "Check GEMEL_DATABASE_URL."
-            ) from error
-        with connection:
-            yield connection
+    try:
+        with operator(local.settings(), migrated=migrated) as found:
+            yield found
+    except psycopg.OperationalError as error:
+        raise EnvironmentFaultError(
+            "DatabaseFailed",
+            f"The database does not do its part: {str(error).strip()}.",
+            "`gemel doctor` says more; check GEMEL_DATABASE_URL where it is set.",
+        ) from error
+
+
+@contextmanager
+def owner(local: LocalOptions) -> Iterator[psycopg.Connection]:
+    """Connect to that database as its owner, in one transaction. Raises as `acting` does."""
+    import psycopg
+
+    with acting(local) as found, psycopg.connect(found.owner_dsn) as connection:
+        yield connection

@@ -7,7 +7,21 @@ from typing import Annotated
 import typer
 
 from gemel import __version__
-from gemel.cli import audit, db, doctor, keys, models, quarantine, query, relate, tenants, twins, watch
+from gemel.cli import (
+    audit,
+    backup,
+    db,
+    doctor,
+    keys,
+    models,
+    quarantine,
+    query,
+    relate,
+    tenants,
+    twins,
+    up,
+    watch,
+)
 from gemel.cli.command import Panel
 
 __all__ = ["app", "main"]
@@ -42,6 +56,7 @@ def _root(
     """Answer what is, what was and what would be, from one command line."""
 
 
+up.register(app)
 app.add_typer(models.app, rich_help_panel=Panel.GRAPH)
 app.add_typer(twins.app, rich_help_panel=Panel.GRAPH)
 relate.register(app)
@@ -52,4 +67,5 @@ audit.register(app)
 app.add_typer(tenants.app, rich_help_panel=Panel.OPERATE)
 app.add_typer(keys.app, rich_help_panel=Panel.OPERATE)
 app.add_typer(db.app, rich_help_panel=Panel.OPERATE)
+backup.register(app)
 doctor.register(app)

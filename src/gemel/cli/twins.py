@@ -51,12 +51,12 @@ def create(
     """Create a twin; one of this id must not exist."""
     given = assignments(values or ())
     with server.client() as client:
-        body = {"$metadata": {"$model": model}, **nested(given, _components(client, model))}
+        metadata = {"$model": model} | ({"$validFrom": valid_from} if valid_from else {})
+        body = {"$metadata": metadata, **nested(given, _components(client, model))}
         made = client.call(
             "PUT",
             _place(twin),
             json=body,
-            params={} if valid_from is None else {"validFrom": valid_from},
             headers={"If-None-Match": "*"},
         )
     if server.as_json:

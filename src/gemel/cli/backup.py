@@ -1,0 +1,76 @@
+"""`gemel backup` and `gemel restore`: the whole database and its keys as one file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gemel.base.errors import ConflictError
+from gemel.cli import output
+from gemel.cli.command import Panel, command
+from gemel.cli.operate import acting
+from gemel.cli.options import LocalOptions
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the root."""
+    command(
+        app,
+        "backup",
+        ("gemel backup plant.gemel", "while a server runs, or not"),
+        panel=Panel.OPERATE,
+    )(backup)
+    command(
+        app,
+        "restore",
+        ("gemel restore plant.gemel --data ./copy", "into a new data directory"),
+        ("gemel restore plant.gemel --replace", "in place of what is there"),
+        panel=Panel.OPERATE,
+    )(restore)
+
+
+def backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to; an existing file is replaced.")],
+    local: LocalOptions,
+) -> None:
+    """Write one consistent state of everything, keys too, to a file that only you can read."""
+    from gemel.store.backup import backup as write
+
+    with acting(local) as found:
+        manifest = write(found.owner_dsn, found.install, found.data_dir, file)
+    bytes_in_all = sum(member.bytes for member in manifest.members.values())
+    if local.as_json:
+        output.print_json({"file": str(file), "created": manifest.created, "bytes": bytes_in_all})
+    else:
+        output.note(f"Wrote {file}: {bytes_in_all / 1e6:,.1f} MB, as of {manifest.created}.")
+
+
+def restore(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `gemel backup` wrote.")],
+    local: LocalOptions,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace the data that is there.")] = False,
+) -> None:
+    """Put a backup back, all of it or nothing; no server may run on the data directory."""
+    from gemel.store.backup import restore as put_back
+    from gemel.store.migrate import migrate
+    from gemel.store.server import DirectoryLock
+
+    settings = local.settings()
+    holder = DirectoryLock(settings.data_dir).holder()
+    if holder is not None:
+        raise ConflictError(
+            "DataDirectoryInUse",
+            f"Process {holder.pid} serves the data directory {settings.data_dir}.",
+            "Stop it first, or restore into another directory with --data.",
+        )
+    with acting(local, migrated=False) as found:
+        manifest = put_back(found.owner_dsn, found.install, found.data_dir, file, replace=replace)
+        migrate(found.owner_dsn)
+    if local.as_json:
+        output.print_json({"file": str(file), "created": manifest.created, "gemel": manifest.gemel})
+    else:
+        output.note(f"Restored {file}, as of {manifest.created}. Start it with `gemel up`.")
