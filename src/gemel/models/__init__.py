@@ -1,0 +1,49 @@
+"""DTDL: the language of models, without input or output."""
+
+from gemel.models.dtmi import Dtmi, parse_dtmi
+from gemel.models.errors import ModelError, ModelParsingError
+from gemel.models.interfaces import (
+    Command,
+    Component,
+    Content,
+    Interface,
+    Payload,
+    Property,
+    Relationship,
+    Telemetry,
+)
+from gemel.models.model_set import ModelSet
+from gemel.models.parser import parse
+from gemel.models.schemas import Array, Enum, EnumEntry, Field, Geospatial, Map, Object, Primitive, Schema
+from gemel.models.twin_type import Slot, TwinType, compile_twin_type
+from gemel.models.values import validate_value
+
+__all__ = [
+    "Array",
+    "Command",
+    "Component",
+    "Content",
+    "Dtmi",
+    "Enum",
+    "EnumEntry",
+    "Field",
+    "Geospatial",
+    "Interface",
+    "Map",
+    "ModelError",
+    "ModelParsingError",
+    "ModelSet",
+    "Object",
+    "Payload",
+    "Primitive",
+    "Property",
+    "Relationship",
+    "Schema",
+    "Slot",
+    "Telemetry",
+    "TwinType",
+    "compile_twin_type",
+    "parse",
+    "parse_dtmi",
+    "validate_value",
+]

@@ -1,0 +1,90 @@
+"""What is wrong with a model: one error per broken rule, and the exception that carries them all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NoReturn
+
+from gemel.base.errors import Detail, InvalidError
+from gemel.models.messages import MESSAGES
+
+__all__ = ["DocumentAbandonedError", "ModelError", "ModelParsingError", "Report"]
+
+_PREFIX = "dtmi:dtdl:parsingError:"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelError:
+    """One broken rule: its validation id, the elements and property concerned, and what to do."""
+
+    code: str
+    primary_id: str | None
+    secondary_id: str | None
+    property: str | None
+    value: str | None
+    message: str
+
+
+class ModelParsingError(InvalidError):
+    """The models do not follow DTDL; `errors` lists every broken rule that was found."""
+
+    errors: tuple[ModelError, ...]
+
+    def __init__(self, errors: tuple[ModelError, ...]) -> None:
+        """Carry the errors, and repeat each as a detail."""
+        count = "1 rule is broken" if len(errors) == 1 else f"{len(errors)} rules are broken"
+        super().__init__(
+            "DTDLParserError",
+            f"The models do not follow DTDL: {count}. First: {errors[0].message}",
+            hint="Nothing was stored. Mend every element that the details name, then send all models again.",
+            details=tuple(Detail(error.code, error.message) for error in errors),
+        )
+        self.errors = errors
+
+
+class DocumentAbandonedError(Exception):
+    """The rest of the document cannot be read; its error has been reported."""
+
+
+class Report:
+    """Collects errors while models are read, so that one upload shows all of its faults."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self.errors: list[ModelError] = []
+
+    def add(self, name: str, **facts: object) -> None:
+        """Report one broken rule.
+
+        `facts` may give `id` (the element), `other` (a second element), `property`, `value` and `rule`
+        (what is allowed); the message of the rule names those it needs.
+        """
+        text = {key: _text_of(fact) for key, fact in facts.items() if fact is not None}
+        filled = {"id": "the document", "other": "?", "property": "?", "value": "?", "rule": "?"} | text
+        error = ModelError(
+            code=_PREFIX + name,
+            primary_id=text.get("id"),
+            secondary_id=text.get("other"),
+            property=text.get("property"),
+            value=text.get("value"),
+            message=MESSAGES[name].format_map({key: _shorten(fact) for key, fact in filled.items()}),
+        )
+        self.errors.append(error)
+
+    def abandon(self, name: str, **facts: object) -> NoReturn:
+        """Report a rule whose breach leaves the rest of the document without meaning."""
+        self.add(name, **facts)
+        raise DocumentAbandonedError
+
+    def raise_if_any(self) -> None:
+        """End the parse when anything was reported."""
+        if self.errors:
+            raise ModelParsingError(tuple(self.errors))
+
+
+def _text_of(fact: object) -> str:
+    return fact if isinstance(fact, str) else repr(fact)
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= 200 else text[:197] + "..."
