@@ -13,7 +13,8 @@ from gemel.graph.library import ModelLibrary
 from gemel.graph.patching import TwinPatcher
 from gemel.history.paths import Paths
 from gemel.history.weeks import Weeks
-from gemel.ingest.pipeline import Ingest, IngestOptions
+from gemel.ingest.pipeline import Ingest
+from gemel.ingest.requests import IngestOptions
 from gemel.security.hmac_key import load_hmac_key
 from gemel.security.keys import Keyring
 from gemel.store.database import Database

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
@@ -48,13 +48,17 @@ class Event(msgspec.Struct, frozen=True, gc=False):
 class Decoded:
     """The n events of a body in order; a Detail stands where one cannot be decoded.
 
-    `raw(index)` gives an event's own bytes, for quarantine.
+    `subjects` are the ids of the twins they name; `raw(index)` gives an event's own bytes, for quarantine.
     """
 
     events: Sequence[Event | Detail]
     body: bytes
     media_type: str
     _parts: list[bytes] | None = None
+    subjects: set[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.subjects = {event.subject for event in self.events if isinstance(event, Event)}
 
     def raw(self, index: int) -> bytes:
         """Return the bytes of one event as they came; parsed once, and only when asked."""

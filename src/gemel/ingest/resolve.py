@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite, nan
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,8 +27,7 @@ TIME_MAX_US = 9_214_646_400_000_000  # 2262-01-01
 QUALITY_NO = {name: number for number, name in enumerate(QUALITIES)}
 
 
-@dataclass(frozen=True, slots=True)
-class TimeRules:
+class TimeRules(NamedTuple):
     """Between which source times (µs) events are taken, and the receipt time of those that name none."""
 
     received_us: int

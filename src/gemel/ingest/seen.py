@@ -27,43 +27,38 @@ Name = tuple[str, str]
 
 async def find_repeats(
     tx: WriteTransaction,
-    requests: Sequence[Sequence[Event | Detail]],
-    faults: Sequence[Mapping[int, Detail]],
+    requests: Sequence[tuple[Sequence[Event | Detail], Mapping[int, Detail]]],
     since_us: int,
 ) -> list[set[int]]:
     """Return, by request, the indices of events without a time that came before, and remember the others.
 
-    An event that goes to quarantine is not remembered: mended, it is still new.
+    A request is its events and the faults among them. An event that goes to quarantine is not remembered:
+    mended, it is still new.
     """
     firsts: dict[Name, tuple[int, int]] = {}
     repeats: list[set[int]] = [set() for _ in requests]
-    for number, events in enumerate(requests):
+    for number, (events, faults) in enumerate(requests):
         for index, event in enumerate(events):
-            if isinstance(event, Event) and event.time is None and index not in faults[number]:
+            if isinstance(event, Event) and event.time is None and index not in faults:
                 if (event.source, event.id) in firsts:
                     repeats[number].add(index)
                 else:
                     firsts[event.source, event.id] = (number, index)
     if firsts:
         sources, ids = [name[0] for name in firsts], [name[1] for name in firsts]
-        fresh = {
-            (row[0], row[1]) for row in await tx.rows(REMEMBER, (tx.recorded_us, sources, ids, since_us))
-        }
+        fresh = {(row[0], row[1]) for row in await tx.rows(REMEMBER, (tx.stamp(), sources, ids, since_us))}
         for name in firsts.keys() - fresh:
             number, index = firsts[name]
             repeats[number].add(index)
     return repeats
 
 
-def merge(resolved: Sequence[Resolved], repeats: Sequence[set[int]]) -> tuple[SampleBatch, Ints]:
-    """Return the values of all requests but the repeated events' as one batch, and each value's request."""
-    parts: list[SampleBatch] = []
-    counts: list[int] = []
-    for own, repeated in zip(resolved, repeats, strict=True):
-        part = own.batch.take(~_repeated(own, repeated)) if repeated else own.batch
-        parts.append(part)
-        counts.append(len(part))
-    return SampleBatch.concatenate(parts), np.repeat(np.arange(len(parts)), counts)
+def merge(requests: Sequence[tuple[Resolved, set[int]]]) -> tuple[SampleBatch, Ints]:
+    """Return the values of all requests but those of repeated events as one batch, and each value's request."""
+    parts = [
+        own.batch.take(~_repeated(own, repeated)) if repeated else own.batch for own, repeated in requests
+    ]
+    return SampleBatch.concatenate(parts), np.repeat(np.arange(len(parts)), [len(part) for part in parts])
 
 
 def values_of(resolved: Resolved, repeated: set[int]) -> int:

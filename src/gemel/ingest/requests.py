@@ -1,0 +1,65 @@
+"""What is asked of ingest, and what is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from gemel.ingest.events import Decoded
+from gemel.ingest.positions import Position
+from gemel.security.audit import AuditEntry
+
+__all__ = ["IngestOptions", "IngestRequest", "IngestResult", "Rejected"]
+
+
+class Rejected(msgspec.Struct, frozen=True):
+    """An event that was not taken: where it stood, why, and its number in quarantine."""
+
+    index: int
+    code: str
+    message: str
+    quarantine: int | None = None
+
+
+class IngestResult(msgspec.Struct):
+    """What became of a request's events.
+
+    `accepted`, `late`, `duplicate` and `corrected` count values; `quarantined` counts events.
+    """
+
+    events: int
+    accepted: int = 0
+    late: int = 0
+    duplicate: int = 0
+    corrected: int = 0
+    quarantined: int = 0
+    rejected: list[Rejected] = []
+
+
+@dataclass(frozen=True, slots=True)
+class IngestRequest:
+    """A decoded body with what goes with it into the commit.
+
+    `position` is a source and how far it has been read; `create_model` the model of twins that do not exist
+    yet; `replayed` the quarantine numbers of the events, which leave quarantine when they are taken;
+    `strict` raises the first event's fault in place of quarantine.
+    """
+
+    decoded: Decoded
+    received_us: int
+    audit: AuditEntry
+    position: Position | None = None
+    create_model: str | None = None
+    replayed: Sequence[int] = ()
+    strict: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class IngestOptions:
+    """Limits of the pipeline; times in µs."""
+
+    commit_events_max: int
+    future_tolerance_us: int
+    dedupe_window_us: int

@@ -1,0 +1,160 @@
+"""The steps of a commit, in order: STEPS. Each takes the group under the tenant's lock and leaves its part on it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from gemel.base.errors import Detail, GemelError, InvalidError, NotFoundError
+from gemel.graph.context import GraphContext
+from gemel.graph.directory import Directory, create_missing, extend_start
+from gemel.graph.names import is_twin_id
+from gemel.history.ordering import OUTCOMES
+from gemel.history.write import write_samples
+from gemel.ingest import positions, quarantine, seen
+from gemel.ingest.events import Event
+from gemel.ingest.requests import IngestRequest, IngestResult, Rejected
+from gemel.ingest.resolve import Resolved, TimeRules, resolve
+from gemel.security.audit import record
+from gemel.store.database import Epochs, WriteTransaction
+
+__all__ = ["STEPS", "Group", "Parts", "Prepared", "Step"]
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the steps need beside the group: the directory, the graph's context, the dedupe window in µs."""
+
+    directory: Directory
+    context: GraphContext
+    dedupe_window_us: int
+
+
+@dataclass(slots=True)
+class Prepared:
+    """A request resolved before the lock, and what that rested on: the twins, the epochs and the rules."""
+
+    request: IngestRequest
+    rules: TimeRules
+    known: frozenset[str]
+    epochs: Epochs
+    resolved: Resolved
+    repeated: set[int] = field(default_factory=set)
+    refusal: GemelError | None = None
+
+    @property
+    def events(self) -> Sequence[Event | Detail]:
+        """Its events; none where it is refused."""
+        return () if self.refusal else self.request.decoded.events
+
+
+@dataclass(slots=True)
+class Group:
+    """The requests that share a commit, and their results in the same order."""
+
+    items: list[Prepared]
+    results: list[IngestResult | GemelError] = field(default_factory=list)
+
+
+Step = Callable[[Parts, WriteTransaction, Group], Awaitable[None]]
+
+
+async def settle(parts: Parts, tx: WriteTransaction, group: Group) -> None:
+    """Create the twins that are asked for, and resolve again what rested on another state of things."""
+    for item in group.items:
+        await _create_twins(parts, tx, item)
+    epochs = await tx.epochs()
+    for item in group.items:
+        if item.epochs == epochs and item.rules.retention_us == tx.retention_us and not item.refusal:
+            continue
+        view = await parts.directory.resolve(tx, item.request.decoded.subjects)
+        item.rules = item.rules._replace(retention_us=tx.retention_us)
+        item.resolved = await asyncio.to_thread(resolve, item.events, view, item.rules)
+        await parts.context.weeks.ensure(item.resolved.batch.time_us)
+
+
+async def _create_twins(parts: Parts, tx: WriteTransaction, item: Prepared) -> None:
+    """Create a request's missing twins; refuse it, and not its neighbours, where its model takes none."""
+    request = item.request
+    missing = sorted(i for i in request.decoded.subjects - item.known if is_twin_id(i))
+    if request.create_model is None or not missing:
+        return
+    try:
+        await create_missing(
+            tx, parts.context, request.create_model, dict.fromkeys(missing, request.received_us)
+        )
+    except GemelError as error:
+        item.refusal = error
+
+
+async def drop_repeats(parts: Parts, tx: WriteTransaction, group: Group) -> None:
+    """Find the events without a time whose source and id were seen within the window."""
+    since_us = tx.recorded_us - parts.dedupe_window_us
+    repeats = await seen.find_repeats(
+        tx, [(item.events, item.resolved.faults) for item in group.items], since_us
+    )
+    for item, repeated in zip(group.items, repeats, strict=True):
+        item.repeated = repeated
+
+
+async def write(_: Parts, tx: WriteTransaction, group: Group) -> None:
+    """Write all values of the group at once, and count the outcomes by request."""
+    batch, item_no = seen.merge([(item.resolved, item.repeated) for item in group.items])
+    batch.recorded_us[:] = tx.stamp()
+    outcomes = await write_samples(tx, batch)
+    width = len(OUTCOMES)
+    counts = np.bincount(item_no * width + outcomes, minlength=len(group.items) * width).reshape(-1, width)
+    for item, own in zip(group.items, counts, strict=True):
+        result = IngestResult(len(item.request.decoded.events))
+        for name, count in zip(OUTCOMES, own, strict=True):
+            setattr(result, name, int(count))
+        result.duplicate += seen.values_of(item.resolved, item.repeated)
+        group.results.append(item.refusal or result)
+    starts: dict[int, int] = {}
+    for item in group.items:
+        for twin_no, time_us in item.resolved.starts.items():
+            starts[twin_no] = min(time_us, starts.get(twin_no, time_us))
+    if starts:
+        await extend_start(tx, starts)
+
+
+async def keep_rejects(_: Parts, tx: WriteTransaction, group: Group) -> None:
+    """Quarantine what was not taken, and let go of replayed events that were."""
+    for number, item in enumerate(group.items):
+        faults, decoded, result = item.resolved.faults, item.request.decoded, group.results[number]
+        if item.request.strict and faults:
+            group.results[number] = _refusal(next(iter(faults.values())))
+            continue
+        rejects = {
+            index: quarantine.reject_of(decoded.events[index], fault, decoded.raw(index))
+            for index, fault in faults.items()
+        }
+        numbers = await quarantine.store(tx, list(rejects.values()))
+        if isinstance(result, IngestResult):
+            result.quarantined = len(rejects)
+            result.rejected = [
+                Rejected(index, reject.fault.code, reject.fault.message, numbers[reject.identity])
+                for index, reject in rejects.items()
+            ]
+        taken = [own for index, own in enumerate(item.request.replayed) if index not in faults]
+        await quarantine.remove(tx, taken)
+
+
+async def sign(_: Parts, tx: WriteTransaction, group: Group) -> None:
+    """Record the audit rows and the sources' positions of what was not refused."""
+    both = zip(group.items, group.results, strict=True)
+    taken = [item.request for item, result in both if isinstance(result, IngestResult)]
+    await record(tx, [request.audit for request in taken])
+    await positions.advance(tx, [request.position for request in taken if request.position is not None])
+
+
+STEPS: tuple[Step, ...] = (settle, drop_repeats, write, keep_rejects, sign)
+
+
+def _refusal(fault: Detail) -> GemelError:
+    if fault.code == "TwinUnknown":
+        return NotFoundError("DigitalTwinNotFound", fault.message)
+    return InvalidError("ValidationFailed", "Invalid telemetry specified", details=(fault,))
