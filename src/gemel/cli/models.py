@@ -27,7 +27,7 @@ app = group("models", "Models: DTDL interfaces, versions 2 and 3.")
     ("gemel models add ontology/", "every .json file below a folder"),
 )
 def add(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="JSON files, or folders of them.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="JSON files, or folders of them.")],
     server: ServerOptions,
 ) -> None:
     """Upload models, all of them or none; a file holds one model or an array of them."""

@@ -13,7 +13,7 @@ from gemel.base.errors import GemelError
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["cell", "console", "note", "print_json", "print_line", "print_table", "show_error"]
+__all__ = ["cell", "console", "note", "print_array", "print_json", "print_line", "print_table", "show_error"]
 
 PIPE_COLUMNS = 200
 
@@ -31,6 +31,15 @@ def console(*, stderr: bool = False) -> Console:
 def print_json(value: Any) -> None:
     """Print one JSON document."""
     sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+
+def print_array(values: Iterable[Any]) -> None:
+    """Print a JSON array item by item, so that a long one needs no memory."""
+    before = "["
+    for value in values:
+        sys.stdout.write(f"{before}\n  {json.dumps(value, ensure_ascii=False)}")
+        before = ","
+    sys.stdout.write("[]\n" if before == "[" else "\n]\n")
 
 
 def print_line(value: Any) -> None:

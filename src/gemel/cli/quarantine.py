@@ -13,6 +13,7 @@ from gemel.cli import output
 from gemel.cli.command import command, group
 from gemel.cli.exits import Exit
 from gemel.cli.options import ServerOptions
+from gemel.cli.outcome import print_outcome
 from gemel.cli.rows import Limit, print_rows
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Chosen:
     """Which quarantined events a command is about."""
 
     numbers: Annotated[
-        list[int] | None, typer.Argument(metavar="[NUMBER]...", help="Numbers, as listed.")
+        list[int] | None, typer.Argument(metavar="NUMBER", help="Numbers, as listed.")
     ] = None
     code: Annotated[str | None, typer.Option("--code", help=CODE_HELP)] = None
     source: Annotated[str | None, typer.Option("--source", help=SOURCE_HELP)] = None
@@ -74,7 +75,9 @@ def show(
     if server.as_json:
         output.print_json(event)
     else:
+        raw = event.pop("raw")
         output.print_table(("field", "value"), list(event.items()))
+        typer.echo(raw)
 
 
 @command(
@@ -90,8 +93,8 @@ def replay(chosen: Chosen, server: ServerOptions) -> None:
     if server.as_json:
         output.print_json(result)
     else:
-        output.print_table(list(result), [list(result.values())])
-    if result.get("quarantined"):
+        print_outcome(result)
+    if result["quarantined"]:
         raise typer.Exit(Exit.PARTLY)
 
 
@@ -108,7 +111,7 @@ def discard(chosen: Chosen, server: ServerOptions) -> None:
     if server.as_json:
         output.print_json(result)
     else:
-        output.note(f"Discarded {result['discarded']}.")
+        output.note(f"Discarded {result['discarded']:,}.")
 
 
 def _pages(client: Client, code: str | None, source: str | None) -> Iterator[dict[str, Any]]:

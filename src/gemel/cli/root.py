@@ -12,6 +12,7 @@ from gemel.cli import (
     backup,
     db,
     doctor,
+    history,
     keys,
     models,
     quarantine,
@@ -61,6 +62,7 @@ app.add_typer(models.app, rich_help_panel=Panel.GRAPH)
 app.add_typer(twins.app, rich_help_panel=Panel.GRAPH)
 relate.register(app)
 query.register(app)
+app.add_typer(history.app, rich_help_panel=Panel.DATA)
 watch.register(app)
 app.add_typer(quarantine.app, rich_help_panel=Panel.DATA)
 audit.register(app)

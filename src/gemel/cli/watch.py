@@ -37,7 +37,7 @@ def register(app: typer.Typer) -> None:
 def watch(
     server: ServerOptions,
     twins: Annotated[
-        list[str] | None, typer.Argument(metavar="[TWIN]...", help="Only of these twins.")
+        list[str] | None, typer.Argument(metavar="TWIN", help="Only of these twins.")
     ] = None,
     model: Annotated[
         str | None, typer.Option("--model", metavar="DTMI", help="Only of twins of this model.")
