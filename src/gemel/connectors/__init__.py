@@ -1,0 +1,1 @@
+"""Sources of telemetry: what stands outside and is read into events."""

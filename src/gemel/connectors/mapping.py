@@ -1,0 +1,292 @@
+"""The mapping file: which columns of a file become which paths of which twins, and when."""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+import math
+import re
+import zoneinfo
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from gemel.base.errors import InvalidError
+from gemel.connectors.sections import Section, read_section
+from gemel.connectors.units import conversion
+
+__all__ = [
+    "UNIX_FORMATS",
+    "FileFormat",
+    "Mapping",
+    "TimeColumn",
+    "TwinName",
+    "TwinRule",
+    "ValueColumn",
+    "load_mapping",
+]
+
+FILE_TYPES: Final = ("csv", "ndjson", "parquet")
+VALUE_TYPES: Final = ("number", "integer", "string", "boolean", "json")
+UNIX_FORMATS: Final = {"unix_s": 1_000_000_000, "unix_ms": 1_000_000, "unix_us": 1000, "unix_ns": 1}
+PLACEHOLDER: Final = re.compile(r"\{([^{}]+)\}")
+VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class FileFormat:
+    """How the file is written; delimiter, encoding and header are for CSV alone."""
+
+    type: str
+    delimiter: str = ","
+    encoding: str = "utf-8"
+    header: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class TimeColumn:
+    """The column with the source time; `format` is a strptime text, `iso`, or one of UNIX_FORMATS.
+
+    `zone` is the IANA name of the zone of times that carry none themselves.
+    """
+
+    column: str
+    format: str = "iso"
+    zone: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TwinName:
+    """A twin's id: a text in which `{column}` stands for the row's cell."""
+
+    template: str
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns the id is made of; none where it is the same for all rows."""
+        return tuple(PLACEHOLDER.findall(self.template))
+
+    @property
+    def literals(self) -> tuple[str, ...]:
+        """The texts before, between and after the columns: one more than there are columns."""
+        return tuple(PLACEHOLDER.split(self.template)[::2])
+
+
+@dataclass(frozen=True, slots=True)
+class ValueColumn:
+    """One column that becomes one path: how to read its cells, and what to convert."""
+
+    path: str
+    column: str
+    type: str = "number"
+    unit: str | None = None
+    to: str | None = None
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TwinRule:
+    """What every row of the file says about one twin."""
+
+    twin: TwinName
+    model: str | None
+    values: tuple[ValueColumn, ...]
+    constants: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """A mapping file, read and checked. `source` is the CloudEvents source of the events made."""
+
+    file: str
+    source: str
+    format: FileFormat
+    time: TimeColumn
+    twins: tuple[TwinRule, ...]
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """All columns that the mapping reads."""
+        named = {self.time.column}
+        for rule in self.twins:
+            named.update(rule.twin.columns)
+            named.update(value.column for value in rule.values)
+        return frozenset(named)
+
+    @property
+    def optional_columns(self) -> frozenset[str]:
+        """Columns that a file may lack: read by optional values only."""
+        firm = {self.time.column}
+        for rule in self.twins:
+            firm.update(rule.twin.columns)
+            firm.update(value.column for value in rule.values if not value.optional)
+        return self.columns - firm
+
+    @property
+    def digest(self) -> str:
+        """A short digest of what the mapping says, whatever its path and layout."""
+        said = msgspec.json.encode((VERSION, self.source, self.format, self.time, self.twins))
+        return hashlib.sha256(said).hexdigest()[:12]
+
+
+def load_mapping(path: Path) -> Mapping:
+    """Read and check a mapping file; its format is in docs/guides/files.md.
+
+    Raises InvalidError: FileUnreadable, or MappingInvalid naming the file, the key and what to do.
+    """
+    top = read_section(path)
+    version = top.take("version")
+    if version != VERSION or isinstance(version, bool):
+        raise top.fault("version", f"is {version!r}.", f"This gemel reads version {VERSION}.")
+    mapping = Mapping(
+        file=str(path),
+        source=top.text("source"),
+        format=_format(top.section("format")),
+        time=_time(top.section("time")),
+        twins=tuple(_twin(section) for section in top.sections("twins")),
+    )
+    top.finish()
+    fixed = [rule.twin.template for rule in mapping.twins if not rule.twin.columns]
+    for twin in fixed:
+        if fixed.count(twin) > 1:
+            raise top.fault(
+                "twins", f"{twin!r} has {fixed.count(twin)} entries.", "Put its values in one entry."
+            )
+    return mapping
+
+
+def _format(section: Section) -> FileFormat:
+    kind = section.choice("type", FILE_TYPES)
+    if kind != "csv":
+        section.finish()
+        return FileFormat(type=kind)
+    found = FileFormat(
+        type=kind,
+        delimiter=section.text("delimiter", ","),
+        encoding=section.text("encoding", "utf-8"),
+        header=section.flag("header", True),
+    )
+    section.finish()
+    if len(found.delimiter) != 1 or found.delimiter in '"\r\n' or not found.delimiter.isascii():
+        raise section.fault(
+            "delimiter", f"is {found.delimiter!r}.", 'Use one ASCII character, such as ";" or "\\t".'
+        )
+    # Records are found by the byte of the line end, so it must mean the same in the encoding.
+    try:
+        plain = '\n\r",;0'.encode(codecs.lookup(found.encoding).name) == b'\n\r",;0'
+    except (LookupError, UnicodeError):
+        plain = False
+    if not plain:
+        hint = "Use utf-8, latin-1, cp1252 or another that contains ASCII, or convert the file to UTF-8."
+        raise section.fault("encoding", f"{found.encoding!r} is not one that can be read.", hint)
+    return found
+
+
+def _time(section: Section) -> TimeColumn:
+    found = TimeColumn(
+        column=section.text("column"), format=section.text("format", "iso"), zone=section.text("zone", None)
+    )
+    section.finish()
+    if found.zone is not None:
+        try:
+            zoneinfo.ZoneInfo(found.zone)
+        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:
+            hint = "Use an IANA name: UTC, Europe/Berlin, America/New_York."
+            raise section.fault("zone", f"{found.zone!r} is not a zone.", hint) from error
+    if found.format == "iso" or found.format in UNIX_FORMATS:
+        return found
+    if problem := _strptime_problem(found.format):
+        hint = f"Use a strptime text, iso, or {', '.join(UNIX_FORMATS)}."
+        raise section.fault("format", f"{found.format!r} {problem}.", hint)
+    if found.zone is None and "%z" not in found.format:
+        hint = "Add the zone the times are in, such as `zone: UTC` or `zone: Europe/Berlin`."
+        raise section.fault("zone", "is missing, and the format holds none.", hint)
+    return found
+
+
+def _strptime_problem(text: str) -> str | None:
+    if not any(part in text for part in ("%Y", "%y", "%G", "%c", "%x")):
+        return "is no time format with a year in it"
+    try:
+        datetime.strptime("", text)
+    except ValueError as error:
+        # An empty text fits no format; any other complaint is about the format itself.
+        return None if str(error).startswith("time data") else f"is not a strptime text: {error}"
+    return None
+
+
+def _twin(section: Section) -> TwinRule:
+    values = section.section("values")
+    read = tuple(_value(values, path, raw) for path, raw in values.rest().items())
+    if not read:
+        raise section.fault("values", "is empty.", "Name at least one path and its column.")
+    constants = section.section("constants", {})
+    fixed = constants.rest()
+    for path, value in fixed.items():
+        if not _is_json(value):
+            raise constants.fault(
+                path, f"{value!r} is not a JSON value.", "Use text (in quotes), a number or a flag."
+            )
+        if any(column.path == path for column in read):
+            raise constants.fault(path, "is under `values` too.", "Remove one of the two.")
+    rule = TwinRule(twin=_twin_name(section), model=section.text("model", None), values=read, constants=fixed)
+    section.finish()
+    return rule
+
+
+def _twin_name(section: Section) -> TwinName:
+    raw = section.take("twin")
+    if isinstance(raw, dict):
+        inner = Section(section.file, section.name_of("twin"), raw)
+        column = inner.text("column")
+        inner.finish()
+        return TwinName("{" + column + "}")
+    if not isinstance(raw, str) or not raw:
+        raise section.fault(
+            "twin", f"{raw!r} is not a twin's id.", "Put it in quotes, or use {column: NAME}."
+        )
+    if re.search(r"[{}]", PLACEHOLDER.sub("", raw)):
+        raise section.fault(
+            "twin", f"{raw!r} has a brace without its partner.", "Write {column} for a column."
+        )
+    return TwinName(raw)
+
+
+def _value(values: Section, path: str, raw: object) -> ValueColumn:
+    if isinstance(raw, str) and raw:
+        return ValueColumn(path=path, column=raw)
+    section = Section(values.file, values.name_of(path), raw)
+    found = ValueColumn(
+        path=path,
+        column=section.text("column"),
+        type=section.choice("type", VALUE_TYPES, "number"),
+        unit=section.text("unit", None),
+        to=section.text("to", None),
+        optional=section.flag("optional", False),
+    )
+    section.finish()
+    if (found.unit is None) != (found.to is None):
+        raise section.fault(
+            "to" if found.to is None else "unit", "is missing.", "Give `unit` and `to`, or neither."
+        )
+    if found.unit is not None and found.to is not None:
+        try:
+            changes = conversion(found.unit, found.to) is not None
+        except InvalidError as error:
+            raise section.fault("unit", error.message, error.hint) from error
+        if changes and found.type != "number":
+            raise section.fault("type", f"{found.type} cannot be converted.", "Use `type: number`.")
+    return found
+
+
+def _is_json(value: object) -> bool:
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_json(item) for key, item in value.items())
+    if isinstance(value, list):
+        return all(map(_is_json, value))
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, (str, bool, int))
