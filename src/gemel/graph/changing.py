@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import msgspec
+
 from gemel.base.clock import iso_us
 from gemel.base.errors import Detail
 from gemel.graph.content import Content, owner_of, raise_faults
 from gemel.graph.live import Held, LiveTwin
-from gemel.history.values import REMOVED, Encoded, encode
+from gemel.history.values import REMOVED, Encoded, decode, encode
 from gemel.models import TwinType
 
 __all__ = ["Change", "Limits", "Outcome", "PropertySample", "change_twin", "time_fault"]
@@ -84,7 +86,9 @@ def change_twin(twin: LiveTwin, change: Change, stamp_us: int, limits: Limits) -
         encoded = encode(value, change.twin_type.slots[path].storage)
         samples.append(PropertySample(twin.row.twin_no, path, time_us, encoded, stamp_us))
         if last is None or time_us > last.source_time_us:
-            properties[path] = Held(value, removed=False, source_time_us=time_us, recorded_us=stamp_us)
+            properties[path] = Held(
+                _as_stored(encoded), removed=False, source_time_us=time_us, recorded_us=stamp_us
+            )
     for path in sorted(change.removed):
         time_us = _next_us(properties.get(path), stamp_us)
         samples.append(PropertySample(twin.row.twin_no, path, time_us, GONE, stamp_us))
@@ -130,3 +134,8 @@ def _next_us(last: Held | None, now_us: int) -> int:
 def _same(one: Any, other: Any) -> bool:
     # True == 1 in Python, but not as JSON.
     return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
+
+
+def _as_stored(encoded: Encoded) -> Any:
+    doc = None if encoded.doc is None else msgspec.json.decode(encoded.doc)
+    return decode(encoded.num, encoded.kind, doc)

@@ -14,9 +14,10 @@ import msgspec
 
 from gemel.base.clock import to_us
 from gemel.base.errors import Detail, InvalidError
-from gemel.models.twin_type import Slot, TwinType
+from gemel.models import Primitive, Slot, TwinType
 
 __all__ = [
+    "HEADER",
     "METADATA",
     "MODEL",
     "SOURCE_TIME",
@@ -27,6 +28,7 @@ __all__ = [
     "parse_time_us",
     "raise_faults",
     "read_object",
+    "read_time",
     "read_twin",
     "value_fault",
 ]
@@ -108,7 +110,12 @@ def value_fault(path: str, slot: Slot | None, value: Any) -> str | None:
     if slot.role != "property":
         return f"{name} is not a property - it is a Telemetry."
     reason = slot.check(value)
-    return None if reason is None else f"{name} on {owner_of(owner)}: {reason}"
+    if reason is None:
+        return None
+    if isinstance(slot.schema, Primitive):
+        said = f"Expected value of type {slot.schema.kind} for {name} on {owner_of(owner)}."
+        return f"{said} {reason[:1].upper()}{reason[1:]}"
+    return f"{name} on {owner_of(owner)}: {reason}"
 
 
 def owner_of(component: str) -> str:

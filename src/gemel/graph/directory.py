@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import msgspec
 
 from gemel.base.clock import from_us
-from gemel.base.errors import InvalidError
 from gemel.graph.context import GraphContext
 from gemel.graph.library import ModelLibrary
 from gemel.graph.live import LiveTwin, TwinRow
@@ -176,7 +175,7 @@ async def create_missing(
     stamp_us = tx.stamp()
     now = from_us(stamp_us)
     starts = [from_us(min(time_us, stamp_us)) for time_us in starts_us.values()]
-    components = msgspec.json.encode(twin_type.components).decode()
+    components = msgspec.json.encode(dict(twin_type.components)).decode()
     rows = await tx.rows(CREATE, (model_id, components, now, now, list(starts_us), starts))
     if not rows:
         return []

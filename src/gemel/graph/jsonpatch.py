@@ -72,7 +72,9 @@ def _parse(index: int, item: Any) -> Operation:
     if op not in OPS:
         if not isinstance(op, str):
             raise invalid(f"Operation {index} of the patch has no 'op'.")
-        raise invalid(f"Unsupported operation type: '{op[:32]}'. Supported types are add, replace and remove.")
+        raise invalid(
+            f"Unsupported operation type: '{op[:32]}'. Supported types are add, replace and remove."
+        )
     if not isinstance(path, str):
         raise invalid(f"Operation {index} of the patch has no 'path'.")
     if op != "remove" and "value" not in item:
@@ -146,4 +148,6 @@ def _in_array(node: list[Any], operation: Operation, depth: int) -> list[Any]:
 
 def _not_found(operation: Operation, depth: int) -> InvalidError:
     where = pointer_text(operation.pointer[: depth + 1])
-    return invalid(f"{where} was not found, so {operation.op} {pointer_text(operation.pointer)} does not apply.")
+    return invalid(
+        f"{where} was not found, so {operation.op} {pointer_text(operation.pointer)} does not apply."
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,7 +80,7 @@ class ModelLibrary:
         """Return the type of twins of a model, or None where there is no such model."""
         held = await self._current(tx)
         if model_id not in held.types:
-            known = model_id in held.models.ids
+            known = model_id in held.models
             held.types[model_id] = compile_twin_type(held.models, model_id) if known else None
         return held.types[model_id]
 
@@ -122,7 +122,10 @@ class ModelLibrary:
             return
         self._held[tenant] = held
         self._held.move_to_end(tenant)
-        while len(self._held) > 1 and sum(len(each.models.ids) for each in self._held.values()) > self._interfaces_max:
+        while (
+            len(self._held) > 1
+            and sum(len(each.models) for each in self._held.values()) > self._interfaces_max
+        ):
             gone, _ = self._held.popitem(last=False)
             self._loading.pop(gone, None)
 
@@ -143,10 +146,11 @@ async def add_models(
     if not documents:
         raise InvalidError("InvalidArgument", "The body must be an array of at least one model.")
     known = await library.models(tx)
-    _refuse_existing(known, documents)
-    models = await asyncio.to_thread(parse, documents, known)
-    added = [document for document in documents if isinstance(document, dict)]
-    ids = [str(document["@id"]) for document in added]
+    added = [each for item in documents for each in (item if isinstance(item, list) else [item])]
+    _refuse_existing(known, added)
+    models = await asyncio.to_thread(parse, added, known)
+    ids = [str(document.get("@id")) for document in added]
+    _refuse_inline((models.ids - known.ids) ^ set(ids))
     stamp = tx.stamp()
     texts = [msgspec.json.encode(document).decode() for document in added]
     names = [msgspec.json.encode(_languages(document.get("displayName"))).decode() for document in added]
@@ -191,9 +195,11 @@ async def list_models(
         models = await library.models(tx)
         for model_id in dependencies_for:
             check_model_id(model_id)
-            if model_id not in models.ids:
+            if model_id not in models:
                 raise _not_found(model_id)
-        wanted = sorted({*dependencies_for, *(d for each in dependencies_for for d in models.dependencies(each))})
+        wanted = sorted(
+            {*dependencies_for, *(d for each in dependencies_for for d in models.dependencies(each))}
+        )
     rows = await tx.rows(LIST, (after, wanted, wanted, size + 1))
     items = [_data(row, definition=definition) for row in rows[:size]]
     more = len(rows) > size
@@ -224,7 +230,7 @@ async def decommission(
     """
     check_model_id(model_id)
     models = await library.models(tx)
-    if model_id not in models.ids:
+    if model_id not in models:
         raise _not_found(model_id)
     if decommissioned:
         active = await tx.rows(ACTIVE, (sorted(models.referrers(model_id)),))
@@ -245,7 +251,7 @@ async def delete_model(tx: WriteTransaction, library: ModelLibrary, model_id: st
     """
     check_model_id(model_id)
     models = await library.models(tx)
-    if model_id not in models.ids:
+    if model_id not in models:
         raise _not_found(model_id)
     referrers = [(each,) for each in sorted(models.referrers(model_id))]
     if referrers:
@@ -260,13 +266,24 @@ async def delete_model(tx: WriteTransaction, library: ModelLibrary, model_id: st
     await append(tx, "model.deleted", {"model": model_id})
 
 
+def _refuse_inline(ids: Collection[str]) -> None:
+    # What is stored is one document for each interface, by its own id.
+    if ids:
+        inline = [(each,) for each in sorted(ids)]
+        raise InvalidError(
+            "DTDLParserError",
+            f"{_listed(inline)} {_are(inline)} not an interface of its own in the upload.",
+            "Send each interface as an element of its own, and refer to it by its id.",
+        )
+
+
 async def _by_id(tx: ReadTransaction, ids: list[str]) -> list[Row]:
     return await tx.rows(LIST, ("", ids, ids, len(ids)))
 
 
 def _refuse_existing(known: ModelSet, documents: Sequence[Any]) -> None:
     ids = [document.get("@id") for document in documents if isinstance(document, dict)]
-    existing = [(each,) for each in ids if isinstance(each, str) and each in known.ids]
+    existing = [(each,) for each in ids if isinstance(each, str) and each in known]
     if existing:
         raise ConflictError(
             "ModelIdAlreadyExists",

@@ -21,7 +21,7 @@ from gemel.graph.relationship_spans import end_relationship, open_relationship, 
 from gemel.graph.writing import existing_type
 from gemel.history.changes import append
 from gemel.history.values import encode
-from gemel.models import Relationship
+from gemel.models import Relationship, validate_value
 from gemel.store.database import ReadTransaction, Row, WriteTransaction
 
 __all__ = [
@@ -38,7 +38,9 @@ VALID_FROM = "$validFrom"
 HEADER = ("$relationshipId", "$sourceId", "$targetId", "$relationshipName", "$etag", VALID_FROM)
 OUTGOING, INCOMING = "relationships", "incoming"
 
-END = f"SELECT twin_no, model_id, {MICROSECONDS.format('valid_from')} FROM twin WHERE tenant = current_tenant() AND twin_id = %s"
+TWIN = f"""
+SELECT twin_no, model_id, {MICROSECONDS.format("valid_from")} FROM twin
+WHERE tenant = current_tenant() AND twin_id = %s"""
 COLUMNS = f"""
 r.relationship_id, s.twin_id, t.twin_id, r.name, r.properties, {MICROSECONDS.format("r.recorded")},
 {MICROSECONDS.format("r.valid_from")}, r.source_no, r.target_no"""
@@ -60,7 +62,9 @@ VALUES (current_tenant(), %s, %s, %s, %s, %s::jsonb, %s, %s)
 ON CONFLICT (tenant, source_no, relationship_id) DO UPDATE SET name = excluded.name,
     target_no = excluded.target_no, properties = excluded.properties, valid_from = excluded.valid_from,
     recorded = excluded.recorded"""
-DELETE = "DELETE FROM relationship WHERE tenant = current_tenant() AND source_no = %s AND relationship_id = %s"
+DELETE = (
+    "DELETE FROM relationship WHERE tenant = current_tenant() AND source_no = %s AND relationship_id = %s"
+)
 
 
 class _Twin(NamedTuple):
@@ -132,7 +136,15 @@ async def put_relationship(
     stamp_us = tx.stamp()
     start_us = _start_us(body, stamp_us, source, target, existing)
     stored = _Stored(
-        relationship_id, twin_id, target_id, name, properties, stamp_us, start_us, source.twin_no, target.twin_no
+        relationship_id,
+        twin_id,
+        target_id,
+        name,
+        properties,
+        stamp_us,
+        start_us,
+        source.twin_no,
+        target.twin_no,
     )
     await _write(tx, stored, existing)
     return _document(stored)
@@ -222,7 +234,7 @@ async def list_incoming(
 
 async def _twin(tx: ReadTransaction, twin_id: str) -> _Twin:
     check_twin_id(twin_id)
-    row = await tx.row(END, (twin_id,))
+    row = await tx.row(TWIN, (twin_id,))
     if row is None:
         raise twin_not_found(twin_id)
     return _Twin(*row)
@@ -230,7 +242,7 @@ async def _twin(tx: ReadTransaction, twin_id: str) -> _Twin:
 
 async def _target(tx: ReadTransaction, twin_id: str) -> _Twin:
     check_twin_id(twin_id)
-    row = await tx.row(END, (twin_id,))
+    row = await tx.row(TWIN, (twin_id,))
     if row is None:
         raise NotFoundError(
             "TargetTwinNotFound",
@@ -284,12 +296,14 @@ async def _allowed(
 
 def _validate(properties: Any, name: str, relationship: Relationship | None) -> None:
     content = Content()
-    slots = relationship.properties if relationship is not None else {}
+    known = relationship.properties if relationship is not None else {}
     for key, value in properties.items():
-        slot = slots.get(key)
-        reason = slot.check(value) if slot is not None else "does not appear on the DTDL"
+        if key not in known:
+            content.fault(f"{key} does not appear on the DTDL for relationship {name}.")
+            continue
+        reason = validate_value(known[key].schema, value)
         if reason is not None:
-            content.fault(f"{key} on {name}: {reason}")
+            content.fault(f"{key} on relationship {name}: {reason}")
     raise_faults(content, "Invalid relationship specified")
     encode(properties, "json")
 

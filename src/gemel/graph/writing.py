@@ -42,7 +42,9 @@ async def usable_type(tx: ReadTransaction, library: ModelLibrary, model_id: str)
         raise InvalidError("ValidationFailed", "Invalid twin specified", "Add the model first.", (fault,))
     if row[0]:
         raise InvalidError(
-            "ModelDecommissioned", f"{model_id} is decommissioned and takes no new twins.", "Use a newer version."
+            "ModelDecommissioned",
+            f"{model_id} is decommissioned and takes no new twins.",
+            "Use a newer version.",
         )
     return twin_type
 
@@ -72,7 +74,11 @@ async def write_properties(
     rows = [
         Sample(
             series_of(sample.twin_no, numbers[sample.path, "property"]),
-            sample.time_us, sample.value, 0, GOOD, sample.recorded_us,
+            sample.time_us,
+            sample.value,
+            0,
+            GOOD,
+            sample.recorded_us,
         )
         for sample in samples
     ]

@@ -31,7 +31,9 @@ def test_takes_model_ids(text: str) -> None:
     check_model_id(text)
 
 
-@pytest.mark.parametrize("text", ["", "a", "dtmi:", "dtmi:1a;1", "dtmi:a;0", "dtmi:a;1#f", "dtmi:a b;1", "dtmi:" + "a" * 3000])
+@pytest.mark.parametrize(
+    "text", ["", "a", "dtmi:", "dtmi:1a;1", "dtmi:a;0", "dtmi:a;1#f", "dtmi:a b;1", "dtmi:" + "a" * 3000]
+)
 def test_refuses_model_ids(text: str) -> None:
     with pytest.raises(InvalidError) as caught:
         check_model_id(text)
