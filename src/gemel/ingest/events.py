@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -30,12 +30,15 @@ INT32_MAX = 2**31 - 1
 INT64 = range(-(2**63), 2**63)
 
 
+Name = Annotated[str, msgspec.Meta(min_length=1)]
+
+
 class Event(msgspec.Struct, frozen=True, gc=False):
     """A CloudEvents envelope that carries values of one twin: `data` is dotted path to value."""
 
-    id: str
-    source: str
-    type: str
+    id: Name
+    source: Name
+    type: Name
     specversion: Literal["1.0"]
     subject: str
     data: dict[str, Any]

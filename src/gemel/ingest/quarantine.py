@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -174,8 +175,8 @@ def _names(event: Event | Detail, raw: bytes) -> dict[str, Any]:
     if isinstance(event, Event):
         return {"source": event.source, "id": event.id, "subject": event.subject}
     try:
-        loose = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        loose = json.loads(raw)  # takes NaN and infinity, which may be why the event is here
+    except (ValueError, RecursionError):
         return {}
     return loose if isinstance(loose, dict) else {}
 
