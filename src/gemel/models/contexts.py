@@ -139,10 +139,11 @@ def child_scope(scope: Scope, context: object, element_id: str | None, report: R
         if scope.rules is None:
             report.abandon("missingContext", id=element_id)
         return scope
-    parts = context if isinstance(context, list) else [context]
-    for part in parts:
+    parts: list[str | dict[str, object]] = []
+    for part in context if isinstance(context, list) else [context]:
         if not isinstance(part, str | dict):
             report.abandon("invalidContext", id=element_id, value=part)
+        parts.append(part)
     if not parts:
         if scope.rules is None:
             report.abandon("emptyContext", id=element_id)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+import reprlib
 from dataclasses import dataclass
 from typing import NoReturn
 
 from gemel.base.errors import Detail, InvalidError
-from gemel.models.messages import MESSAGES
+from gemel.models.language import metamodel_file
 
 __all__ = ["DocumentAbandonedError", "ModelError", "ModelParsingError", "Report"]
 
+_ERRORS_MAX = 1_000
 _PREFIX = "dtmi:dtdl:parsingError:"
 
 
@@ -57,7 +60,7 @@ class Report:
         """Report one broken rule.
 
         `facts` may give `id` (the element), `other` (a second element), `property`, `value` and `rule`
-        (what is allowed); the message of the rule names those it needs.
+        (what is allowed); the message of the rule names those it needs. The thousandth error ends the parse.
         """
         text = {key: _text_of(fact) for key, fact in facts.items() if fact is not None}
         filled = {"id": "the document", "other": "?", "property": "?", "value": "?", "rule": "?"} | text
@@ -67,9 +70,11 @@ class Report:
             secondary_id=text.get("other"),
             property=text.get("property"),
             value=text.get("value"),
-            message=MESSAGES[name].format_map({key: _shorten(fact) for key, fact in filled.items()}),
+            message=_messages()[name].format_map({key: _shorten(fact) for key, fact in filled.items()}),
         )
         self.errors.append(error)
+        if len(self.errors) >= _ERRORS_MAX:
+            self.raise_if_any()
 
     def abandon(self, name: str, **facts: object) -> NoReturn:
         """Report a rule whose breach leaves the rest of the document without meaning."""
@@ -82,8 +87,15 @@ class Report:
             raise ModelParsingError(tuple(self.errors))
 
 
+@functools.cache
+def _messages() -> dict[str, str]:
+    messages: dict[str, str] = metamodel_file("messages.json")["messages"]
+    return messages
+
+
 def _text_of(fact: object) -> str:
-    return fact if isinstance(fact, str) else repr(fact)
+    # A value from outside may be huge or deeply nested: its picture is bounded both ways.
+    return fact if isinstance(fact, str) else reprlib.repr(fact)
 
 
 def _shorten(text: str) -> str:

@@ -2,46 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from gemel.models.elements import Element
 from gemel.models.errors import Report
 from gemel.models.language import GraphRule, language, limit_of
+from gemel.models.walk import Walk
 
 __all__ = ["check_graph", "import_inherited"]
 
-
-def import_inherited(elements: Iterable[Element], report: Report) -> None:
-    """Let every element take over what it inherits, and report circles, depth and clashing names."""
-    imports = {number: _rules(number, "max_depth", imports=True) for number in language().versions}
-    done: dict[int, dict[str, Element]] = {}
-    depths: dict[str, _Depths] = {}
-    for element in elements:
-        for rule in imports[element.version]:
-            if rule.of not in element.rule.ancestors:
-                continue
-            depth = depths.setdefault(repr(rule), _Depths(rule, report)).of(element)
-            limit = limit_of(rule.limit, element.limits)
-            if depth > limit:
-                report.add("excessiveDepthNarrow", id=element.id, value=depth, rule=limit)
-                continue
-            closure = _closure(element, rule, done)
-            closure.pop(element.id, None)
-            _take_over(element, closure.values(), rule, report)
+Found = list[tuple[str, Element, int]]
 
 
-def _closure(element: Element, rule: GraphRule, done: dict[int, dict[str, Element]]) -> dict[str, Element]:
-    """Everything inherited from, nearest first; circles end where they close."""
-    found = done.get(id(element))
-    if found is not None:
-        return dict(found)
-    closure: dict[str, Element] = {}
-    done[id(element)] = closure
-    for name in rule.through:
-        for parent in element.refs.get(name, ()):
-            closure[parent.id] = parent
-            closure.update(_closure(parent, rule, done))
-    return dict(closure)
+def import_inherited(elements: Sequence[Element], report: Report) -> None:
+    """Let every element take over what it inherits; circles, depth and clashing names are reported."""
+    heirs: list[tuple[Element, GraphRule]] = []
+    before = len(report.errors)
+    for number, rules in language().versions.items():
+        for rule in rules.graph_rules:
+            if rule.imports:
+                check = _MaxDepth(rule, report)
+                mine = [e for e in elements if e.version == number and rule.of in e.rule.ancestors]
+                for element in mine:
+                    check.run(element)
+                heirs.extend((element, rule) for element in mine)
+    if len(report.errors) > before:
+        return
+    for element, rule in heirs:
+        _take_over(element, _ancestors(element, rule), rule, report)
+
+
+def _ancestors(element: Element, rule: GraphRule) -> Iterable[Element]:
+    """All that is inherited from, nearest first."""
+    found: dict[int, Element] = {}
+    waiting = [element]
+    for heir in waiting:
+        for name in rule.through:
+            for parent in heir.refs.get(name, ()):
+                if id(parent) not in found:
+                    found[id(parent)] = parent
+                    waiting.append(parent)
+    return found.values()
 
 
 def _take_over(element: Element, sources: Iterable[Element], rule: GraphRule, report: Report) -> None:
@@ -68,18 +69,14 @@ def _take_over(element: Element, sources: Iterable[Element], rule: GraphRule, re
 
 def check_graph(elements: Iterable[Element], report: Report) -> None:
     """Check every rule of the table on every element."""
-    checks: dict[int, list[_Check]] = {}
-    for number in language().versions:
-        checks[number] = [_CHECKS[rule.rule](rule, report) for rule in _rules(number) if not rule.imports]
+    checks: dict[int, list[_Check]] = {
+        number: [_CHECKS[rule.rule](rule, report) for rule in rules.graph_rules if not rule.imports]
+        for number, rules in language().versions.items()
+    }
     for element in elements:
         for check in checks[element.version]:
             if check.rule.of in element.rule.ancestors:
                 check.run(element)
-
-
-def _rules(number: int, name: str = "", *, imports: bool = False) -> list[GraphRule]:
-    rules = language().versions[number].graph_rules
-    return [rule for rule in rules if (not name or rule.rule == name) and (not imports or rule.imports)]
 
 
 class _Check:
@@ -88,60 +85,39 @@ class _Check:
     def __init__(self, rule: GraphRule, report: Report) -> None:
         self.rule = rule
         self.report = report
-
-    def run(self, element: Element) -> None:
-        raise NotImplementedError
-
-
-class _Depths:
-    """How long the longest chain of edges from an element is; circles are reported once for each member."""
-
-    def __init__(self, rule: GraphRule, report: Report) -> None:
-        self.rule = rule
-        self.report = report
-        self.depths: dict[int, int] = {}
-        self.open: list[Element] = []
         self.circular: set[str] = set()
 
-    def of(self, element: Element) -> int:
-        key = id(element)
-        if key in self.depths:
-            return self.depths[key]
-        if any(other is element for other in self.open):
-            self._close(element)
-            return 0
-        self.open.append(element)
-        deepest = 0
-        for name, held in _edges(element, self.rule):
-            step = 1 if name in self.rule.through else 0
-            deepest = max(deepest, step + self.of(held))
-        self.open.pop()
-        self.depths[key] = deepest
-        return deepest
+    def run(self, element: Element) -> None:
+        """Check one element of the class that the rule is about."""
+        raise NotImplementedError
 
-    def _close(self, element: Element) -> None:
-        if self.rule.recursive:
-            return
-        start = next(index for index, other in enumerate(self.open) if other is element)
-        members = [other for other in self.open[start:] if self.rule.of in other.rule.ancestors]
-        for member in members or [element]:
+    def circle(self, members: Sequence[Element]) -> int:
+        """Report each member of a circle once; a circle leads no deeper and counts nothing."""
+        concerned = [member for member in members if self.rule.of in member.rule.ancestors] or members[:1]
+        for member in () if self.rule.recursive else concerned:
             if member.id not in self.circular:
                 self.circular.add(member.id)
                 name = "recursiveStructureWide" if self.rule.follow_all else "recursiveStructureNarrow"
                 self.report.add(name, id=member.id, property=self.rule.edges)
+        return 0
 
 
 class _MaxDepth(_Check):
+    """How many edges follow each other at most."""
+
     def __init__(self, rule: GraphRule, report: Report) -> None:
         super().__init__(rule, report)
-        self.depths = _Depths(rule, report)
+        self.depths = Walk(rule, self._deepest, self.circle)
 
     def run(self, element: Element) -> None:
         depth = self.depths.of(element)
         limit = limit_of(self.rule.limit, element.limits)
-        if depth > limit:
+        if depth > limit and element.id not in self.circular:
             name = "excessiveDepthWide" if self.rule.follow_all else "excessiveDepthNarrow"
             self.report.add(name, id=element.id, value=depth, rule=limit)
+
+    def _deepest(self, _element: Element, found: Found) -> int:
+        return max(((name in self.rule.through) + depth for name, _, depth in found), default=0)
 
 
 class _MaxCount(_Check):
@@ -149,30 +125,18 @@ class _MaxCount(_Check):
 
     def __init__(self, rule: GraphRule, report: Report) -> None:
         super().__init__(rule, report)
-        self.counts: dict[int, int] = {}
-        self.open: set[int] = set()
+        self.counts = Walk(rule, self._sum, self.circle)
 
     def run(self, element: Element) -> None:
-        count = self._count(element)
+        count = self.counts.of(element)
         limit = limit_of(self.rule.limit, element.limits)
         if count > limit:
             self.report.add(
                 "excessiveCount", id=element.id, property=self.rule.edges, value=count, rule=limit
             )
 
-    def _count(self, element: Element) -> int:
-        key = id(element)
-        if key in self.counts:
-            return self.counts[key]
-        if key in self.open:
-            if not self.rule.recursive:
-                self.report.add("recursiveStructureNarrow", id=element.id, property=self.rule.edges)
-            return 0
-        self.open.add(key)
-        count = sum(1 + self._count(held) for _, held in _edges(element, self.rule))
-        self.open.discard(key)
-        self.counts[key] = count
-        return count
+    def _sum(self, _element: Element, found: Found) -> int:
+        return sum(1 + count for _, _, count in found)
 
 
 class _Exclude(_Check):
@@ -180,27 +144,20 @@ class _Exclude(_Check):
 
     def __init__(self, rule: GraphRule, report: Report) -> None:
         super().__init__(rule, report)
-        self.found: dict[int, Element | None] = {}
+        self.culprits: Walk[Element | None] = Walk(rule, self._first, lambda _members: None)
 
     def run(self, element: Element) -> None:
-        culprit = self._find(element)
+        culprit = self.culprits.of(element)
         if culprit is not None:
             self.report.add(
                 "excludedType", id=element.id, other=culprit.id, value=self.rule.cls, rule=self.rule.of
             )
 
-    def _find(self, element: Element) -> Element | None:
-        key = id(element)
-        if key in self.found:
-            return self.found[key]
-        self.found[key] = None
-        for name, held in _edges(element, self.rule):
+    def _first(self, _element: Element, found: list[tuple[str, Element, Element | None]]) -> Element | None:
+        for name, held, deeper in found:
             if name in self.rule.through and held.rule.name == self.rule.cls:
-                self.found[key] = held
                 return held
-            deeper = self._find(held)
             if deeper is not None:
-                self.found[key] = deeper
                 return deeper
         return None
 
@@ -216,13 +173,13 @@ class _Datatype(_Check):
         if wanted is None or decider is None:
             return
         for _, held in element.edges():
-            value = held.values.get(self.rule.property)
+            value = held.values.get(self.rule.literal)
             if value is not None and type(value) is not wanted:
                 self.report.add(
                     "nonConformantDatatype",
                     id=held.id,
                     other=element.id,
-                    property=self.rule.property,
+                    property=self.rule.literal,
                     value=value,
                     rule=decider.name,
                 )
@@ -234,12 +191,3 @@ _CHECKS: Mapping[str, type[_Check]] = {
     "exclude": _Exclude,
     "datatype": _Datatype,
 }
-
-
-def _edges(element: Element, rule: GraphRule) -> Iterator[tuple[str, Element]]:
-    if rule.follow_all:
-        yield from element.edges()
-        return
-    for name in rule.through:
-        for held in element.held(name):
-            yield name, held

@@ -75,7 +75,7 @@ class GraphRule:
     cls: str
     imports: str
     decided_by: str
-    property: str
+    literal: str
 
     @property
     def edges(self) -> str:
@@ -237,7 +237,7 @@ def _graph_rules(number: int, raws: list[dict[str, Any]]) -> list[GraphRule]:
                 cls=raw.get("class", ""),
                 imports=raw.get("imports", ""),
                 decided_by=raw.get("decided_by", ""),
-                property=raw.get("property", ""),
+                literal=raw.get("property", ""),
             )
         )
     return rules

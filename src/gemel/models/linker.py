@@ -72,20 +72,25 @@ def _check(
         report.add("crossPartitionReference", **facts, value=target.home)
         return False
     if reference.concrete and target.rule.name not in reference.concrete:
-        rule = " or ".join(sorted(reference.concrete))
-        report.add("badType", **facts, value=f"of type {target.rule.name}", rule=rule)
+        wanted = " or ".join(sorted(reference.concrete))
+        report.add("badType", **facts, value=f"of type {target.rule.name}", rule=wanted)
         return False
-    rule = reference.rule
-    if reference.text is not None and rule is not None and rule.versions:
-        if target.version not in rule.versions:
-            versions = ", ".join(map(str, rule.versions))
-            report.add("disallowedVersionReference", **facts, value=target.version, rule=versions)
+    _check_rule(reference, target, facts, report)
     child_of = reference.adjunct.child_of if reference.adjunct is not None else None
     if child_of is not None and target.holder != child_of:
         report.add("wrongParent", **facts, value=target.holder or "nothing", rule=child_of)
-    if rule is not None and rule.key is not None and not target.values.get(rule.key):
-        report.add("missingDictKeyPropertyValue", **facts, value=rule.key)
     return True
+
+
+def _check_rule(reference: Reference, target: Element, facts: dict[str, str], report: Report) -> None:
+    rule = reference.rule
+    if rule is None:
+        return
+    if reference.text is not None and rule.versions and target.version not in rule.versions:
+        versions = ", ".join(map(str, rule.versions))
+        report.add("disallowedVersionReference", **facts, value=target.version, rule=versions)
+    if rule.key is not None and not target.values.get(rule.key):
+        report.add("missingDictKeyPropertyValue", **facts, value=rule.key)
 
 
 def _connect(reference: Reference, target: Element) -> None:

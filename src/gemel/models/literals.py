@@ -305,6 +305,11 @@ def _tagged(at: Literal, value: Mapping[str, object]) -> tuple[str, str] | None:
     elif not isinstance(text, str):
         at.fault("langStringElementValueNotString")
         return None
+    _check_tagged(at, value)
+    return code, text if isinstance(text, str) else ""
+
+
+def _check_tagged(at: Literal, value: Mapping[str, object]) -> None:
     for key, name in (("@context", "Context"), ("@id", "Id"), ("@graph", "Graph")):
         if key in value:
             at.fault(f"langStringElement{name}")
@@ -316,7 +321,6 @@ def _tagged(at: Literal, value: Mapping[str, object]) -> tuple[str, str] | None:
     for key in value:
         if not key.startswith("@"):
             at.fault("langStringElementInvalidProp", key)
-    return code, text if isinstance(text, str) else ""
 
 
 def _language_map(at: Literal, raw: Mapping[str, object]) -> dict[str, str]:

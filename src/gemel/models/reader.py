@@ -25,7 +25,7 @@ from gemel.models.types import Kinds, read_types
 
 __all__ = ["Reader"]
 
-_DEPTH_MAX = 100
+_DEPTH_MAX = 64
 
 
 class Reader:
@@ -71,9 +71,16 @@ class Reader:
         element = self._read_at(raw, root_scope(self.options), Place(cls))
         longest = limit_of(scope.version.document_max_bytes, scope.limits)
         if element is not None and element.rule.partition:
-            size = len(json.dumps(raw, ensure_ascii=False, separators=(",", ":")).encode(errors="replace"))
+            size = self._size(raw, element.id)
             if size > longest:
                 self.report.add("partitionTooLarge", id=element.id, value=size, rule=longest)
+
+    def _size(self, raw: Mapping[str, object], element_id: str) -> int:
+        """The bytes of a document, without the spaces that its author may have used."""
+        try:
+            return len(json.dumps(raw, ensure_ascii=False, separators=(",", ":")).encode(errors="replace"))
+        except RecursionError:
+            self.report.abandon("excessiveNesting", id=element_id, rule=_DEPTH_MAX)
 
     def scope_of(self, scope: Scope, raw: Mapping[str, object]) -> Scope:
         """What is in force for an object within the scope around it."""

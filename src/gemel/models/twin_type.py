@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-from gemel.base.errors import InvalidError
 from gemel.models.interfaces import Component, Property, Relationship, Telemetry
 from gemel.models.model_set import ModelSet
 from gemel.models.schemas import Primitive, Schema
@@ -24,10 +23,10 @@ _STORAGES: Mapping[str, Storage] = {
     "integer": "integer",
     "short": "integer",
     "byte": "integer",
+    "unsignedInteger": "integer",
     "unsignedShort": "integer",
     "unsignedByte": "integer",
 }
-_DEPTH_MAX = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +79,7 @@ def compile_twin_type(models: ModelSet, dtmi: str) -> TwinType:
 def _collect(
     models: ModelSet, dtmi: str, prefix: str, slots: dict[str, Slot], components: dict[str, str]
 ) -> None:
-    if prefix.count(".") > _DEPTH_MAX:
-        raise InvalidError("DTDLParserError", f"Components of {dtmi} are nested deeper than {_DEPTH_MAX}.")
+    # It ends: DTDL allows no component within a component.
     for content in models.interface(dtmi).contents.values():
         path = prefix + content.name
         if isinstance(content, Property | Telemetry):

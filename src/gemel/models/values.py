@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import reprlib
 from collections.abc import Callable, Mapping
 from datetime import date
 
@@ -65,9 +66,7 @@ def _where(at: str) -> str:
 
 
 def _expected(what: str, value: object, at: str) -> str:
-    text = repr(value)
-    shown = text if len(text) <= 80 else text[:77] + "..."
-    return f"{_where(at)}expected {what}, not {shown}."
+    return f"{_where(at)}expected {what}, not {reprlib.repr(value)}."
 
 
 def _primitive(schema: Schema, value: object, at: str, _depth: int) -> str | None:
