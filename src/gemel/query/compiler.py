@@ -1,0 +1,43 @@
+"""The compiler: text → tree → passes, tree to tree → one statement with bound parameters.
+
+::
+
+    text ── parse ──► Query ── ANALYSIS ──► Query ── BINDING (with a Catalog) ──► Query ── to_sql ──► Compiled
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+from gemel.query.bind import Catalog, bind_models, bind_paths
+from gemel.query.names import resolve_names
+from gemel.query.parse import parse
+from gemel.query.polarity import push_negations
+from gemel.query.statement import Compiled, Window, to_sql
+from gemel.query.times import read_times
+from gemel.query.tree import Query
+
+__all__ = ["ANALYSIS", "BINDING", "analyse", "compile_query"]
+
+ANALYSIS: tuple[Callable[[Query], Query], ...] = (resolve_names, read_times, push_negations)
+"""What follows from the text alone."""
+
+BINDING: tuple[Callable[[Query, Catalog], Query], ...] = (bind_models, bind_paths)
+"""What follows from the tenant's models and paths."""
+
+
+@lru_cache(maxsize=256)
+def analyse(text: str) -> Query:
+    """Return the tree of a query as far as its text alone says. Raises InvalidError (SqlQueryError)."""
+    query = parse(text)
+    for step in ANALYSIS:
+        query = step(query)
+    return query
+
+
+def compile_query(query: Query, catalog: Catalog, window: Window) -> Compiled:
+    """Return the statement for a page of an analysed query."""
+    for step in BINDING:
+        query = step(query, catalog)
+    return to_sql(query, window)

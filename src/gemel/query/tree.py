@@ -1,0 +1,350 @@
+"""The tree of a query: what the parser makes of the text and the passes refine.
+
+A test's subject is a `Path` as written until `gemel.query.names` turns it into a field (`Column`, `Property`,
+`Instant`, `Version`), and `gemel.query.bind` finds out where a property or instant is stored. After
+`gemel.query.polarity` there is no `Not`: every check says of itself what it means negated.
+
+Undefined values follow one rule: a comparison with a property that the twin does not have is neither true nor
+false, nor is its negation, so it never selects. Equality between values of different types is false (and `!=`
+true); order, text and array tests on a value of another type are neither. `IS_…` tests are always one of both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+
+__all__ = [
+    "And",
+    "Binding",
+    "Cell",
+    "Check",
+    "Collection",
+    "Column",
+    "Compare",
+    "Condition",
+    "Count",
+    "Everything",
+    "HasItem",
+    "HasText",
+    "HasType",
+    "Instant",
+    "Item",
+    "Items",
+    "JsonProperty",
+    "Literal",
+    "Not",
+    "OfModel",
+    "OneOf",
+    "Operator",
+    "Or",
+    "Path",
+    "Property",
+    "Query",
+    "Scalar",
+    "Selection",
+    "Span",
+    "Stored",
+    "StoredInstant",
+    "Subject",
+    "Test",
+    "TextPlace",
+    "TypeName",
+    "Version",
+    "map_tests",
+]
+
+Scalar = str | int | float | bool | datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """From where to where (exclusive) in the query's text, in characters from 0."""
+
+    start: int
+    end: int
+
+
+NOWHERE = Span(0, 0)
+
+
+def _span() -> Span:
+    return field(default=NOWHERE, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    """A value: text, a whole or other number, a truth value, null (None), or a time where one is meant."""
+
+    value: Scalar
+    span: Span = _span()
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """Names joined by dots, as written: an alias may come first."""
+
+    names: tuple[str, ...]
+    span: Span = _span()
+
+
+class Column(StrEnum):
+    """What every twin or relationship has, as text."""
+
+    TWIN_ID = "$dtId"
+    MODEL_ID = "$metadata.$model"
+    RELATIONSHIP_ID = "$relationshipId"
+    RELATIONSHIP_NAME = "$relationshipName"
+    SOURCE_ID = "$sourceId"
+    TARGET_ID = "$targetId"
+
+
+class Version(StrEnum):
+    """What follows from the newest change of a twin."""
+
+    ETAG = "$etag"
+    LAST_UPDATE = "$metadata.$lastUpdateTime"
+
+
+@dataclass(frozen=True, slots=True)
+class Property:
+    """A property, a field in one, or a component of a twin: resolved when it is known where it is stored."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Instant:
+    """A time in the metadata of the property `names`: `lastUpdateTime` or `sourceTime`."""
+
+    names: tuple[str, ...]
+    which: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A series of each twin, by its path's number, and the names that lead into its JSON value."""
+
+    path_no: int
+    inner: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A property of twins: the cells it may be in, of which a twin has at most one, or else a component."""
+
+    cells: tuple[Cell, ...]
+    component: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredInstant:
+    """A time of a property of twins, by its path's number, or None where no twin has had the property."""
+
+    path_no: int | None
+    which: str
+
+
+@dataclass(frozen=True, slots=True)
+class JsonProperty:
+    """A property of a relationship, by the names that lead to it."""
+
+    names: tuple[str, ...]
+
+
+Binding = Column | Version | Stored | StoredInstant | JsonProperty
+Subject = Path | Property | Instant | Binding
+
+
+class Operator(StrEnum):
+    """How two values are compared."""
+
+    EQ = "="
+    NE = "<>"
+    LT = "<"
+    LE = "<="
+    GT = ">"
+    GE = ">="
+
+    @property
+    def negation(self) -> Operator:
+        """The operator that is true of just those values of one type of which this is false."""
+        return NEGATIONS[self]
+
+
+NEGATIONS = {
+    Operator.EQ: Operator.NE,
+    Operator.NE: Operator.EQ,
+    Operator.LT: Operator.GE,
+    Operator.GE: Operator.LT,
+    Operator.GT: Operator.LE,
+    Operator.LE: Operator.GT,
+}
+
+
+class TypeName(StrEnum):
+    """What IS_… asks of a value."""
+
+    DEFINED = "IS_DEFINED"
+    NULL = "IS_NULL"
+    BOOL = "IS_BOOL"
+    NUMBER = "IS_NUMBER"
+    STRING = "IS_STRING"
+    PRIMITIVE = "IS_PRIMITIVE"
+    OBJECT = "IS_OBJECT"
+
+
+class TextPlace(StrEnum):
+    """Where in a text another must stand."""
+
+    STARTSWITH = "STARTSWITH"
+    ENDSWITH = "ENDSWITH"
+    CONTAINS = "CONTAINS"
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """Subject, operator, literal."""
+
+    operator: Operator
+    literal: Literal
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """The subject equals one of the literals (IN); negated, it is there and equals none (NIN)."""
+
+    literals: tuple[Literal, ...]
+    negated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HasType:
+    """The subject is there and of a type; negated, it is not so."""
+
+    type: TypeName
+    negated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HasText:
+    """The subject is text with another at a place; negated, it is text without."""
+
+    place: TextPlace
+    text: Literal
+    negated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HasItem:
+    """The subject is an array with an item; negated, it is an array without."""
+
+    item: Literal
+    negated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OfModel:
+    """The subject's model is, or (unless exact) extends, another; negated, it is not so."""
+
+    model: Literal
+    exact: bool = False
+    negated: bool = False
+
+
+Check = Compare | OneOf | HasType | HasText | HasItem | OfModel
+
+
+@dataclass(frozen=True, slots=True)
+class Test:
+    """One question about one subject."""
+
+    subject: Subject
+    check: Check
+    span: Span = _span()
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    """All hold."""
+
+    terms: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    """One holds at least."""
+
+    terms: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """It is false, which is more than not true: see this module's first words."""
+
+    term: Condition
+
+
+Condition = Test | And | Or | Not
+
+
+@dataclass(frozen=True, slots=True)
+class Everything:
+    """`SELECT *`: the documents themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """`SELECT COUNT()`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One member of each row: what it is called and the way to it in the document, empty for all of it."""
+
+    path: Path
+    name: str
+    way: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """`SELECT item, …`."""
+
+    items: tuple[Item, ...]
+
+
+Selection = Everything | Count | Items
+
+
+class Collection(StrEnum):
+    """What a query goes over."""
+
+    TWINS = "digitaltwins"
+    RELATIONSHIPS = "relationships"
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A whole query, and what is worth saying about it beside its answer."""
+
+    text: str = field(compare=False, repr=False)
+    selection: Selection
+    collection: Collection
+    alias: str | None = None
+    where: Condition | None = None
+    top: int | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def map_tests(condition: Condition, change: Callable[[Test], Condition]) -> Condition:
+    """Return the condition with every test in it replaced by what `change` makes of it."""
+    match condition:
+        case Test():
+            return change(condition)
+        case Not():
+            return replace(condition, term=map_tests(condition.term, change))
+        case And() | Or():
+            return replace(condition, terms=tuple(map_tests(term, change) for term in condition.terms))

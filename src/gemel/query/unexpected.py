@@ -1,0 +1,94 @@
+"""What to say where the text of a query leaves the grammar."""
+
+from __future__ import annotations
+
+from lark import UnexpectedCharacters, UnexpectedEOF, UnexpectedInput, UnexpectedToken
+
+from gemel.base.errors import InvalidError
+from gemel.query.faults import nearest, query_fault
+from gemel.query.tree import Span
+
+__all__ = ["RESERVED", "unexpected_fault"]
+
+FUNCTIONS = [
+    "ARRAY_CONTAINS", "CONTAINS", "ENDSWITH", "IS_BOOL", "IS_DEFINED", "IS_NULL", "IS_NUMBER", "IS_OBJECT",
+    "IS_OF_MODEL", "IS_PRIMITIVE", "IS_STRING", "STARTSWITH",
+]  # fmt: skip
+RESERVED = frozenset(FUNCTIONS) | frozenset(
+    "ALL AND AS ASC AVG BY COUNT DESC DISTINCT FALSE FROM GROUP IN JOIN LIKE MATCH MAX MIN NIN NOT NULL OFFSET "
+    "OR ORDER RELATED SELECT SUM TOP TRUE WHERE".split()
+)
+LATER = frozenset("JOIN MATCH RELATED ORDER GROUP DISTINCT OFFSET SUM AVG MIN MAX LIKE".split())
+WRITTEN = {
+    "$END": "the end",
+    "NAME": "a name",
+    "STRING": "'text'",
+    "WHOLE": "a number",
+    "OPERATOR": "a comparison (=, !=, <, <=, >, >=)",
+    "MEMBERSHIP": "IN",
+    "LPAR": "(",
+    "RPAR": ")",
+    "LSQB": "[",
+    "RSQB": "]",
+    "COMMA": ",",
+    "STAR": "*",
+    "DOT": ".",
+}
+UNSAID = frozenset({"SYSTEM_NAME", "ESCAPED_NAME", "NUMBER", "TYPE_TEST", "TEXT_TEST", "DOT"})
+KINDS = {"TYPE_TEST", "TEXT_TEST"}
+
+
+def unexpected_fault(text: str, error: UnexpectedInput) -> InvalidError:
+    """Return the error for the place where lark stopped: what stands there, and what could."""
+    expected = _expected(error)
+    start = error.pos_in_stream if error.pos_in_stream is not None else len(text)
+    word = ""
+    if isinstance(error, UnexpectedToken) and error.token.type != "$END":
+        word = str(error.token)
+    elif isinstance(error, UnexpectedCharacters):
+        word = text[start]
+    else:
+        start = len(text.rstrip())
+    problem = f"unexpected {word if len(word) < 2 else repr(word)}" if word else "the query ends too early"
+    said = [WRITTEN.get(name, name) for name in expected if name not in UNSAID]
+    if len(said) == 1:
+        problem = f"missing {said[0]}"
+    return query_fault(
+        text, Span(start, start + len(word)), problem, _suggest(text, start, word, expected, said)
+    )
+
+
+def _expected(error: UnexpectedInput) -> list[str]:
+    if isinstance(error, UnexpectedToken):
+        return sorted(error.accepts or error.expected)
+    return sorted(error.expected) if isinstance(error, UnexpectedEOF) else []
+
+
+def _suggest(text: str, start: int, word: str, expected: list[str], said: list[str]) -> str:
+    if word == '"':
+        return "Write text in single quotes: 'text'."
+    if word == "'":
+        return "Close the text with a single quote; inside it, write \\' for one."
+    if word == "=" and text[start - 1 : start] == "=":
+        return "Compare with a single =."
+    called = text[:start].rsplit(maxsplit=1)[-1] if text[:start].strip() else ""
+    for refused in (word.upper(), called.upper()):
+        if refused in LATER:
+            return f"{refused} is not part of this query language yet. Expected {_listed(said)}."
+    if not expected:
+        return f"Nothing in this language starts with {word}"
+    if word == "(":
+        known = nearest(called, FUNCTIONS)
+        return (
+            f"There is no function {called}; did you mean {known}?" if known else f"Expected {_listed(said)}."
+        )
+    keywords = [name for name in expected if name.isupper() and name not in WRITTEN and name not in UNSAID]
+    keywords += FUNCTIONS if KINDS & set(expected) else []
+    meant = nearest(word, keywords) if word.isidentifier() else None
+    return f"Did you mean {meant}?" if meant else f"Expected {_listed(said)}."
+
+
+def _listed(said: list[str]) -> str:
+    if not said:
+        return "nothing more"
+    return said[0] if len(said) == 1 else f"{', '.join(said[:-1])} or {said[-1]}"
