@@ -9,7 +9,8 @@ from contextlib import suppress
 
 import uvicorn
 
-from gemel.api.application import create_app
+from gemel.api.application import Application, create_app
+from gemel.api.server import ApiServer
 from gemel.app.first import ensure_default, ensure_directory
 from gemel.app.maintenance import Maintenance
 from gemel.app.parts import make_services
@@ -23,6 +24,7 @@ from gemel.store.supervisor import Supervisor
 
 __all__ = ["serve"]
 
+LOOK_S = 0.02
 GRACE_S = 10
 
 log = get_log(__name__)
@@ -71,25 +73,17 @@ class _Serving:
     async def run(self, on_ready: Callable[[str], None] | None) -> None:
         await self._database.open()
         services = make_services(self._settings, self._database, lambda: self._ready)
-        config = uvicorn.Config(
-            create_app(services),
-            loop="none",
-            http="httptools",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=GRACE_S,
-        )
-        server = _Server(config, lambda: on_ready(self._url) if on_ready else None)
+        server = ApiServer(_http(create_app(services)))
         supervisor = self._supervisor()
-        beside = [asyncio.create_task(self._maintenance(services.context.weeks).run())]
+        maintenance = Maintenance(self._settings, self._storage.owner_dsn, services.context.weeks)
+        beside = [asyncio.create_task(maintenance.run())]
         if supervisor is not None:
             beside.append(asyncio.create_task(supervisor.run()))
         else:
             self._ready = True
         try:
             log.info("serving", url=self._url, data=str(self._settings.data_dir))
+            beside.append(asyncio.create_task(self._tell_ready(server, on_ready)))
             await server.serve(sockets=[self._listening])
         finally:
             await services.ingest.close()
@@ -101,13 +95,17 @@ class _Serving:
             await self._database.close()
             log.info("stopped", url=self._url)
 
+    async def _tell_ready(self, server: ApiServer, on_ready: Callable[[str], None] | None) -> None:
+        while not (server.started and self._ready):  # noqa: ASYNC110 - uvicorn offers no event for it
+            await asyncio.sleep(LOOK_S)
+        log.info("ready", url=self._url)
+        if on_ready is not None:
+            on_ready(self._url)
+
     def _supervisor(self) -> Supervisor | None:
         if self._storage.bundled is None:
             return None
         return Supervisor(self._storage.bundled, self._on_state)
-
-    def _maintenance(self, weeks: object) -> Maintenance:
-        return Maintenance(self._settings, self._storage.owner_dsn, weeks)  # type: ignore[arg-type]
 
     def _on_state(self, ready: bool) -> None:
         log.info("database ready" if ready else "database lost")
@@ -116,17 +114,16 @@ class _Serving:
             asyncio.get_running_loop().create_task(self._database.refresh())
 
 
-class _Server(uvicorn.Server):
-    """uvicorn's server, which says when it listens."""
-
-    def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._on_started = on_started
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start listening, then say so."""
-        await super().startup(sockets)
-        self._on_started()
+def _http(app: Application) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http="httptools",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_S,
+    )
 
 
 def _listen(host: str, port: int) -> socket.socket:
