@@ -12,25 +12,54 @@ from litestar.routes import HTTPRoute
 from litestar.types import HTTPScope, Message, Receive, Scope, Send
 from litestar.types.asgi_types import LifeSpanReceive, LifeSpanScope, LifeSpanSend
 
-from gemel.api import health
+from gemel.api import (
+    adt_models,
+    adt_relationships,
+    adt_twins,
+    changes,
+    events,
+    health,
+    history,
+    keys,
+    quarantine,
+    stats,
+)
 from gemel.api.failures import answer, handle
 from gemel.api.gate import Gate
 from gemel.api.paths import routable
 from gemel.api.routing import info_of
 from gemel.api.services import Services
 from gemel.base.errors import GemelError
+from gemel.graph.roster import Roster
+from gemel.history.feed import FeedHead
 from gemel.observe.metrics import Metrics
 from gemel.observe.trace import current_trace, trace_of
 
 __all__ = ["HANDLERS", "Application", "create_app"]
 
-HANDLERS: list[HTTPRouteHandler] = [*health.HANDLERS]
+HANDLERS: list[HTTPRouteHandler] = [
+    *adt_models.HANDLERS,
+    *adt_twins.HANDLERS,
+    *adt_relationships.HANDLERS,
+    *events.HANDLERS,
+    *history.HANDLERS,
+    *changes.HANDLERS,
+    *quarantine.HANDLERS,
+    *stats.HANDLERS,
+    *keys.HANDLERS,
+    *health.HANDLERS,
+]
 
 
 class Application(Litestar):
     """A Litestar that gives each request its trace and its true path, and counts the answers."""
 
     metrics: Metrics
+    feed: FeedHead
+
+    def end_streams(self) -> None:
+        """End the streams, for a server that stops waits for them; requests are still answered."""
+        self.feed.close()
 
     async def __call__(
         self,
@@ -83,7 +112,10 @@ def create_app(services: Services) -> Application:
         debug=False,
     )
     app.metrics = services.metrics
+    app.feed = FeedHead(services.database)
     app.state.services = services
+    app.state.feed = app.feed
+    app.state.roster = Roster()
     _refuse_undeclared(app)
     return app
 

@@ -55,11 +55,9 @@ async def read_json(request: AnyRequest, kind: type[T] | Any = Any) -> Any:
     return decode(await request.body(), kind)
 
 
-def json_answer(
-    value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None
-) -> Response[bytes]:
-    """Return an answer with a JSON body."""
-    return Response(msgspec.json.encode(value), status_code=status, headers=headers, media_type=JSON)
+def json_answer(value: Any, *, headers: Mapping[str, str] | None = None) -> Response[bytes]:
+    """Return an answer with a JSON body and the status that the route declares."""
+    return Response(msgspec.json.encode(value), headers=headers, media_type=JSON)
 
 
 def empty_answer(headers: Mapping[str, str] | None = None) -> Response[None]:

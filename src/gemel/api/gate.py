@@ -57,7 +57,7 @@ class Gate:
 
         async def gated(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] == ScopeType.HTTP:
-                await self._pass(app, cast("HTTPScope", scope), receive, send)
+                await self._pass(app, scope, receive, send)
 
         return gated
 
@@ -65,7 +65,6 @@ class Gate:
         """Write the audit row of a refused write or administrative call."""
         if scope["type"] != ScopeType.HTTP or "route_handler" not in scope:
             return
-        scope = cast("HTTPScope", scope)
         info = info_of(cast("HTTPRouteHandler", scope["route_handler"]))
         refusal = as_error(error)
         if info is None or info.action is None or isinstance(refusal, NOT_REFUSALS):

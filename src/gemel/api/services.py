@@ -6,7 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gemel.base.settings import Settings
+from gemel.graph.context import GraphContext
+from gemel.graph.directory import Directory
+from gemel.graph.patching import TwinPatcher
+from gemel.ingest.pipeline import Ingest
 from gemel.observe.metrics import Metrics
+from gemel.observe.tally import Tallies
 from gemel.security.keys import Keyring
 from gemel.store.database import Database
 
@@ -21,4 +26,9 @@ class Services:
     database: Database
     keyring: Keyring
     ready: Callable[[], bool]
+    context: GraphContext
+    directory: Directory
+    patcher: TwinPatcher
+    ingest: Ingest
     metrics: Metrics = field(default_factory=Metrics)
+    tallies: Tallies = field(default_factory=Tallies)

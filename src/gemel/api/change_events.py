@@ -1,0 +1,110 @@
+"""Changes as server-sent events: which a reader wants, and how each is written. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from gemel.base.clock import iso_us
+from gemel.graph.roster import TwinName
+from gemel.history.changes import SAMPLES, Change
+from gemel.history.paths import PATH_BITS, PathKey, path_no_of, twin_no_of
+from gemel.history.samples import SampleBatch
+from gemel.history.values import QUALITIES, REMOVED, decode
+
+__all__ = ["Known", "Wanted", "render"]
+
+SAMPLES_MAX = 500
+"""How many samples one event has at most; a change with more becomes several."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What numbers in a change stand for: twins and paths by number, and which models are of those wanted."""
+
+    twins: Mapping[int, TwinName]
+    paths: Mapping[int, PathKey]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A reader's filters: ids of twins and of models, their subtypes included; empty means all."""
+
+    twins: frozenset[str] = frozenset()
+    models: frozenset[str] = frozenset()
+
+    def takes(self, twin_id: str | None, model_id: str | None) -> bool:
+        """Say whether a change of this twin and model is wanted."""
+        if self.twins and twin_id not in self.twins:
+            return False
+        return not self.models or model_id in self.models
+
+
+def render(change: Change, batch: SampleBatch | None, known: Known, wanted: Wanted) -> Iterator[bytes]:
+    """Yield the events of a change, none where it is not wanted.
+
+    `batch` is the decoded chunk of a change of samples. Only the last event carries the change's number as id,
+    so that a reader cut off within a change gets all of it again.
+    """
+    if batch is None:
+        body = _told(change, known, wanted)
+        if body is not None:
+            yield _event(change, change.kind, body, last=True)
+        return
+    positions = _wanted_positions(batch, known, wanted)
+    for start in range(0, len(positions), SAMPLES_MAX):
+        part = positions[start : start + SAMPLES_MAX]
+        samples = [_sample(batch, int(position), known) for position in part]
+        body = {"recorded": iso_us(change.recorded_us), "samples": samples}
+        yield _event(change, SAMPLES, body, last=start + SAMPLES_MAX >= len(positions))
+
+
+def _told(change: Change, known: Known, wanted: Wanted) -> dict[str, Any] | None:
+    """Return what a change of graph or models says, without our internal numbers."""
+    payload = change.payload()
+    twin_no = payload.pop("no", None)
+    name = known.twins.get(twin_no) if twin_no is not None else None
+    model_id = payload.get("model") or (name.model_id if name else None)
+    ends = [payload.get("twin"), payload.get("target")] if "target" in payload else [payload.get("twin")]
+    if not any(wanted.takes(end, model_id) for end in ends):
+        return None
+    if isinstance(payload.get("validFrom"), int):
+        payload["validFrom"] = iso_us(payload["validFrom"])
+    return {"recorded": iso_us(change.recorded_us), **payload}
+
+
+def _wanted_positions(batch: SampleBatch, known: Known, wanted: Wanted) -> npt.NDArray[np.int64]:
+    twin_nos = batch.series >> PATH_BITS
+    taken = [
+        twin_no
+        for twin_no in np.unique(twin_nos).tolist()
+        if (name := known.twins.get(twin_no)) is not None and wanted.takes(name.twin_id, name.model_id)
+    ]
+    return np.flatnonzero(np.isin(twin_nos, np.array(taken, np.int64)))
+
+
+def _sample(batch: SampleBatch, position: int, known: Known) -> dict[str, Any]:
+    series = int(batch.series[position])
+    kind = int(batch.kind[position])
+    doc = None if batch.docs is None else batch.docs[position]
+    sample: dict[str, Any] = {
+        "twin": known.twins[twin_no_of(series)].twin_id,
+        "path": known.paths[path_no_of(series)][0],
+        "value": decode(float(batch.num[position]), kind, None if doc is None else msgspec.json.decode(doc)),
+        "sourceTime": iso_us(int(batch.time_us[position])),
+        "quality": QUALITIES[int(batch.quality[position])],
+        "revision": int(batch.revision[position]),
+    }
+    if kind == REMOVED:
+        sample["removed"] = True
+    return sample
+
+
+def _event(change: Change, kind: str, body: Mapping[str, Any], *, last: bool) -> bytes:
+    number = b"id: %d\n" % change.change_no if last else b""
+    return b"%sevent: %s\ndata: %s\n\n" % (number, kind.encode(), msgspec.json.encode(body))

@@ -1,0 +1,143 @@
+"""The bodies of requests and answers as types: for the OpenAPI page and, where used, for decoding."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+import msgspec
+
+__all__ = [
+    "AuditView",
+    "IncomingRelationship",
+    "JsonPatch",
+    "KeyView",
+    "Listed",
+    "ModelData",
+    "NewKeyRequest",
+    "NewKeyView",
+    "Operation",
+    "Paged",
+    "QueryPage",
+    "QueryRequest",
+    "Relationship",
+    "TwinBody",
+]
+
+T = TypeVar("T")
+
+Time = Annotated[str, msgspec.Meta(description="RFC 3339 with Z.", extra_json_schema={"format": "date-time"})]
+
+
+class Paged(msgspec.Struct, Generic[T]):
+    """A page of a list; `nextLink` gives the next, and is null on the last."""
+
+    value: list[T]
+    nextLink: str | None = None  # noqa: N815  (the name on the wire)
+
+
+class Listed(msgspec.Struct, Generic[T]):
+    """A list."""
+
+    value: list[T]
+
+
+class ModelData(msgspec.Struct, omit_defaults=True):
+    """A model and what the service knows of it; `model` is its DTDL, as uploaded."""
+
+    id: str
+    displayName: dict[str, str]  # noqa: N815
+    description: dict[str, str]
+    uploadTime: Time  # noqa: N815
+    decommissioned: bool
+    model: dict[str, Any] | None = None
+
+
+class TwinBody(msgspec.Struct):
+    """A twin: `$dtId`, `$etag`, `$metadata` with the model and times, and its properties and components."""
+
+    dt_id: str = msgspec.field(name="$dtId")
+    etag: str = msgspec.field(name="$etag")
+    metadata: dict[str, Any] = msgspec.field(name="$metadata")
+
+
+class Relationship(msgspec.Struct):
+    """A relationship from one twin to another, and its properties."""
+
+    relationship_id: str = msgspec.field(name="$relationshipId")
+    source_id: str = msgspec.field(name="$sourceId")
+    target_id: str = msgspec.field(name="$targetId")
+    name: str = msgspec.field(name="$relationshipName")
+    etag: str = msgspec.field(name="$etag")
+
+
+class IncomingRelationship(msgspec.Struct):
+    """A relationship seen from its target."""
+
+    relationship_id: str = msgspec.field(name="$relationshipId")
+    source_id: str = msgspec.field(name="$sourceId")
+    name: str = msgspec.field(name="$relationshipName")
+    link: str = msgspec.field(name="$relationshipLink")
+
+
+class Operation(msgspec.Struct, omit_defaults=True):
+    """One step of a JSON Patch (RFC 6902)."""
+
+    op: Literal["add", "replace", "remove"]
+    path: str
+    value: Any = None
+
+
+JsonPatch = list[Operation]
+
+
+class QueryRequest(msgspec.Struct, omit_defaults=True):
+    """A query, or the token that continues one; the token wins."""
+
+    query: str | None = None
+    continuationToken: str | None = None  # noqa: N815
+
+
+class QueryPage(msgspec.Struct):
+    """Some rows; the token continues, and is null at the end."""
+
+    value: list[dict[str, Any]]
+    continuationToken: str | None = None  # noqa: N815
+
+
+class KeyView(msgspec.Struct, rename="camel"):
+    """What may be shown of a key."""
+
+    key_id: str
+    name: str
+    scopes: list[Literal["read", "write", "ingest", "admin"]]
+    created: Time
+    revoked: Time | None
+
+
+class NewKeyRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """A key to be made: what it is for, and what it may do."""
+
+    name: str
+    scopes: list[str]
+
+
+class NewKeyView(msgspec.Struct, rename="camel"):
+    """A new key; `key` is the bearer token, shown only in this answer."""
+
+    key_id: str
+    key: str
+    name: str
+    scopes: list[Literal["read", "write", "ingest", "admin"]]
+
+
+class AuditView(msgspec.Struct, rename="camel"):
+    """One act or refusal: `result` is "ok" or an error code."""
+
+    number: int
+    at: Time
+    actor: str
+    key_id: str | None
+    action: str
+    target: str
+    result: str
+    trace_id: str
