@@ -25,6 +25,9 @@ CODES: dict[str, Code] = {
     "MediaTypeUnsupported": Code(
         "The content type is not taken by this route.", "Use one that the message lists."
     ),
+    "ChangesGone": Code(
+        "The change feed does not reach back to where the reader stopped.", "Read the state anew, then follow."
+    ),
     "RouteNotFound": Code("There is no such route.", "See the OpenAPI page."),
     "MethodNotAllowed": Code("The route does not take this method.", "See the OpenAPI page."),
     "TokenInvalid": Code(
