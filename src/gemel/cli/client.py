@@ -35,6 +35,8 @@ __all__ = ["Address", "Client", "error_of", "locate", "read_lock"]
 CONNECT_TIMEOUT_S = 5.0
 TIMEOUT_S = 70.0  # the server ends a call after 60 s; its answer should still arrive
 
+SILENCE_S = 60.0  # streams have a sign of life every 15 s
+
 CLASSES: dict[int, type[GemelError]] = {
     401: UnauthenticatedError,
     403: ForbiddenError,
@@ -139,8 +141,8 @@ class Client:
 
     @contextmanager
     def stream(self, path: str, params: Any, headers: Mapping[str, str]) -> Iterator[Iterator[str]]:
-        """Open a response that does not end and yield its lines; waiting for a line has no limit."""
-        timeout = httpx.Timeout(None, connect=CONNECT_TIMEOUT_S)
+        """Open a response that does not end and yield its lines; silence of a minute counts as its loss."""
+        timeout = httpx.Timeout(SILENCE_S, connect=CONNECT_TIMEOUT_S)
         with (
             self._reaching(),
             self._http.stream("GET", path, params=params, headers=headers, timeout=timeout) as response,

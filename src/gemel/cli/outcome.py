@@ -7,19 +7,28 @@ from typing import Any
 
 from gemel.cli import output
 
-__all__ = ["COUNTS", "print_outcome"]
+__all__ = ["count_rows", "print_outcome"]
 
-COUNTS = ("events", "accepted", "late", "duplicate", "corrected", "quarantined")
-UNITS = {"events": "events", "quarantined": "events"}
+COUNTS = {
+    "events": "events",
+    "accepted": "values that became the state",
+    "late": "values for history only",
+    "duplicate": "values that were there already",
+    "corrected": "values that met another for the same time",
+    "quarantined": "events set aside",
+}
 REJECTED_SHOWN = 20
+
+
+def count_rows(result: Mapping[str, Any]) -> list[tuple[str, Any, str]]:
+    """Return the counts as rows of a table: name, count, and of what."""
+    return [(name, result[name], what) for name, what in COUNTS.items()]
 
 
 def print_outcome(result: Mapping[str, Any]) -> None:
     """Print the counts as a table, then the first reasons for rejection."""
-    output.print_table(
-        ("", "count", "of"), [(name, result[name], UNITS.get(name, "values")) for name in COUNTS]
-    )
-    rejected = result.get("rejected") or []
+    output.print_table(("", "count", "of"), count_rows(result))
+    rejected = result["rejected"]
     if rejected:
         columns = ("index", "code", "message", "quarantine")
         rows = [[entry.get(name) for name in columns] for entry in rejected[:REJECTED_SHOWN]]

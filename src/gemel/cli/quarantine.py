@@ -32,9 +32,7 @@ SOURCE_HELP = "Only events of this source."
 class Chosen:
     """Which quarantined events a command is about."""
 
-    numbers: Annotated[
-        list[int] | None, typer.Argument(metavar="NUMBER", help="Numbers, as listed.")
-    ] = None
+    numbers: Annotated[list[int] | None, typer.Argument(metavar="NUMBER", help="Numbers, as listed.")] = None
     code: Annotated[str | None, typer.Option("--code", help=CODE_HELP)] = None
     source: Annotated[str | None, typer.Option("--source", help=SOURCE_HELP)] = None
 

@@ -13,6 +13,7 @@ from gemel.cli import (
     db,
     doctor,
     history,
+    ingest,
     keys,
     models,
     quarantine,
@@ -62,6 +63,7 @@ app.add_typer(models.app, rich_help_panel=Panel.GRAPH)
 app.add_typer(twins.app, rich_help_panel=Panel.GRAPH)
 relate.register(app)
 query.register(app)
+ingest.register(app)
 app.add_typer(history.app, rich_help_panel=Panel.DATA)
 watch.register(app)
 app.add_typer(quarantine.app, rich_help_panel=Panel.DATA)

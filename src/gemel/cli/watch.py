@@ -36,9 +36,7 @@ def register(app: typer.Typer) -> None:
 
 def watch(
     server: ServerOptions,
-    twins: Annotated[
-        list[str] | None, typer.Argument(metavar="TWIN", help="Only of these twins.")
-    ] = None,
+    twins: Annotated[list[str] | None, typer.Argument(metavar="TWIN", help="Only of these twins.")] = None,
     model: Annotated[
         str | None, typer.Option("--model", metavar="DTMI", help="Only of twins of this model.")
     ] = None,
@@ -60,7 +58,8 @@ def watch(
 def changes(client: Client, params: list[tuple[str, str]], last: str) -> Iterator[sse.ServerEvent]:
     """Yield changes without end; a lost connection is opened again where it broke off.
 
-    The first connection must succeed: its error is raised, as is every refusal later.
+    A change of many samples is several events; one that was cut off comes again whole. The first connection
+    must succeed: its error is raised, as is every refusal later.
     """
     connected = False
     while True:
@@ -70,9 +69,11 @@ def changes(client: Client, params: list[tuple[str, str]], last: str) -> Iterato
                 if connected:
                     output.note("Connected again.")
                 connected = True
-                for event in sse.events(lines):
-                    last = event.id or last
-                    yield event
+                stream = sse.EventStream(lines, last)
+                try:
+                    yield from stream
+                finally:
+                    last = stream.last_id
         except (EnvironmentFaultError, UnavailableError) as error:
             if not connected:
                 raise
@@ -86,9 +87,28 @@ def _show(event: sse.ServerEvent, *, as_json: bool) -> None:
         output.print_line({"id": event.id, "kind": event.kind, **body})
         return
     for line in describe(event.kind, body):
-        output.console().print(line, markup=False, soft_wrap=True)
+        typer.echo(line)
 
 
 def describe(kind: str, body: dict[str, Any]) -> list[str]:
-    """Return a change as lines of text."""
-    return [f"{kind}  {json.dumps(body, ensure_ascii=False)}"]
+    """Return a change as lines of text: each sample with its source time, others with their recorded time."""
+    if kind == "samples":
+        return [
+            f"{_clock(s['sourceTime'])}  {s['twin']}  {s['path']} {_told(s)}{_marks(s)}"
+            for s in body["samples"]
+        ]
+    parts = [f"{name}={output.cell(value)}" for name, value in body.items() if name != "recorded"]
+    return [f"{_clock(body['recorded'])}  {kind}  {' '.join(parts)}"]
+
+
+def _clock(time_text: str) -> str:
+    return time_text.replace("T", " ")[:23]
+
+
+def _told(sample: dict[str, Any]) -> str:
+    return "removed" if sample.get("removed") else f"= {output.cell(sample['value'])}"
+
+
+def _marks(sample: dict[str, Any]) -> str:
+    quality = "" if sample["quality"] == "good" else f"  ({sample['quality']})"
+    return quality + (f"  revision {sample['revision']}" if sample["revision"] else "")
