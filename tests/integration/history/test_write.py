@@ -141,3 +141,13 @@ def test_copy_cannot_write_for_another_tenant(database: Dsns) -> None:
                 await db.query(tenant, f"SELECT * FROM {leaf}")
 
     asyncio.run(run())
+
+
+def test_many_make_the_same_week_at_once(database: Dsns) -> None:
+    async def run() -> None:
+        async with open_tenant(database) as (db, _):
+            for turn in range(5):
+                week = np.array([START_US + (100 + turn) * WEEK_US])
+                await asyncio.gather(*(Weeks(db).ensure(week) for _ in range(12)))
+
+    asyncio.run(run())

@@ -266,7 +266,8 @@ DECLARE
 BEGIN
     IF to_regclass(leaf) IS NOT NULL THEN RETURN; END IF;
     PERFORM pg_advisory_xact_lock(hashtext('gemel.sample_week'));
-    IF to_regclass(leaf) IS NOT NULL THEN RETURN; END IF;
+    -- Not to_regclass: waiting for the lock does not refresh what it looks names up in.
+    IF EXISTS (SELECT FROM pg_class WHERE relname = leaf) THEN RETURN; END IF;
     IF extract(isodow FROM week) <> 1 THEN RAISE EXCEPTION 'week % does not start on a Monday', week; END IF;
     EXECUTE format('CREATE TABLE %I (LIKE sample INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING INDEXES, '
         'CONSTRAINT week CHECK (source_time >= %L AND source_time < %L)) '
