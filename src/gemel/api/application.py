@@ -21,7 +21,9 @@ from gemel.api import (
     health,
     history,
     keys,
+    openapi,
     quarantine,
+    query,
     stats,
 )
 from gemel.api.failures import answer, handle
@@ -41,6 +43,7 @@ HANDLERS: list[HTTPRouteHandler] = [
     *adt_models.HANDLERS,
     *adt_twins.HANDLERS,
     *adt_relationships.HANDLERS,
+    *query.HANDLERS,
     *events.HANDLERS,
     *history.HANDLERS,
     *changes.HANDLERS,
@@ -48,6 +51,7 @@ HANDLERS: list[HTTPRouteHandler] = [
     *stats.HANDLERS,
     *keys.HANDLERS,
     *health.HANDLERS,
+    *openapi.HANDLERS,
 ]
 
 
