@@ -77,13 +77,14 @@ def change_twin(twin: LiveTwin, change: Change, stamp_us: int, limits: Limits) -
     samples: list[PropertySample] = []
     for path, value in change.values.items():
         last = properties.get(path)
+        storage = change.twin_type.slots[path].storage
+        encoded = encode(value, storage)
         time_us = change.times_us.get(path, change.at_us)
         if last is not None and time_us == last.source_time_us:
-            if not last.removed and _same(value, last.value):
+            if not last.removed and encode(last.value, storage) == encoded:
                 continue
             time_us = None
         time_us = _next_us(last, stamp_us) if time_us is None else time_us
-        encoded = encode(value, change.twin_type.slots[path].storage)
         samples.append(PropertySample(twin.row.twin_no, path, time_us, encoded, stamp_us))
         if last is None or time_us > last.source_time_us:
             properties[path] = Held(
@@ -129,11 +130,6 @@ def _check_times(twin: LiveTwin, change: Change, limits: Limits) -> None:
 
 def _next_us(last: Held | None, now_us: int) -> int:
     return now_us if last is None else max(now_us, last.source_time_us + 1)
-
-
-def _same(one: Any, other: Any) -> bool:
-    # True == 1 in Python, but not as JSON.
-    return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
 
 
 def _as_stored(encoded: Encoded) -> Any:

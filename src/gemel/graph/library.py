@@ -16,6 +16,7 @@ from gemel.graph.jsonpatch import invalid, parse_operations
 from gemel.graph.names import check_model_id
 from gemel.graph.paging import Page, check_page_size, decode_token, encode_token
 from gemel.history.changes import append
+from gemel.history.values import encode
 from gemel.models import ModelSet, TwinType, compile_twin_type, parse
 from gemel.store.database import ReadTransaction, Row, WriteTransaction
 
@@ -141,7 +142,7 @@ async def add_models(
     """Add models, all or none; return the model data of each, as the list of models gives it.
 
     `documents` are decoded DTDL interfaces. Raises ModelParsingError (DTDLParserError), ConflictError
-    (ModelIdAlreadyExists), InvalidError (InvalidArgument) where there are none.
+    (ModelIdAlreadyExists), InvalidError (InvalidArgument where there are none, ValueOutOfRange for U+0000).
     """
     if not documents:
         raise InvalidError("InvalidArgument", "The body must be an array of at least one model.")
@@ -152,7 +153,7 @@ async def add_models(
     ids = [str(document.get("@id")) for document in added]
     _refuse_inline((models.ids - known.ids) ^ set(ids))
     stamp = tx.stamp()
-    texts = [msgspec.json.encode(document).decode() for document in added]
+    texts = [_text(document) for document in added]
     names = [msgspec.json.encode(_languages(document.get("displayName"))).decode() for document in added]
     stories = [msgspec.json.encode(_languages(document.get("description"))).decode() for document in added]
     await tx.execute(INSERT, (from_us(stamp), ids, texts, names, stories))
@@ -304,6 +305,13 @@ def _data(row: Row, *, definition: bool) -> dict[str, Any]:
     if definition:
         data["model"] = msgspec.json.decode(document)
     return data
+
+
+def _text(document: Any) -> str:
+    text = msgspec.json.encode(document).decode()
+    if "\\u0000" in text:
+        encode(document, "json")
+    return text
 
 
 def _languages(text: Any) -> dict[str, Any]:

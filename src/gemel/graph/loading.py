@@ -24,23 +24,24 @@ coalesce((SELECT max({MICROSECONDS.format("s.valid_to")}) FROM twin_span AS s
     WHERE s.tenant = current_tenant() AND s.twin_id = t.twin_id AND s.twin_no <> t.twin_no
       AND s.recorded_to = 'infinity' AND s.valid_to < 'infinity'), 0)"""
 BY_ID = f"SELECT {COLUMNS}, {FLOOR} FROM twin AS t WHERE t.tenant = current_tenant() AND t.twin_id = ANY(%s)"
+ONE = f"SELECT {COLUMNS}, 0 FROM twin AS t WHERE t.tenant = current_tenant() AND t.twin_id = %s"
 BY_NO = f"SELECT {COLUMNS}, 0 FROM twin AS t WHERE t.tenant = current_tenant() AND t.twin_no = ANY(%s)"
 
 
 async def load_twins(
     tx: ReadTransaction, context: GraphContext, twin_ids: Collection[str]
 ) -> dict[str, LiveTwin]:
-    """Return those of the twins that exist, by id, in two queries."""
+    """Return those of the twins that exist, by id, ready to be changed; in two queries."""
     rows = await tx.rows(BY_ID, (list(twin_ids),))
     return {twin.row.twin_id: twin for twin in await _with_state(tx, context, rows)}
 
 
 async def load_twin(tx: ReadTransaction, context: GraphContext, twin_id: str) -> LiveTwin:
-    """Return a twin. Raises NotFoundError (DigitalTwinNotFound)."""
-    twins = await load_twins(tx, context, [twin_id])
-    if twin_id not in twins:
+    """Return a twin to be read, without its floor. Raises NotFoundError (DigitalTwinNotFound)."""
+    twins = await _with_state(tx, context, await tx.rows(ONE, (twin_id,)))
+    if not twins:
         raise twin_not_found(twin_id)
-    return twins[twin_id]
+    return twins[0]
 
 
 async def documents(

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from gemel.base.clock import from_us
-from gemel.base.errors import Detail, InvalidError
+from gemel.base.errors import Detail, InternalError, InvalidError
 from gemel.graph.changing import PropertySample
 from gemel.graph.context import GraphContext
 from gemel.graph.library import ModelLibrary
@@ -53,7 +53,7 @@ async def existing_type(tx: ReadTransaction, library: ModelLibrary, model_id: st
     """Return the type of a model that twins have, decommissioned or not."""
     twin_type = await library.twin_type(tx, model_id)
     if twin_type is None:
-        raise LookupError(f"{model_id} has twins but is not in the library")
+        raise InternalError("InternalError", f"The model {model_id} has twins but is not in the library.")
     return twin_type
 
 

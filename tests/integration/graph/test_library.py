@@ -38,6 +38,13 @@ async def update(site: Site, model_id: str, *operations: Any) -> None:
         await library.update_model(tx, site.context.library, model_id, list(operations))
 
 
+def nested(depth: int) -> dict[str, Any]:
+    schema: Any = "double"
+    for _ in range(depth):
+        schema = {"@type": "Object", "fields": [{"name": "inner", "schema": schema}]}
+    return interface("dtmi:t:Deep;1", prop("x", schema))
+
+
 def retire(value: Any = True) -> dict[str, Any]:
     return {"op": "replace", "path": "/decommissioned", "value": value}
 
@@ -77,6 +84,8 @@ def test_an_upload_is_all_or_nothing(play: Play) -> None:
             ([good, {"@id": 5}], "DTDLParserError"),
             ([good, "text"], "DTDLParserError"),
             ([], "InvalidArgument"),
+            ([good, interface("dtmi:t:X;1", description="a\0b")], "ValueOutOfRange"),
+            ([nested(300)], "DTDLParserError"),
         ):
             error = await refused(site.add_models(upload))  # type: ignore[arg-type]
             assert error.code == code, upload
