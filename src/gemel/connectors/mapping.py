@@ -128,7 +128,11 @@ class Mapping:
     @property
     def digest(self) -> str:
         """A short digest of what the mapping says, whatever its path and layout."""
-        said = msgspec.json.encode((VERSION, self.source, self.format, self.time, self.twins))
+        twins = [
+            (rule.twin, rule.model, sorted(rule.values, key=lambda value: value.path), rule.constants)
+            for rule in self.twins
+        ]
+        said = msgspec.json.encode((VERSION, self.source, self.format, self.time, twins), order="sorted")
         return hashlib.sha256(said).hexdigest()[:12]
 
 

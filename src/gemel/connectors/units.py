@@ -37,14 +37,15 @@ def conversion(unit: str, to: str) -> Conversion | None:
         return None
     import pint
 
+    given, target = _parsed(unit, unit, to), _parsed(to, unit, to)
+    if unit == "g" and target.is_compatible_with("m/s^2"):
+        given = _registry().Unit("standard_gravity")
     try:
-        zero, one = _convert(unit, to)
-    except pint.UndefinedUnitError as error:
-        raise _fault(unit, to, f"{error}", "Write units as pint does: degC, L/min, m/s^2, kPa.") from error
+        zero, one = (_registry().Quantity(Fraction(point), given).to(target).magnitude for point in (0, 1))
     except pint.DimensionalityError as error:
-        problem = f"{error.dim1 or 'nothing'} and {error.dim2 or 'nothing'} are different things"
+        problem = "they measure different things"
         raise _fault(unit, to, problem, "Mend `unit` or `to`.") from error
-    except (pint.PintError, TypeError, ValueError, AttributeError, ArithmeticError, SyntaxError) as error:
+    except (pint.PintError, TypeError, ValueError) as error:
         problem = "this is not a conversion by a factor and an offset"
         raise _fault(unit, to, problem, "Convert it before, or store it as it is.") from error
     factor = one - zero
@@ -53,15 +54,12 @@ def conversion(unit: str, to: str) -> Conversion | None:
     return Conversion(float(factor), float(zero))
 
 
-def _convert(unit: str, to: str) -> tuple[Fraction, Fraction]:
-    """Convert the points 0 and 1 in exact rational arithmetic."""
-    registry = _registry()
-    target = registry.parse_units(to)
-    given = registry.parse_units(unit)
-    if unit == "g" and target.dimensionality == registry.parse_units("m/s^2").dimensionality:
-        given = registry.parse_units("standard_gravity")
-    points = [registry.Quantity(Fraction(value), given).to(target).magnitude for value in (0, 1)]
-    return Fraction(points[0]), Fraction(points[1])
+def _parsed(text: str, unit: str, to: str) -> Any:
+    try:
+        return _registry().parse_units(text)
+    except Exception as error:  # pint's parser lets whatever goes wrong in it out, assertions too
+        hint = "Write units as pint does: degC, L/min, m/s^2, kPa."
+        raise _fault(unit, to, f"{text!r} is not a unit", hint) from error
 
 
 @cache
@@ -74,5 +72,5 @@ def _registry() -> pint.UnitRegistry[Any]:
 
 def _fault(unit: str, to: str, problem: str, hint: str) -> InvalidError:
     return InvalidError(
-        "MappingInvalid", f"unit {unit!r} does not become {to!r}: {problem.rstrip('.')}.", hint
+        "MappingInvalid", f"unit {unit!r} does not become {to!r}: {problem}.", hint
     )
