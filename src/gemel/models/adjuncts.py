@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from gemel.models.dtmi import versionless
 from gemel.models.language import metamodel_file
 
 __all__ = [
@@ -246,8 +245,3 @@ def _unit_class(name: str, system: UnitSystem, shape: dict[str, Any]) -> Adjunct
     return Adjunct(
         system.id_of("type", name), kind=kind, parent=parent, on=on, properties=properties, **shape
     )
-
-
-def class_of(type_id: str) -> str | None:
-    """The class that a DTMI of the language names; None for an adjunct type."""
-    return versionless(type_id)[len(_CLASS) :] if type_id.startswith(_CLASS) else None

@@ -94,8 +94,9 @@ def _messages() -> dict[str, str]:
 
 
 def _text_of(fact: object) -> str:
-    # A value from outside may be huge or deeply nested: its picture is bounded both ways.
-    return fact if isinstance(fact, str) else reprlib.repr(fact)
+    # A value from outside may be huge or deeply nested, and a text may hold half of a surrogate pair.
+    text = fact if isinstance(fact, str) else reprlib.repr(fact)
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _shorten(text: str) -> str:

@@ -13,7 +13,16 @@ from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
-__all__ = ["ClassRule", "GraphRule", "Language", "PropertyRule", "VersionRules", "language", "metamodel_file"]
+__all__ = [
+    "ClassRule",
+    "GraphRule",
+    "Language",
+    "PropertyRule",
+    "VersionRules",
+    "language",
+    "limit_of",
+    "metamodel_file",
+]
 
 _VERSIONS = (2, 3, 4)
 Limits = dict[str, int]
@@ -109,10 +118,9 @@ class VersionRules:
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """All versions, and the names of classes in any of them."""
+    """All versions, and every string that names a class in any of them."""
 
     versions: dict[int, VersionRules]
-    class_names: frozenset[str]
     type_names: frozenset[str]
 
 
@@ -133,7 +141,7 @@ def language() -> Language:
     classes: dict[str, dict[str, Any]] = data["classes"]
     versions = {number: _version(number, data, classes) for number in _VERSIONS}
     ids = {f"dtmi:dtdl:class:{name};{number}" for number in _VERSIONS for name in versions[number].classes}
-    return Language(versions, frozenset(classes), frozenset(classes) | ids)
+    return Language(versions, frozenset(classes) | ids)
 
 
 def _version(number: int, data: dict[str, Any], classes: dict[str, dict[str, Any]]) -> VersionRules:

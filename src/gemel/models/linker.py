@@ -135,23 +135,29 @@ def _add_primitive(found: dict[str, Element], name: str, number: int) -> None:
 
 
 def _add_units(found: dict[str, Element]) -> None:
+    """Units are elements: of a class of their own in DTDL v2, members of an enumeration later."""
     for system in unit_systems():
         classes = language().versions[system.version].classes
         for kind, families in (("unit", system.families), ("prefix", system.prefixes)):
             for family, terms in families.items():
                 family_id = system.id_of("family", family)
+                cls = "EnumValue" if not system.by_class else "Unit" if kind == "unit" else "UnitAttribute"
+                members = [
+                    Element(system.id_of(kind, term), classes[cls], system.version, "") for term in terms
+                ]
+                for member, term in zip(members, terms, strict=True):
+                    member.values["name"] = term
+                    found[member.id] = member
+                    if system.by_class:
+                        member.adjuncts = (adjuncts()[family_id],)
+                    else:
+                        member.holder = family_id
+                        member.values["enumValue"] = term
                 if not system.by_class:
-                    found[family_id] = Element(family_id, classes["Enum"], system.version, "")
-                for term in terms:
-                    identifier = system.id_of(kind, term)
-                    cls = (
-                        "EnumValue" if not system.by_class else "Unit" if kind == "unit" else "UnitAttribute"
-                    )
-                    element = Element(identifier, classes[cls], system.version, "")
-                    element.values["name"] = term
-                    element.holder = None if system.by_class else family_id
-                    element.adjuncts = (adjuncts()[family_id],) if system.by_class else ()
-                    found[identifier] = element
+                    family_enum = Element(family_id, classes["Enum"], system.version, "")
+                    family_enum.refs["enumValues"] = members
+                    family_enum.refs["valueSchema"] = [found["dtmi:dtdl:instance:Schema:string;2"]]
+                    found[family_id] = family_enum
 
 
 def _with_version(raw: object, number: int) -> object:

@@ -60,7 +60,7 @@ class Reader:
         if element_id is None:
             self.report.abandon("missingTopLevelId")
         roots = [rule for rule in scope.version.classes.values() if rule.rootable or self.reserved_ok]
-        types = types_of(raw) or ()
+        types = [item for item in types_of(raw) or () if isinstance(item, str)]
         cls = next((r.name for r in roots if any(item in r.definable for item in types)), None)
         if cls is None:
             names = " or ".join(rule.name for rule in roots)
@@ -70,7 +70,7 @@ class Reader:
                 self.report.abandon("topLevelKeywordDisallowed", id=element_id, value=keyword)
         element = self._read_at(raw, root_scope(self.options), Place(cls))
         longest = limit_of(scope.version.document_max_bytes, scope.limits)
-        if element is not None and element.rule.partition:
+        if element is not None and element.rule.partition and scope.version.document_max_bytes:
             size = self._size(raw, element.id)
             if size > longest:
                 self.report.add("partitionTooLarge", id=element.id, value=size, rule=longest)
