@@ -179,8 +179,9 @@ def test_a_rolled_back_upload_leaves_no_trace_in_the_library(play: Play) -> None
             await fail()
         async with site.db.read(site.tenant) as tx:
             assert await site.context.library.twin_type(tx, "dtmi:t:New;1") is None
-        # The same epoch again, with other content.
-        await site.add_models([interface("dtmi:t:New;1", prop("b", "double"))])
+        # Another process commits the same epoch, with other content.
+        async with site.db.write(site.tenant) as tx:
+            await library.add_models(tx, ModelLibrary(), [interface("dtmi:t:New;1", prop("b", "double"))])
         async with site.db.read(site.tenant) as tx:
             twin_type = await site.context.library.twin_type(tx, "dtmi:t:New;1")
         assert twin_type is not None

@@ -109,11 +109,22 @@ def test_put_replaces_and_leaves_tombstones(play: Play) -> None:
         assert [value for value, _ in await site.history("p1", "head")] == [1.0, 2.0]
         counts = await site.history("p1", "count")
         assert [value for value, _ in counts] == [1.0, None]
+        await site.put("p1", head=2.0)
+        assert await site.history("p1", "count") == counts
         third = await site.put("p1", count=5)
         assert third.body["count"] == 5
         assert "head" not in third.body
         nos = await site.rows("SELECT twin_no FROM twin_span WHERE twin_id = 'p1'")
         assert len(nos) == 1
+
+    play(work)
+
+
+def test_every_put_gives_a_new_etag(play: Play) -> None:
+    async def work(site: Site) -> None:
+        tags = {(await site.put("p1")).etag for _ in range(3)}
+        tags |= {(await site.put(f"q{number}")).etag for number in range(3)}
+        assert len(tags) == 6
 
     play(work)
 
