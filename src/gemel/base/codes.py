@@ -116,7 +116,6 @@ CODES: dict[str, Code] = {
     "TimeBeforeRetention": Code(
         "The source time is before the retention line.", "Keep history longer, or discard."
     ),
-    "TimeBeforeTwin": Code("At the source time the id was an earlier twin's, which was deleted since.", "Check the time; a deleted twin takes no more values."),
     "TimeBeforeTwin": Code(
         "The source time is of an earlier, deleted twin of the same id.", "Discard it; a new twin does not inherit."
     ),
