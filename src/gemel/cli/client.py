@@ -115,13 +115,13 @@ class Client:
         except ValueError as error:
             raise _stranger(self.url, response) from error
 
-    def get(self, path: str, **params: Any) -> Any:
+    def get(self, path: str, /, **params: Any) -> Any:
         """Return the JSON body of a GET; parameters that are None are left out."""
         return self.call(
             "GET", path, params={name: value for name, value in params.items() if value is not None}
         )
 
-    def pages(self, path: str, **params: Any) -> Iterator[Any]:
+    def pages(self, path: str, /, **params: Any) -> Iterator[Any]:
         """Yield the items of a list, page after page by `nextLink`."""
         page = self.get(path, **params)
         yield from page["value"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Annotated
 
 import typer
@@ -53,6 +54,8 @@ def up(
         for name in ("openapi", "data", "key"):
             out.print(f"  {name:<8}{facts[name]}", markup=False, soft_wrap=True)
 
+    # Unless it is caught, SIGTERM ends Python at once and leaves the database running.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         serve(settings, host, port, tell)
     except KeyboardInterrupt:

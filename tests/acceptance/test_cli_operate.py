@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gemel.store.postmaster import read_pid_file
+from support.command_line import ASSETS, Site, serving
+
+STATION = "dtmi:gemel:demo:Station;1"
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    with serving() as served:
+        assert served.run("models", "add", str(ASSETS / "station" / "models.json")).code == 0
+        assert served.run("twins", "create", "station", "--model", STATION, "--set", "power=7.25").code == 0
+        yield served
+
+
+def verdicts(site: Site, *arguments: str) -> dict[str, str]:
+    done = site.run("doctor", *arguments, "--json")
+    found = {entry["check"]: entry["verdict"] for entry in json.loads(done.out)}
+    assert done.code == (1 if "fail" in found.values() else 0), done
+    return found
+
+
+def test_the_first_start_makes_a_key_that_only_its_owner_reads(site: Site) -> None:
+    assert stat.S_IMODE((site.data / "default.key").stat().st_mode) == 0o600
+    assert stat.S_IMODE(site.data.stat().st_mode) == 0o700
+
+
+def test_a_second_up_is_refused_and_harms_nothing(site: Site) -> None:
+    done = site.run("up", "--port", "0", "--json")
+    assert (done.code, done.error()["code"]) == (1, "DataDirectoryInUse")
+    assert site.url in done.error()["message"]
+    assert site.run("twins", "get", "station", "--json").json()["power"] == 7.25
+
+
+def test_a_port_that_is_taken_is_named(site: Site, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = site.run("up", "--port", port, "--data", str(tmp_path / "other"), "--json")
+    assert (done.code, done.error()["code"]) == (1, "PortInUse")
+    assert port in done.error()["message"]
+
+
+def test_keys_are_made_used_listed_and_revoked(site: Site) -> None:
+    made = site.run("key", "create", "--name", "dashboard", "--scope", "read", "--json").json()
+    key = {"GEMEL_KEY": made["key"]}
+    assert site.run("twins", "list", **key).code == 0
+    refused = site.run("twins", "patch", "station", "--set", "power=1", "--json", **key)
+    assert (refused.code, refused.error()["code"]) == (1, "ScopeMissing")
+
+    listed = {entry["keyId"]: entry for entry in site.run("key", "list", "--json").json()}
+    assert listed[made["keyId"]]["scopes"] == ["read"]
+    assert made["key"] not in site.run("key", "list", "--json").out
+
+    assert site.run("key", "revoke", made["keyId"]).code == 0
+    again = site.run("key", "revoke", made["keyId"], "--json")
+    assert (again.code, again.error()["code"]) == (1, "KeyNotFound")
+    wanted = (1, "TokenInvalid")
+    results = (site.run("twins", "list", "--json", **key) for _ in range(20))
+    assert any((done.code, done.error()["code"]) == wanted for done in results if done.code)
+
+
+def test_a_key_without_json_is_alone_on_standard_output(site: Site) -> None:
+    done = site.run("key", "create", "--name", "line", "--scope", "ingest")
+    assert done.out.startswith("gk_")
+    assert len(done.out.split()) == 1
+
+
+def test_tenants_see_only_what_is_theirs(site: Site) -> None:
+    assert site.run("tenant", "create", "north").code == 0
+    assert {t["name"] for t in site.run("tenant", "list", "--json").json()} == {"default", "north"}
+    again = site.run("tenant", "create", "north", "--json")
+    assert (again.code, again.error()["code"]) == (1, "TenantAlreadyExists")
+    made = site.run("key", "create", "--tenant", "north", "--name", "n", "--scope", "read", "--json").json()
+    other = site.run("twins", "get", "station", "--json", GEMEL_KEY=made["key"])
+    assert (other.code, other.error()["code"]) == (1, "DigitalTwinNotFound")
+
+
+def test_the_audit_trail_tells_of_acts_and_refusals(site: Site) -> None:
+    site.run("twins", "delete", "nowhere")
+    entries = site.run("audit", "--json").json()
+    acts = {(entry["action"], entry["target"], entry["result"]) for entry in entries}
+    assert ("twin.put", "station", "ok") in acts
+    assert ("twin.delete", "nowhere", "DigitalTwinNotFound") in acts
+    numbers = [entry["number"] for entry in entries]
+    assert numbers == sorted(numbers, reverse=True)
+    assert "twin.put" in site.run("audit").out
+    assert "more than these 1" in site.run("audit", "--limit", "1").err
+
+
+def test_the_schema_is_up_to_date(site: Site) -> None:
+    status = site.run("db", "status", "--json").json()
+    assert status["applied"]
+    assert (status["pending"], status["unknown"]) == ([], [])
+    assert site.run("db", "migrate", "--json").json() == {"applied": []}
+
+
+def test_doctor_finds_a_site_well_and_names_what_is_not(site: Site, tmp_path: Path) -> None:
+    found = verdicts(site)
+    assert "fail" not in found.values(), found
+    assert {found[name] for name in ("server", "readiness", "key", "database schema", "key file")} == {"ok"}
+
+    (site.data / "default.key").chmod(0o644)
+    try:
+        assert verdicts(site)["key file"] == "fail"
+    finally:
+        (site.data / "default.key").chmod(0o600)
+
+    gone = verdicts(site, "--data", str(tmp_path / "none"))
+    assert (gone["data directory"], gone["server"], gone["database schema"]) == ("warn", "warn", "skipped")
+    assert not (tmp_path / "none").exists()
+    assert verdicts(site, "--key", "gk_1_aaaaaaaa_" + "A" * 43)["key"] == "fail"
+
+
+def test_doctor_without_json_says_what_to_do(site: Site, tmp_path: Path) -> None:
+    done = site.run("doctor", "--data", str(tmp_path / "none"))
+    assert "gemel up" in done.out
+
+
+def test_a_backup_is_restored_elsewhere_and_serves_the_same(site: Site, tmp_path: Path) -> None:
+    file, copy = tmp_path / "plant.gemel", Site(tmp_path / "copy")
+    assert site.run("backup", str(file)).code == 0
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    busy = site.run("restore", str(file), "--replace", "--json")
+    assert (busy.code, busy.error()["code"]) == (1, "DataDirectoryInUse")
+    try:
+        assert copy.run("restore", str(file)).code == 0
+        full = copy.run("restore", str(file), "--json")
+        assert (full.code, full.error()["code"]) == (1, "OperationNotAllowed")
+        assert copy.run("restore", str(file), "--replace").code == 0
+        copy.start()
+        for question in (["twins", "get", "station"], ["models", "list"], ["history", "show", "station"]):
+            assert copy.run(*question, "--json").json() == site.run(*question, "--json").json()
+    finally:
+        copy.close()
+
+
+def test_retention_is_told_before_it_is_done(site: Site) -> None:
+    told = site.run("history", "retain", "--days", "30", "--dry-run", "--json").json()
+    assert told["dryRun"] is True
+    assert set(told["lines"]) >= {"default"}
+    assert site.run("history", "retain", "--days", "30", "--json").json()["dryRun"] is False
+    refused = site.run("history", "retain", "--days", "30", "--tenant", "nobody", "--json")
+    assert (refused.code, refused.error()["code"]) == (1, "TenantNotFound")
+
+
+def test_no_server_is_exit_code_3_and_says_how_to_start_one(site: Site, tmp_path: Path) -> None:
+    done = site.run("twins", "list", "--data", str(tmp_path / "none"), "--json")
+    assert (done.code, done.error()["code"]) == (3, "ServerUnreachable")
+    assert "gemel up" in done.error()["next"]
+    closed = site.run("twins", "list", "--url", "http://127.0.0.1:9", "--json")
+    assert (closed.code, closed.error()["code"]) == (3, "ServerUnreachable")
+
+
+@pytest.mark.parametrize("with_signal", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_stops_the_database_too_and_the_next_start_has_everything(
+    site: Site, with_signal: int
+) -> None:
+    site.stop(with_signal)
+    assert read_pid_file(site.data / "postgres") is None
+    assert site.run("twins", "list", "--json").error()["code"] == "ServerUnreachable"
+    # Operators need no server: the database runs for as long as the command.
+    assert "default" in site.run("tenant", "list").out
+    assert read_pid_file(site.data / "postgres") is None
+    site.start()
+    assert site.run("twins", "get", "station", "--json").json()["power"] == 7.25
