@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CODE := src tests bench tools
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test unit check bench format docs clean
+.PHONY: help venv demo test unit check formatted lint types floors tidy bench format docs clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,11 +26,21 @@ test: $(DEV_STAMP) ## run all tests, the fast ones first
 unit: $(DEV_STAMP) ## run the fast tests alone
 	@$(BIN)/pytest tests/unit
 
-check: $(DEV_STAMP) ## run format, lint, types, floors and tidy rules
-	@$(BIN)/ruff format --check $(CODE)
+check: formatted lint types floors tidy ## run format, lint, types, floors and tidy rules; -k goes on after a fault
+
+formatted: $(DEV_STAMP)
+	@$(BIN)/ruff format --check --diff $(CODE)
+
+lint: $(DEV_STAMP)
 	@$(BIN)/ruff check $(CODE)
+
+types: $(DEV_STAMP)
 	@$(BIN)/mypy
+
+floors: $(DEV_STAMP)
 	@$(BIN)/lint-imports
+
+tidy: $(DEV_STAMP)
 	@$(BIN)/pytest tests/unit/house
 
 bench: $(DEV_STAMP) ## measure the figures, print them as a table, write bench.json
