@@ -128,11 +128,11 @@ CODES: dict[str, Code] = {
     "MappingInvalid": Code(
         "The mapping file is wrong.", "The message names the key; see the guide on files."
     ),
-    "RowMalformed": Code(
-        "A row of the file does not fit the mapping.", "Mend the row or the mapping, then ingest again."
-    ),
     "FileUnreadable": Code("The input file cannot be read.", "Check path, rights and format."),
-    "FileChanged": Code("The input file is not the one that reading began with.", "Ingest it again from its beginning; nothing is doubled."),
+    "FileChanged": Code(
+        "The input file is not the one that reading began with.",
+        "Ingest it again when it is complete; nothing is doubled.",
+    ),
     # tenants and keys
     "TenantNotFound": Code("There is no tenant of this name.", "See `gemel tenant list`."),
     "TenantAlreadyExists": Code("A tenant of this name is there.", "Choose another name."),
