@@ -31,7 +31,9 @@ def decode(body: bytes, kind: type[T] | Any = Any) -> Any:
     if b"\\u0000" in body and NUL.search(body):
         raise InvalidError("BodyMalformed", "The body holds a NUL character, which no text here may have.")
     try:
-        return msgspec.json.decode(body, type=kind)
+        # First as what it is, so that what a type passes over is looked at, too.
+        found = msgspec.json.decode(body)
+        return found if kind is Any else msgspec.convert(found, kind)
     except msgspec.ValidationError as error:
         raise InvalidError("InvalidArgument", f"The body is not as this route wants it: {error}.") from error
     except msgspec.DecodeError as error:

@@ -96,8 +96,8 @@ class Gate:
         _attach(self._services, principal, info or UNDECLARED, scope, token)
         if info is not None and info.scope is not None:
             principal.require(info.scope)
-        if b"api-version" in scope["query_string"]:
-            _check_version(scope["query_string"])
+        if scope["query_string"]:
+            _check_query(scope["query_string"])
         with Body(self._admission, scope, receive) as body:
             await app(scope, body.receive, send)
 
@@ -124,7 +124,11 @@ def _bearer(scope: HTTPScope) -> str:
     raise invalid_token()
 
 
-def _check_version(query: bytes) -> None:
+def _check_query(query: bytes) -> None:
+    if b"%00" in query:
+        raise InvalidError("InvalidArgument", "A query parameter holds a NUL character.")
+    if b"api-version" not in query:
+        return
     for text in parse_qs(query.decode("latin-1"), keep_blank_values=True).get("api-version", ()):
         if not VERSION.fullmatch(text) or not VERSION_MIN <= text[:10] <= VERSION_MAX:
             raise InvalidError(

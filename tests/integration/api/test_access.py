@@ -1,0 +1,159 @@
+"""Who may do what: every route, walked from the application, without a key, with a wrong one, without the scope."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import httpx
+import pytest
+from litestar.routes import HTTPRoute
+
+from gemel.api.application import HANDLERS, Application
+from gemel.api.routing import RouteInfo, info_of
+from gemel.security.principal import Scope
+from integration.api.conftest import Site
+
+OPEN = {"/healthz", "/readyz", "/openapi", "/openapi.json"}
+
+
+class Route(NamedTuple):
+    method: str
+    path: str
+    info: RouteInfo | None
+
+
+def walk(app: Application) -> Iterator[Route]:
+    for route in app.routes:
+        assert isinstance(route, HTTPRoute)
+        for handler in route.route_handlers:
+            for method in handler.http_methods:
+                place = re.sub(r"\{number\}", "1", route.path_format)
+                yield Route(method, re.sub(r"\{\w+\}", "x", place), info_of(handler))
+
+
+def call(client: httpx.Client, route: Route) -> httpx.Response:
+    if route.path == "/v1/changes":
+        with client.stream(route.method, route.path) as response:
+            if response.status_code == 200:
+                return httpx.Response(200)
+            response.read()
+            return response
+    return client.request(route.method, route.path)
+
+
+@pytest.fixture(scope="module")
+def routes(site: Site) -> list[Route]:
+    return list(walk(site.app))
+
+
+def test_every_route_declares_its_scope(routes: list[Route]) -> None:
+    assert len(routes) > len(HANDLERS)
+    for route in routes:
+        if route.method == "OPTIONS":
+            continue
+        assert route.info is not None, route
+        assert (route.info.scope is None) == (route.path in OPEN), route
+        if route.method != "GET" and route.path != "/query":
+            assert route.info.action is not None, f"{route} is a write that the audit trail would not see"
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    ["", "Bearer", "Bearer x", "Basic Zm9v", "Bearer gk_1_aaaaaaaa_" + "A" * 43, "Bearer \u00e9\u00ff"],
+)
+def test_every_route_but_the_open_ones_needs_a_key(
+    site: Site, routes: list[Route], authorization: str
+) -> None:
+    client = site.stranger()
+    if authorization:
+        client.headers["Authorization"] = authorization.encode("latin-1").decode("latin-1")
+    for route in routes:
+        if route.path in OPEN and route.method == "GET":
+            assert call(client, route).status_code == 200, route
+            continue
+        response = call(client, route)
+        assert response.status_code == 401, route
+        assert response.headers["WWW-Authenticate"] == "Bearer"
+        assert response.headers["x-ms-error-code"] == "TokenInvalid"
+
+
+@pytest.mark.parametrize("held", list(Scope))
+def test_every_route_needs_its_own_scope(site: Site, routes: list[Route], held: Scope) -> None:
+    client = site.client("one", held)
+    for route in routes:
+        if route.info is None or route.info.scope is None:
+            continue
+        response = call(client, route)
+        if route.info.scope is held:
+            assert response.status_code not in (401, 403), route
+        else:
+            assert response.status_code == 403, route
+            assert response.json()["error"]["code"] == "ScopeMissing"
+            assert str(route.info.scope) in response.json()["error"]["message"]
+
+
+def test_options_needs_a_key_but_no_scope(site: Site) -> None:
+    assert site.stranger().options("/models").status_code == 401
+    assert site.client("one", Scope.READ).options("/models").status_code == 204
+
+
+def test_a_revoked_key_ends(site: Site) -> None:
+    admin, other = site.client(), site.client("one", Scope.READ)
+    key_id = other.headers["Authorization"].split("_")[1 + 1]
+    assert other.get("/models").status_code == 200
+    assert admin.delete(f"/v1/keys/{key_id}").status_code == 204
+    assert other.get("/models").status_code == 401
+    assert admin.delete(f"/v1/keys/{key_id}").status_code == 404
+
+
+def test_keys_are_made_and_listed_over_http(site: Site) -> None:
+    admin = site.client()
+    made = admin.post("/v1/keys", json={"name": "line 1", "scopes": ["ingest", "read"]})
+    assert made.status_code == 201, made.text
+    assert made.headers["Cache-Control"] == "no-store"
+    token = made.json()["key"]
+    own = httpx.Client(base_url=site.url, headers={"Authorization": f"Bearer {token}"})
+    with own:
+        assert own.get("/models").status_code == 200
+        assert own.get("/v1/keys").status_code == 403
+    listed = {key["keyId"]: key for key in admin.get("/v1/keys").json()["value"]}
+    assert listed[made.json()["keyId"]]["scopes"] == ["ingest", "read"]
+    assert token not in admin.get("/v1/keys").text
+    for body in (
+        {},
+        {"name": "x", "scopes": []},
+        {"name": "x", "scopes": ["root"]},
+        {"name": "", "scopes": ["read"]},
+    ):
+        assert admin.post("/v1/keys", json=body).status_code == 400
+
+
+def test_refusals_and_acts_are_in_the_audit_trail(site: Site) -> None:
+    reader, trace = site.client("two", Scope.READ), "4bf92f3577b34da6a3ce929d0e0e4736"
+    traced = {"traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
+    refused = reader.put("/digitaltwins/a%2Fb", json={}, headers=traced)
+    assert refused.headers["traceresponse"].startswith(f"00-{trace}-")
+    site.client("two").delete("/digitaltwins/nobody")
+    site.client("two").put("/digitaltwins/bad", content=b"{")
+    site.client("two").post("/models", json=[])
+    reader.get("/digitaltwins/nobody")
+    rows = [row[:3] for row in site.audited("two")]
+    assert ("twin.put", "a/b", "ScopeMissing") in rows
+    assert ("twin.delete", "nobody", "DigitalTwinNotFound") in rows
+    assert ("twin.put", "bad", "BodyMalformed") in rows
+    assert ("model.add", "", "InvalidArgument") in rows
+    assert "twin.get" not in [row[0] for row in rows]
+    assert trace in [row[5] for row in site.audited("two")]
+    before = len(site.audited(0))
+    site.stranger().post("/v1/events", content=b"[]")
+    site.stranger().get("/digitaltwins/x")
+    assert [row[:3] for row in site.audited(0)[before:]] == [("events.ingest", "", "TokenInvalid")]
+    shown = site.client("two").get("/v1/audit", params={"limit": 1000}).json()["value"]
+    assert [entry["result"] for entry in shown].count("ScopeMissing") >= 1
+    assert shown[0]["number"] > shown[-1]["number"]
+    older = (
+        site.client("two").get("/v1/audit", params={"before": shown[0]["number"], "limit": 1}).json()["value"]
+    )
+    assert older[0]["number"] == shown[1]["number"]
