@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-__all__ = ["PUMP_RIG", "STATION", "Site", "load_site", "mapping_text"]
+__all__ = ["MAPPING", "PUMP_RIG", "STATION", "Site", "load_site"]
 
 STATION = "station"
 PUMP_RIG = "pump-rig"
 ASSETS = files("gemel.demo") / "assets"
+MAPPING = ASSETS / PUMP_RIG / "mapping.yaml"  # of the pump rig's recordings
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +39,6 @@ def load_site(name: str) -> Site:
     graph = json.loads((folder / "graph.json").read_text(encoding="utf-8"))
     models = json.loads((folder / "models.json").read_text(encoding="utf-8"))
     return Site(models, graph["twins"], graph["relationships"])
-
-
-def mapping_text() -> str:
-    """Return the mapping file of the pump rig's recordings, as YAML."""
-    return (ASSETS / PUMP_RIG / "mapping.yaml").read_text(encoding="utf-8")
 
 
 def _model_units(by_id: dict[str, dict[str, Any]], model_id: str, prefix: str) -> list[tuple[str, str]]:

@@ -29,7 +29,7 @@ class Pace:
 class Pacer:
     """Hands out items when their source time has come; it starts with the first item and runs at `speed`."""
 
-    def __init__(self, pace: Pace, clock: Clock, sleep: Callable[[float], None]) -> None:
+    def __init__(self, pace: Pace, clock: Clock, sleep: Callable[[float], object]) -> None:
         self._pace = pace
         self._clock = clock
         self._sleep = sleep

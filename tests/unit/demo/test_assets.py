@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gemel.demo.assets import PUMP_RIG, STATION, load_site, mapping_text
+from gemel.demo.assets import MAPPING, PUMP_RIG, STATION, load_site
 
 RECORDINGS = Path(__file__).parents[4] / "shared" / "data" / "pump-rig"
 SITES = (STATION, PUMP_RIG)
@@ -58,7 +58,7 @@ def test_units_are_found_through_components_and_extends() -> None:
 
 
 def test_the_mapping_names_paths_of_the_rig_and_every_column_of_the_recordings() -> None:
-    mapping = yaml.safe_load(mapping_text())
+    mapping = yaml.safe_load(MAPPING.read_text(encoding="utf-8"))
     [twin] = mapping["twins"]
     site = load_site(PUMP_RIG)
     assert twin["twin"] in {entry["$dtId"] for entry in site.twins}

@@ -1,0 +1,91 @@
+"""The watcher: what the platform says of the twins while the demo runs, read over HTTP like anybody would."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+from gemel.base.clock import to_us
+from gemel.base.errors import (
+    EnvironmentFaultError,
+    NotFoundError,
+    OverloadedError,
+    UnavailableError,
+)
+from gemel.connectors.sender import Server
+from gemel.demo.counts import Counts
+from gemel.demo.view import TREND_MAX, Reason, Row
+
+__all__ = ["Watcher"]
+
+LOOK_S = 0.5
+
+
+@dataclass(slots=True)
+class Watcher:
+    """Reads last values and quarantine; `rows` and `reasons` are the newest, replaced as a whole."""
+
+    server: Server
+    twins: Sequence[str]
+    age_ms: Callable[[int], float]
+    counts: Counts
+    stopped: threading.Event
+    rows: tuple[Row, ...] = ()
+    reasons: tuple[Reason, ...] = ()
+    _trends: dict[tuple[str, str], deque[float]] = field(default_factory=dict)
+    _known: dict[int, Reason] = field(default_factory=dict)
+
+    def run(self) -> None:
+        """Look every half second until `stopped` is set; what is not ready just now is asked again later."""
+        while not self.stopped.wait(LOOK_S):
+            try:
+                self.look()
+            except (OverloadedError, UnavailableError):
+                continue
+            except EnvironmentFaultError as error:
+                if error.code != "ServerUnreachable":
+                    raise
+
+    def look(self) -> None:
+        """Read everything once. Raises GemelError for what the platform refuses."""
+        series = self.counts.series()
+        rows: list[Row] = []
+        for twin in self.twins:
+            if twin in series:
+                rows += self._rows_of(twin, series[twin])
+        self.rows = tuple(rows)
+        self.reasons = self._reasons()
+
+    def _rows_of(self, twin: str, paths: Sequence[str]) -> list[Row]:
+        answer = self.server.send("GET", f"/v1/twins/{quote(twin, safe='')}/telemetry").json()
+        held = answer["values"]
+        return [self._row(twin, path, held[path]) for path in paths if path in held]
+
+    def _row(self, twin: str, path: str, held: dict[str, Any]) -> Row:
+        value = held["value"]
+        trend = self._trends.setdefault((twin, path), deque(maxlen=TREND_MAX))
+        if isinstance(value, float | int) and not isinstance(value, bool):
+            trend.append(float(value))
+        age_ms = self.age_ms(to_us(datetime.fromisoformat(held["sourceTime"])))
+        return Row(twin, path, value, held["unit"], age_ms, tuple(trend))
+
+    def _reasons(self) -> tuple[Reason, ...]:
+        numbers = self.counts.rejected()
+        for number in numbers:
+            if number not in self._known:
+                self._known[number] = self._reason(number)
+        self._known = {number: self._known[number] for number in numbers}
+        return tuple(self._known.values())
+
+    def _reason(self, number: int) -> Reason:
+        try:
+            found = self.server.send("GET", f"/v1/quarantine/{number}").json()
+        except NotFoundError:
+            # Somebody has replayed or discarded it already.
+            return Reason("", "", f"event {number} has left the quarantine")
+        return Reason(found["subject"] or "", found["code"], found["message"])
