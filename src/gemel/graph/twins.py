@@ -26,7 +26,7 @@ from gemel.graph.writing import (
     write_properties,
     write_row,
 )
-from gemel.history.paths import PATH_BITS
+from gemel.history.state import forget_state
 from gemel.store.database import ReadTransaction, WriteTransaction
 
 __all__ = [
@@ -49,7 +49,6 @@ VALUES (current_tenant(), %s, %s, %s, %s::jsonb, %s, %s, %s)"""
 RELATED = """
 SELECT (SELECT count(*) FROM relationship WHERE tenant = current_tenant() AND source_no = %s),
        (SELECT count(*) FROM relationship WHERE tenant = current_tenant() AND target_no = %s)"""
-FORGET_STATE = "DELETE FROM latest WHERE tenant = current_tenant() AND series >= %s AND series < %s"
 DELETE = "DELETE FROM twin WHERE tenant = current_tenant() AND twin_no = %s"
 
 
@@ -133,7 +132,7 @@ async def delete_twin(
             f"The twin {twin_id} has {related[0]} outgoing and {related[1]} incoming relationships.",
             "Delete them first.",
         )
-    await tx.execute(FORGET_STATE, (no << PATH_BITS, (no + 1) << PATH_BITS))
+    await forget_state(tx, no)
     await tx.execute(DELETE, (no,))
     await end_span(tx, no, tx.stamp())
     tx.touch_graph()

@@ -62,7 +62,9 @@ def retain(owner_dsn: str, days: int, tenant: str | None = None, *, dry_run: boo
         raise InvalidError("InvalidArgument", f"--days {days} is below 1.")
     with psycopg.connect(owner_dsn) as connection:
         if not connection.execute(SET_DAYS, (days, tenant or "platform")).rowcount:
-            raise NotFoundError("TenantNotFound", f"There is no tenant {tenant!r}.", "See `gemel tenant list`.")
+            raise NotFoundError(
+                "TenantNotFound", f"There is no tenant {tenant!r}.", "See `gemel tenant list`."
+            )
         if dry_run:
             retained = _apply(connection, datetime.now(UTC), dry_run=True)
             connection.rollback()
@@ -133,7 +135,9 @@ def _replace(connection: psycopg.Connection, leaves: list[str], line: datetime) 
     kept = sql.Identifier(f"sample_before_{line:%Y_%m_%d}")
     connection.execute("LOCK TABLE sample IN ACCESS EXCLUSIVE MODE")
     connection.execute(
-        sql.SQL("CREATE TABLE {} (LIKE sample INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING INDEXES)").format(kept)
+        sql.SQL(
+            "CREATE TABLE {} (LIKE sample INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING INDEXES)"
+        ).format(kept)
     )
     for name in leaves:
         leaf = sql.Identifier(name)

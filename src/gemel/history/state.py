@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 from gemel.history.paths import PATH_BITS, Paths, path_no_of, twin_no_of
 from gemel.history.values import QUALITIES, REMOVED, decode
-from gemel.store.database import ReadTransaction
+from gemel.store.database import ReadTransaction, WriteTransaction
 
-__all__ = ["StateValue", "next_time_us", "read_state"]
+__all__ = ["StateValue", "forget_state", "next_time_us", "read_state"]
 
 READ = f"""
 SELECT l.series, (extract(epoch FROM l.source_time) * 1000000)::bigint,
@@ -19,6 +19,10 @@ CROSS JOIN LATERAL (
     SELECT * FROM latest WHERE tenant = current_tenant()
     AND series >= t.twin_no << {PATH_BITS} AND series < (t.twin_no + 1) << {PATH_BITS}) AS l
 ORDER BY l.series"""
+
+FORGET = f"""
+DELETE FROM latest WHERE tenant = current_tenant()
+  AND series >= %s::bigint << {PATH_BITS} AND series < (%s::bigint + 1) << {PATH_BITS}"""
 
 
 class StateValue(NamedTuple):
@@ -57,6 +61,11 @@ async def read_state(
         )
         found[twin_no_of(series)].append(value)
     return found
+
+
+async def forget_state(tx: WriteTransaction, twin_no: int) -> None:
+    """Drop the state of a twin that is no more; its history stays."""
+    await tx.execute(FORGET, (twin_no, twin_no))
 
 
 def next_time_us(now_us: int, last: StateValue | None) -> int:

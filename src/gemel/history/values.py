@@ -31,6 +31,8 @@ DOUBLE, INTEGER, JSON, REMOVED = 0, 1, 2, 3
 GOOD, UNCERTAIN, BAD = 0, 1, 2
 QUALITIES = ("good", "uncertain", "bad")
 
+INT64_MIN = -(2**63)
+
 Rank = tuple[int, int, float, str, int, int]
 
 _json = msgspec.json.Encoder(order="sorted")
@@ -71,7 +73,7 @@ def decode(num: float | None, kind: int, doc: Any) -> Any:
         return num
     if kind == INTEGER:
         return int(num) if num is not None else None
-    return doc if kind == JSON else None
+    return _plain(doc) if kind == JSON else None
 
 
 def canonical_json(value: Any) -> str:
@@ -90,8 +92,14 @@ def rank(revision: int, encoded: Encoded, quality: int) -> Rank:
 
 
 def _plain(value: Any) -> Any:
+    """Write each number one way: whole ones of 64 bits as integers, all others as doubles.
+
+    jsonb keeps a double's shortest digits, so a large one comes back as another integer with the same double.
+    """
     if isinstance(value, float):
-        return int(value) if value.is_integer() else value
+        return int(value) if value.is_integer() and INT64_MIN <= value < -INT64_MIN else value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value if INT64_MIN <= value < -INT64_MIN else float(value)
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list):

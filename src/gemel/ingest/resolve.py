@@ -24,6 +24,7 @@ __all__ = ["Resolved", "TimeRules", "resolve"]
 
 TIME_MIN_US = 0
 TIME_MAX_US = 9_214_646_400_000_000  # 2262-01-01
+FLOAT_MAX = 3.4028234663852886e38  # of 32 bits; beyond it, and for NaN, the full check decides
 QUALITY_NO = {name: number for number, name in enumerate(QUALITIES)}
 
 
@@ -109,7 +110,7 @@ class _Columns:
                 type(value) is float
                 and slot is not None
                 and slot.slot.storage == "double"
-                and isfinite(value)
+                and -FLOAT_MAX <= value <= FLOAT_MAX
             ):
                 self.series.append(base | slot.path_no)
                 self.nums.append(value)

@@ -8,8 +8,6 @@ from datetime import UTC, datetime
 import numpy as np
 import psycopg
 import pytest
-from support.postgres import Dsns
-from support.tenants import make_tenant
 
 from gemel.base.clock import to_us
 from gemel.history.retention import apply_retention, retain
@@ -18,6 +16,8 @@ from gemel.history.values import Encoded
 from gemel.history.weeks import WEEK_US, Weeks
 from gemel.history.write import write_samples
 from gemel.store.database import Database
+from support.postgres import Dsns
+from support.tenants import make_tenant
 
 NOW = datetime(2026, 11, 18, 12, tzinfo=UTC)  # a Wednesday
 NOW_US = to_us(NOW)
@@ -26,7 +26,9 @@ NOW_US = to_us(NOW)
 async def fill(dsns: Dsns, tenant: int, series: int, weeks_ago: list[int]) -> None:
     db = Database(dsns.serve)
     await db.open()
-    rows = [Sample(series, NOW_US - ago * WEEK_US, Encoded(float(ago), 0, None), 0, 0, 0) for ago in weeks_ago]
+    rows = [
+        Sample(series, NOW_US - ago * WEEK_US, Encoded(float(ago), 0, None), 0, 0, 0) for ago in weeks_ago
+    ]
     batch = SampleBatch.of(rows)
     await Weeks(db).ensure(batch.time_us)
     async with db.write(tenant) as tx:
@@ -63,7 +65,9 @@ def test_lines_drop_leaves_and_keep_the_last_before(database: Dsns) -> None:
     assert left(database, long, 1) == [10.0, 1.0]
     assert left(database, long, 2) == [30.0]
     with psycopg.connect(database.owner) as connection:
-        line = connection.execute("SELECT retention_line FROM tenant_head WHERE tenant = %s", (long,)).fetchone()
+        line = connection.execute(
+            "SELECT retention_line FROM tenant_head WHERE tenant = %s", (long,)
+        ).fetchone()
     assert line is not None
     assert line[0] == datetime(2026, 10, 5, tzinfo=UTC)
 
@@ -81,7 +85,9 @@ def test_a_week_before_the_line_is_not_made_again(database: Dsns) -> None:
 def test_a_new_tenant_has_the_line_of_all(database: Dsns) -> None:
     tenant = make_tenant(database)
     with psycopg.connect(database.owner) as connection:
-        line = connection.execute("SELECT retention_line FROM tenant_head WHERE tenant = %s", (tenant,)).fetchone()
+        line = connection.execute(
+            "SELECT retention_line FROM tenant_head WHERE tenant = %s", (tenant,)
+        ).fetchone()
     assert line == (datetime(2026, 10, 5, tzinfo=UTC),)
 
 

@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.postgres import Dsns
-from support.tenants import open_tenant
 
 from gemel.history.ordering import OUTCOMES
 from gemel.history.samples import Sample, SampleBatch
@@ -18,6 +16,8 @@ from gemel.history.values import Encoded, canonical_json, rank
 from gemel.history.weeks import Weeks
 from gemel.history.write import write_samples
 from gemel.store.database import Database
+from support.postgres import Dsns
+from support.tenants import open_tenant
 
 WEEK_US = 7 * 86_400_000_000
 START_US = 1_580_000_000_000_000
@@ -115,7 +115,13 @@ def test_outcomes_by_arrival(database: Dsns) -> None:
             async with db.write(tenant) as tx:
                 batch.recorded_us[:] = tx.stamp()
                 outcomes = await write_samples(tx, batch)
-            assert [OUTCOMES[o] for o in outcomes] == ["accepted", "accepted", "late", "duplicate", "corrected"]
+            assert [OUTCOMES[o] for o in outcomes] == [
+                "accepted",
+                "accepted",
+                "late",
+                "duplicate",
+                "corrected",
+            ]
 
     asyncio.run(run())
 
@@ -127,7 +133,9 @@ def test_copy_cannot_write_for_another_tenant(database: Dsns) -> None:
         async with open_tenant(database) as (db, tenant):
             weeks = Weeks(db)
             await weeks.ensure(np.array([START_US]))
-            leaf = (await db.query(0, "SELECT relid::text FROM pg_partition_tree('sample') WHERE isleaf"))[0][0]
+            leaf = (await db.query(0, "SELECT relid::text FROM pg_partition_tree('sample') WHERE isleaf"))[0][
+                0
+            ]
             for sql in (
                 f"COPY {leaf} (tenant, series) FROM STDIN",
                 f"COPY {leaf} TO STDOUT",

@@ -1,0 +1,127 @@
+"""The change feed: gapless numbers in the order of commit, so that a cursor never passes a later commit."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+from gemel.history.changes import append, read_changes, samples_of
+from gemel.history.samples import Sample, SampleBatch
+from gemel.history.values import Encoded
+from gemel.history.weeks import Weeks
+from gemel.history.write import write_samples
+from gemel.store.database import Database
+from support.postgres import Dsns
+from support.tenants import open_tenant
+
+START_US = 1_767_571_200_000_000
+
+
+async def numbers(db: Database, tenant: int, after: int = 0) -> list[int]:
+    async with db.read(tenant) as tx:
+        return [change.change_no for change in await read_changes(tx, after, 1000)]
+
+
+def test_a_later_writer_cannot_commit_before_an_earlier_one(database: Dsns) -> None:
+    """Two transactions that would commit in reverse order: the second waits, and the reader misses nothing."""
+
+    async def run() -> None:
+        async with open_tenant(database) as (db, tenant):
+            first_holds, second_done = asyncio.Event(), asyncio.Event()
+            seen: list[int] = []
+
+            async def first() -> None:
+                async with db.write(tenant) as tx:
+                    await append(tx, "twin.created", {"twin": "first"})
+                    first_holds.set()
+                    await asyncio.sleep(0.3)
+                    assert not second_done.is_set()
+
+            async def second() -> None:
+                await first_holds.wait()
+                async with db.write(tenant) as tx:
+                    await append(tx, "twin.created", {"twin": "second"})
+                second_done.set()
+
+            async def reader() -> None:
+                while len(seen) < 2:
+                    seen.extend(await numbers(db, tenant, seen[-1] if seen else 0))
+                    await asyncio.sleep(0.01)
+
+            await asyncio.gather(first(), second(), reader())
+            assert seen == [1, 2]
+            async with db.read(tenant) as tx:
+                told = [change.payload()["twin"] for change in await read_changes(tx, 0, 10)]
+            assert told == ["first", "second"]
+
+    asyncio.run(run())
+
+
+def test_a_rollback_leaves_no_gap(database: Dsns) -> None:
+    async def run() -> None:
+        async with open_tenant(database) as (db, tenant):
+            try:
+                async with db.write(tenant) as tx:
+                    await append(tx, "twin.created", {})
+                    raise KeyError("changed my mind")
+            except KeyError:
+                pass
+            async with db.write(tenant) as tx:
+                await append(tx, "twin.created", {})
+            assert await numbers(db, tenant) == [1]
+
+    asyncio.run(run())
+
+
+def test_a_reader_beside_many_writers_sees_every_change_once(database: Dsns) -> None:
+    rng = random.Random(7)
+
+    async def run() -> None:
+        async with open_tenant(database) as (db, tenant):
+            seen: list[int] = []
+
+            async def writer() -> None:
+                for _ in range(20):
+                    async with db.write(tenant) as tx:
+                        for _ in range(rng.randrange(1, 4)):
+                            await append(tx, "twin.updated", {})
+                        await asyncio.sleep(rng.uniform(0, 0.003))
+
+            async def reader(done: asyncio.Event) -> None:
+                while True:
+                    ended = done.is_set()
+                    fresh = await numbers(db, tenant, seen[-1] if seen else 0)
+                    seen.extend(fresh)
+                    if ended and not fresh:
+                        return
+
+            done = asyncio.Event()
+            reading = asyncio.create_task(reader(done))
+            await asyncio.gather(*(writer() for _ in range(6)))
+            done.set()
+            await reading
+            assert seen == list(range(1, len(seen) + 1)), "seed 7"
+            assert len(seen) >= 120
+
+    asyncio.run(run())
+
+
+def test_a_chunk_gives_back_the_samples_that_took_effect(database: Dsns) -> None:
+    async def run() -> None:
+        async with open_tenant(database) as (db, tenant):
+            rows = [
+                Sample(9 << 20, START_US, Encoded(1.5, 0, None), 0, 0, 0),
+                Sample(9 << 20, START_US, Encoded(1.0, 0, None), 0, 0, 0),
+                Sample(8 << 20, START_US + 1, Encoded(None, 2, '{"a":1}'), 3, 1, 0),
+            ]
+            batch = SampleBatch.of(rows)
+            await Weeks(db).ensure(batch.time_us)
+            async with db.write(tenant) as tx:
+                batch.recorded_us[:] = tx.stamp()
+                await write_samples(tx, batch)
+            async with db.read(tenant) as tx:
+                (change,) = await read_changes(tx, 0, 10)
+            told = samples_of(change)
+            assert [told.row(n)[:5] for n in range(len(told))] == [rows[0][:5], rows[2][:5]]
+
+    asyncio.run(run())
