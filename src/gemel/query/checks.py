@@ -8,11 +8,11 @@ whoever knows that (`gemel.query.fields`).
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
+from gemel.history.values import canonical_json
 from gemel.query.sql import FALSE, TRUE, Sql, all_of, any_of, param, sql
 from gemel.query.tree import (
     Check,
@@ -194,4 +194,5 @@ def _double(value: Scalar) -> float | None:
 
 
 def _json(value: Scalar) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    # Stored values have the same form: jsonb compares numbers by their decimal digits.
+    return canonical_json(value)

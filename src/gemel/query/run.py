@@ -124,7 +124,7 @@ async def _catalog(tx: ReadTransaction, context: GraphContext, query: Query) -> 
     families: dict[str, frozenset[str]] = {}
     if models:
         known = await context.library.models(tx)
-        families = {each: frozenset(known.descendants(each)) | {each} for each in models & set(known.ids)}
+        families = {each: known.descendants(each) for each in models}
     return Catalog(dict(rows), families)
 
 

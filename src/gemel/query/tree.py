@@ -7,6 +7,7 @@ A test's subject is a `Path` as written until `gemel.query.names` turns it into 
 Undefined values follow one rule: a comparison with a property that the twin does not have is neither true nor
 false, nor is its negation, so it never selects. Equality between values of different types is false (and `!=`
 true); order, text and array tests on a value of another type are neither. `IS_…` tests are always one of both.
+A component is an object that is there, but has no value to compare.
 """
 
 from __future__ import annotations
