@@ -24,15 +24,24 @@ WIDTHS = {
 ABOUT = frozenset({"path", "time", "removed", "quality", "revision", "recorded"})
 
 
-def draw(rows: Iterable[Mapping[str, Any]], units: Mapping[str, str | None], columns: int) -> Iterator[str]:
-    """Yield the lines of one plot for each path, and for each aggregate where rows are buckets."""
+def draw(
+    rows: Iterable[Mapping[str, Any]],
+    units: Mapping[str, str | None],
+    columns: int,
+    order: Sequence[str] = (),
+) -> Iterator[str]:
+    """Yield the lines of one plot for each path, and for each aggregate where rows are buckets.
+
+    Paths come in the given order, those that are not in it by name.
+    """
     found: dict[tuple[str, str], tuple[list[int], list[Any]]] = {}
     for row in rows:
         for name in row.keys() - ABOUT:
             times_us, values = found.setdefault((row["path"], name), ([], []))
             times_us.append(_us(row["time"]))
             values.append(row[name])
-    for path, name in sorted(found):
+    places = {path: place for place, path in enumerate(order)}
+    for path, name in sorted(found, key=lambda key: (places.get(key[0], len(places)), key)):
         label = path if name == "value" else f"{path} {name}"
         yield from _panel(
             label, "" if name == "count" else unit_symbol(units.get(path)), *found[path, name], columns

@@ -184,5 +184,6 @@ def _plot(client: Client, twin: str, place: str, params: dict[str, Any], limit: 
     if not rows:
         output.note(f"{twin} has no samples there.")
         return
-    for line in draw(rows, {path: held["unit"] for path, held in last.items()}, columns):
+    units = {path: held["unit"] for path, held in last.items()}
+    for line in draw(rows, units, columns, params["path"]):
         output.console().print(line, markup=False, soft_wrap=True)

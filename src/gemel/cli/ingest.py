@@ -114,7 +114,7 @@ def _examples(summary: IngestSummary) -> list[dict[str, object]]:
 
 
 def _print(file: Path, summary: IngestSummary) -> None:
-    rows = [("rows", summary.rows, "of the file"), *count_rows(asdict(summary))]
+    rows = [("rows", f"{summary.rows:,}", "of the file"), *count_rows(asdict(summary))]
     rate = summary.events / max(summary.elapsed_s, 1e-9)
     rows += [("time", f"{summary.elapsed_s:.1f} s", f"{rate:,.0f} events/s")]
     output.print_table((file.name, "count", "of"), rows)

@@ -20,9 +20,9 @@ COUNTS = {
 REJECTED_SHOWN = 20
 
 
-def count_rows(result: Mapping[str, Any]) -> list[tuple[str, Any, str]]:
+def count_rows(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Return the counts as rows of a table: name, count, and of what."""
-    return [(name, result[name], what) for name, what in COUNTS.items()]
+    return [(name, f"{result[name]:,}", what) for name, what in COUNTS.items()]
 
 
 def print_outcome(result: Mapping[str, Any]) -> None:

@@ -49,7 +49,7 @@ def print_line(value: Any) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None) -> None:
-    """Print rows as a table; numbers stand right, absent values are blank."""
+    """Print rows as a table; absent values are blank, and columns with numbers, or named count, stand right."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -57,7 +57,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title:
     listed = [list(row) for row in rows]
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for index, name in enumerate(columns):
-        numeric = any(_is_number(row[index]) for row in listed)
+        numeric = name == "count" or any(_is_number(row[index]) for row in listed)
         table.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in listed:
         table.add_row(*(Text(cell(value)) for value in row))

@@ -14,6 +14,8 @@ from gemel.cli.rows import Limit, print_rows
 
 __all__ = ["flat", "register"]
 
+GAP = "   "
+
 
 def register(app: typer.Typer) -> None:
     """Add the command to the root."""
@@ -33,7 +35,7 @@ def query(
     server: ServerOptions,
     limit: Limit = 1000,
 ) -> None:
-    """Run a query and print its rows."""
+    """Run a query and print its rows: as a table, or one below the other where that would be too wide."""
     with server.client() as client:
         print_rows(client.rows(text), limit, server.as_json, _table)
 
@@ -41,7 +43,19 @@ def query(
 def _table(rows: list[dict[str, Any]]) -> None:
     flattened = [flat(row) for row in rows]
     columns = list(dict.fromkeys(name for row in flattened for name in row))
-    output.print_table(columns, [[row.get(name) for name in columns] for row in flattened])
+    cells = [[row.get(name) for name in columns] for row in flattened]
+    if _width(columns, cells) <= output.console().width:
+        output.print_table(columns, cells)
+        return
+    for number, row in enumerate(flattened, 1):
+        output.print_table((f"row {number}", "value"), list(row.items()))
+
+
+def _width(columns: list[str], cells: list[list[Any]]) -> int:
+    widths = [
+        max(len(output.cell(value)) for value in column) for column in zip(columns, *cells, strict=True)
+    ]
+    return sum(width + len(GAP) for width in widths)
 
 
 def flat(row: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

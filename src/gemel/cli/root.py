@@ -11,6 +11,7 @@ from gemel.cli import (
     audit,
     backup,
     db,
+    demo,
     doctor,
     history,
     ingest,
@@ -59,6 +60,7 @@ def _root(
 
 
 up.register(app)
+demo.register(app)
 app.add_typer(models.app, rich_help_panel=Panel.GRAPH)
 app.add_typer(twins.app, rich_help_panel=Panel.GRAPH)
 relate.register(app)

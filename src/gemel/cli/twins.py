@@ -81,7 +81,7 @@ def get(twin: TwinId, server: ServerOptions) -> None:
         values = client.get(f"/v1/twins/{quote(twin, safe='')}/telemetry")["values"]
         outgoing = list(client.pages(f"{_place(twin)}/relationships"))
         incoming = list(client.pages(f"{_place(twin)}/incomingrelationships"))
-    output.print_table((twin, "model", "etag"), [("", body["$metadata"]["$model"], body["$etag"])])
+    output.print_table(("twin", "model", "etag"), [(twin, body["$metadata"]["$model"], body["$etag"])])
     rows = [
         (path, v["value"], v.get("unit"), v["sourceTime"], v["quality"]) for path, v in sorted(values.items())
     ]

@@ -54,3 +54,9 @@ def test_a_width_gives_at_most_two_buckets_a_column(span_us: int, width: str) ->
 def test_a_width_is_found_for_any_span() -> None:
     assert width_for((0, 10**18), 20) == "365d"
     assert list(WIDTHS.values()) == sorted(WIDTHS.values())
+
+
+def test_plots_come_in_the_order_asked_for() -> None:
+    rows = [sample("a", 0, 1.0), sample("b", 0, 1.0), sample("c", 0, 1.0)]
+    heads = [line[0] for line in draw(rows, {}, 30, ["c", "a"]) if "last" in line]
+    assert heads == ["c", "a", "b"]
