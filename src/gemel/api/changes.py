@@ -90,7 +90,8 @@ class _Reader:
 
     async def events(self) -> AsyncIterator[bytes]:
         """Yield the bytes of the stream until the server stops, the key is revoked or the feed has a gap."""
-        yield b"retry: 1000\n: changes follow\n\n"
+        # The id tells a reader that is cut off before its first change where to go on.
+        yield b"retry: 1000\nid: %d\n: changes follow\n\n" % self._after
         while not self._feed.closed:
             try:
                 part = await self._read()

@@ -15,7 +15,7 @@ from gemel.api.call import AnyRequest, Call, call_of
 from gemel.api.params import Component, TwinId
 from gemel.api.routing import JSON, RouteInfo, route
 from gemel.base.clock import now_us
-from gemel.base.errors import InvalidError
+from gemel.base.errors import InvalidError, NotFoundError
 from gemel.history.ordering import OUTCOMES
 from gemel.ingest.events import BATCH, LINES, SINGLE, Event
 from gemel.ingest.positions import Position, read_position
@@ -175,8 +175,13 @@ async def send_component_telemetry(
     source_time: SourceTime = None,
 ) -> Response[None]:
     """Take telemetry of one component of a twin: an object of name to value."""
-    payload = await read_json(request)
-    return await _telemetry(request, _event(twin_id, component, payload, message_id, source_time))
+    event = _event(twin_id, component, await read_json(request), message_id, source_time)
+    call = call_of(request)
+    async with call.services.database.read(call.tenant) as tx:
+        twin = (await call.services.directory.resolve(tx, [twin_id])).twins.get(twin_id)
+    if twin is not None and component not in twin.twin_type.twin_type.components:
+        raise NotFoundError("ComponentNotFound", f"{twin_id} does not have component {component}.")
+    return await _telemetry(request, event)
 
 
 async def _telemetry(request: AnyRequest, event: Event) -> Response[None]:
