@@ -1,0 +1,251 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gemel.query.bind import Catalog, wanted_models, wanted_paths
+from gemel.query.compiler import ANALYSIS, BINDING, analyse, compile_query
+from gemel.query.parse import parse
+from gemel.query.polarity import push_negations
+from gemel.query.statement import START, Compiled, Window
+from gemel.query.tree import And, Condition, Not, Or
+from gemel.query.tree import Test as Leaf
+
+CATALOG = Catalog(
+    {"a": 0, "b": 1, "m.x": 2, "m": 3},
+    {"dtmi:base;1": frozenset({"dtmi:base;1", "dtmi:more;1"})},
+)
+RELATIONSHIP = (
+    "SELECT r.source_no, r.relationship_id, s.twin_id, r.name, g.twin_id, r.properties, "
+    "(extract(epoch FROM r.recorded) * 1000000)::bigint FROM relationship r "
+    "JOIN twin s ON s.tenant = r.tenant AND s.twin_no = r.source_no "
+    "JOIN twin g ON g.tenant = r.tenant AND g.twin_no = r.target_no "
+    "WHERE ((r.source_no, r.relationship_id) > (%s, %s) AND {}) "
+    "ORDER BY r.source_no, r.relationship_id LIMIT %s"
+)
+NEAR = "SELECT t.twin_no FROM twin t WHERE (t.twin_no > %s AND {}) ORDER BY t.twin_no LIMIT %s"
+FAR = (
+    "SELECT t.twin_no FROM (SELECT t.twin_no, {} FROM twin t WHERE t.twin_no > %s ORDER BY t.twin_no OFFSET 0) t "
+    "WHERE {} ORDER BY t.twin_no LIMIT %s"
+)
+SERIES = "t.twin_no << 20 | %s::bigint AS series_{}"
+EXISTS = "EXISTS (SELECT FROM latest l WHERE l.series = t.series_{} AND {})"
+NUMBER = "(l.kind < 2 AND l.num {} %s::float8)"
+JSON = "(l.kind = 2 AND l.doc {} %s::jsonb)"
+JSON_NUMBER = "(l.kind = 2 AND (jsonb_typeof(l.doc) = 'number' AND l.doc {} %s::jsonb))"
+INNER = "(l.kind = 2 AND (l.doc -> %s::text) IS NOT NULL)"
+
+
+def far(path_no: int, condition: str) -> str:
+    return FAR.format(SERIES.format(path_no), EXISTS.format(path_no, condition))
+
+
+def compiled(text: str) -> Compiled:
+    found = compile_query(analyse(text), CATALOG, Window(START, 101))
+    return Compiled(" ".join(found.sql.split()), found.parameters, found.warnings)
+
+
+def of_twins(condition: str) -> Compiled:
+    return compiled(f"SELECT * FROM digitaltwins T WHERE {condition}")
+
+
+def test_the_passes_are_these() -> None:
+    names = [step.__name__ for step in (*ANALYSIS, *BINDING)]
+    assert names == ["resolve_names", "read_times", "push_negations", "bind_models", "bind_paths"]
+
+
+@pytest.mark.parametrize(
+    ("condition", "sql", "parameters"),
+    [
+        ("T.$dtId = 'x'", NEAR.format("t.twin_id = %s"), (-1, "x", 101)),
+        (
+            "T.$dtId != 5",
+            "SELECT t.twin_no FROM twin t WHERE t.twin_no > %s ORDER BY t.twin_no LIMIT %s",
+            (-1, 101),
+        ),
+        ("T.$dtId > 'x'", NEAR.format('t.twin_id COLLATE "C" > %s'), (-1, "x", 101)),
+        (
+            "IS_OF_MODEL('dtmi:base;1')",
+            NEAR.format("t.model_id = ANY(%s::text[])"),
+            (-1, ["dtmi:base;1", "dtmi:more;1"], 101),
+        ),
+        (
+            "NOT IS_OF_MODEL('dtmi:x;1', exact)",
+            NEAR.format("t.model_id <> ALL(%s::text[])"),
+            (-1, ["dtmi:x;1"], 101),
+        ),
+        (
+            "T.a >= 2",
+            far(0, f"({NUMBER.format('>=')} OR {JSON_NUMBER.format('>=')})"),
+            (0, -1, 2.0, "2", 101),
+        ),
+        ("NOT T.a = 2", far(0, f"({NUMBER.format('<>')} OR {JSON.format('<>')})"), (0, -1, 2.0, "2", 101)),
+        ("T.a = 'x'", far(0, JSON.format("=")), (0, -1, '"x"', 101)),
+        (
+            "NOT IS_DEFINED(T.b.c)",
+            FAR.format(
+                f"{SERIES.format(1)}, t.components",
+                f"(({EXISTS.format(1, INNER)} OR jsonb_exists(t.components, %s))) IS NOT TRUE",
+            ),
+            (1, -1, "c", "b.c", 101),
+        ),
+        (
+            "T.$metadata.a.lastUpdateTime < '2026-01-01T01:00:00+01:00'",
+            far(0, "(l.kind <> 3 AND l.recorded < %s::timestamptz)"),
+            (0, -1, datetime(2026, 1, 1, tzinfo=UTC), 101),
+        ),
+    ],
+)
+def test_conditions_on_twins(condition: str, sql: str, parameters: tuple[Any, ...]) -> None:
+    assert of_twins(condition) == Compiled(sql, parameters)
+
+
+def test_a_path_may_be_stored_as_itself_or_within_an_object() -> None:
+    assert wanted_paths(analyse("SELECT * FROM digitaltwins T WHERE T.m.x.y = 1 AND T.[[a.b]] = 2")) == {
+        "m.x.y",
+        "m.x",
+        "m",
+    }
+    found = of_twins("T.m.x = 1")
+    assert found.sql.count("EXISTS") == 2
+    assert found.parameters == (2, 3, -1, 1.0, "1", "x", "1", 101)
+
+
+def test_what_the_row_of_a_twin_answers_is_asked_before_its_state() -> None:
+    found = of_twins("T.$dtId = 'x' AND (T.a = true OR T.b = false) AND IS_OF_MODEL('dtmi:base;1')")
+    near, _, far = found.sql.partition(" OFFSET 0) t WHERE ")
+    assert "(t.twin_no > %s AND t.twin_id = %s AND t.model_id = ANY(%s::text[]))" in near
+    assert far.count("EXISTS") == 2
+    assert "twin_id" not in far
+
+
+def test_counting_needs_no_order() -> None:
+    found = compiled("SELECT COUNT() FROM digitaltwins T WHERE T.a = true")
+    assert found.sql.startswith("SELECT count(*) FROM (SELECT t.twin_no, ")
+    assert "ORDER" not in found.sql
+    assert "LIMIT" not in found.sql
+
+
+@pytest.mark.parametrize(
+    ("condition", "sql", "parameters"),
+    [
+        ("R.$sourceId = 'x'", "s.twin_id = %s", ("x",)),
+        ("R.$targetId IN ['x']", "g.twin_id = ANY(%s::text[])", (["x"],)),
+        ("NOT STARTSWITH(R.$relationshipName, 'x')", "NOT (starts_with(r.name, %s::text))", ("x",)),
+        ("R.p.q = 1", "(r.properties -> %s::text -> %s::text) = %s::jsonb", ("p", "q", "1")),
+        ("NOT IS_NUMBER(p)", "(jsonb_typeof((r.properties -> %s::text)) = 'number') IS NOT TRUE", ("p",)),
+    ],
+)
+def test_conditions_on_relationships(condition: str, sql: str, parameters: tuple[Any, ...]) -> None:
+    found = compiled(f"SELECT * FROM relationships R WHERE {condition}")
+    assert found == Compiled(RELATIONSHIP.format(sql), (-1, "", *parameters, 101))
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "T.nothing = 1",
+        "NOT T.nothing = 1",
+        "T.nothing NIN [1]",
+        "T.$dtId = 5",
+        "T.$metadata.nothing.sourceTime != 'x'",
+    ],
+)
+def test_what_can_never_be_is_not_looked_for(condition: str) -> None:
+    if "sourceTime" in condition:
+        condition = condition.replace("'x'", "'2026-01-01T00:00:00Z'")
+    found = of_twins(condition)
+    assert "latest" not in found.sql
+    assert "false" in found.sql
+
+
+def test_unknown_names_are_warned_of_once() -> None:
+    found = of_twins(
+        "T.gone = 1 OR T.gone = 2 OR t.a = 3 OR IS_OF_MODEL('dtmi:gone;1') OR IS_DEFINED(T.part)"
+    )
+    assert found.warnings == (
+        "There is no model dtmi:gone;1.",
+        "No twin has ever had a value of gone.",
+        "No twin has ever had a value of t.a. The alias is written T.",
+    )
+    assert wanted_models(
+        analyse("SELECT * FROM digitaltwins WHERE IS_OF_MODEL('a') OR IS_OF_MODEL('b', exact)")
+    ) == {"a"}
+
+
+# Injection: what a query says in its own names and texts never becomes text of the statement.
+
+HOSTILE = st.one_of(
+    st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=30),
+    st.sampled_from(
+        [
+            "'; DROP TABLE twin; --",
+            "' OR '1'='1",
+            "\\'",
+            "%s",
+            "%(x)s",
+            "{}",
+            "$1",
+            "/*",
+            "\\",
+            "a\nb",
+            "\u2019",
+        ]
+    ),
+)
+NAMES = HOSTILE.map(lambda text: "".join(c for c in text if c not in "[]\r\n")).filter(lambda name: name and name[0] != "$")
+TEMPLATE = (
+    "SELECT T.[[{name}]] AS x FROM digitaltwins T WHERE T.a.[[{name}]] = '{text}' AND T.m.x != '{text}' "
+    "OR T.$dtId = '{text}' AND CONTAINS(T.b, '{text}') OR IS_OF_MODEL('{text}') OR T.[[{name}]] IN ['{text}', 1] "
+    "OR NOT ARRAY_CONTAINS(T.b.[[{name}]], '{text}') OR IS_OBJECT(T.[[{name}]])"
+)
+
+
+@given(text=HOSTILE, name=NAMES)
+def test_nothing_of_a_query_gets_into_the_statement(text: str, name: str) -> None:
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    hostile = compiled(TEMPLATE.format(name=name, text=escaped))
+    assert hostile.sql == compiled(TEMPLATE.format(name="harmless", text="harmless")).sql
+    assert hostile.sql.count("%s") == len(hostile.parameters)
+    assert text in hostile.parameters
+
+
+# Negations
+
+TESTS = st.sampled_from(["T.a = 1", "T.a < 2", "T.b IN [1]", "IS_DEFINED(T.a)", "CONTAINS(T.a, 'x')"])
+CONDITIONS = st.recursive(
+    TESTS,
+    lambda inner: st.one_of(
+        inner.map(lambda term: f"NOT ({term})"),
+        st.tuples(inner, st.sampled_from(["AND", "OR"]), inner).map(
+            lambda parts: "({} {} {})".format(*parts)
+        ),
+    ),
+    max_leaves=12,
+)
+
+
+def parts(condition: Condition) -> list[Condition]:
+    match condition:
+        case Not(term):
+            return [condition, *parts(term)]
+        case And(terms) | Or(terms):
+            return [condition, *(part for term in terms for part in parts(term))]
+        case Leaf():
+            return [condition]
+
+
+@given(CONDITIONS)
+def test_no_negation_is_left_and_two_cancel_out(condition: str) -> None:
+    once = push_negations(parse(f"SELECT * FROM digitaltwins T WHERE {condition}")).where
+    twice = push_negations(parse(f"SELECT * FROM digitaltwins T WHERE NOT (NOT ({condition}))")).where
+    assert once is not None
+    assert once == twice
+    for part in parts(once):
+        assert not isinstance(part, Not)
+        if isinstance(part, And | Or):
+            assert not any(isinstance(term, type(part)) for term in part.terms)

@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from gemel.base.errors import InvalidError
+from gemel.query.compiler import analyse
+from gemel.query.parse import NESTING_MAX, TESTS_MAX, TEXT_LENGTH_MAX, parse
+from gemel.query.tree import (
+    And,
+    Collection,
+    Compare,
+    Condition,
+    Count,
+    Everything,
+    HasItem,
+    HasText,
+    HasType,
+    Item,
+    Items,
+    Literal,
+    Not,
+    OfModel,
+    OneOf,
+    Operator,
+    Or,
+    Path,
+    Query,
+    Selection,
+    TextPlace,
+    TypeName,
+)
+from gemel.query.tree import Test as Leaf
+
+
+def path(dotted: str) -> Path:
+    return Path(tuple(dotted.split(".")))
+
+
+def compare(dotted: str, operator: str, value: str | int | float | bool | None) -> Leaf:
+    return Leaf(path(dotted), Compare(Operator(operator), Literal(value)))
+
+
+@pytest.mark.parametrize(
+    ("condition", "tree"),
+    [
+        ("T.a = 1", compare("T.a", "=", 1)),
+        ("T.a != -1.5", compare("T.a", "<>", -1.5)),
+        ("a<>+.5e1", compare("a", "<>", 5.0)),
+        ("a.b.c>=1.", compare("a.b.c", ">=", 1.0)),
+        ("T.$dtId = 'x'", compare("T.$dtId", "=", "x")),
+        ("T.a = TRUE", compare("T.a", "=", True)),
+        ("T.a = null", compare("T.a", "=", None)),
+        (r"T.a = 'it\'s \\ \n'", compare("T.a", "=", "it's \\ \\n")),
+        ("T.a = 'two\nlines'", compare("T.a", "=", "two\nlines")),
+        ("T.[[a b]].order = 1", Leaf(Path(("T", "a b", "order")), Compare(Operator.EQ, Literal(1)))),
+        ("[[WHERE]] = 1", compare("WHERE", "=", 1)),
+        ("T.in In ['a', 2]", Leaf(path("T.in"), OneOf((Literal("a"), Literal(2))))),
+        ("T.a nin [1]", Leaf(path("T.a"), OneOf((Literal(1),), negated=True))),
+        ("is_defined(T.a)", Leaf(path("T.a"), HasType(TypeName.DEFINED))),
+        ("IS_PRIMITIVE(T.a)", Leaf(path("T.a"), HasType(TypeName.PRIMITIVE))),
+        ("StartsWith(T.a, 'x')", Leaf(path("T.a"), HasText(TextPlace.STARTSWITH, Literal("x")))),
+        ("ARRAY_CONTAINS(T.a, 5)", Leaf(path("T.a"), HasItem(Literal(5)))),
+        ("IS_OF_MODEL('dtmi:a;1')", Leaf(Path(()), OfModel(Literal("dtmi:a;1")))),
+        ("IS_OF_MODEL(T, 'dtmi:a;1', EXACT)", Leaf(path("T"), OfModel(Literal("dtmi:a;1"), exact=True))),
+        (
+            "a = 1 OR b = 2 AND NOT c = 3",
+            Or((compare("a", "=", 1), And((compare("b", "=", 2), Not(compare("c", "=", 3)))))),
+        ),
+        (
+            "(a = 1 or b = 2) and c = 3",
+            And((Or((compare("a", "=", 1), compare("b", "=", 2))), compare("c", "=", 3))),
+        ),
+        ("NOT NOT (a = 1)", Not(Not(compare("a", "=", 1)))),
+    ],
+)
+def test_conditions(condition: str, tree: Condition) -> None:
+    query = Query("", Everything(), Collection.TWINS, "T", tree)
+    assert parse(f"select * from DigitalTwins T where {condition}") == query
+
+
+@pytest.mark.parametrize(
+    ("text", "selection", "collection", "alias", "top"),
+    [
+        ("SELECT * FROM digitaltwins", Everything(), Collection.TWINS, None, None),
+        ("SELECT * FROM RELATIONSHIPS AS R", Everything(), Collection.RELATIONSHIPS, "R", None),
+        ("SELECT COUNT() FROM digitaltwins", Count(), Collection.TWINS, None, None),
+        ("SELECT TOP (5) FROM digitaltwins", Everything(), Collection.TWINS, None, 5),
+        ("SELECT TOP(0) * FROM digitaltwins", Everything(), Collection.TWINS, None, 0),
+        (
+            "SELECT T.a.b, T.c AS d, T FROM digitaltwins T",
+            Items((Item(path("T.a.b"), "b"), Item(path("T.c"), "d"), Item(path("T"), "T"))),
+            Collection.TWINS,
+            "T",
+            None,
+        ),
+    ],
+)
+def test_selections(
+    text: str, selection: Selection, collection: Collection, alias: str | None, top: int | None
+) -> None:
+    assert parse(text) == Query("", selection, collection, alias, None, top)
+
+
+FAULTS = [
+    ("", "Line=1, Position=0, Message=missing SELECT."),
+    ("foo", "Line=1, Position=0, Message=missing SELECT at 'foo'."),
+    (
+        "SELECT * FORM digitaltwins",
+        "Position=9, Message=missing FROM at 'FORM digitaltwins'. Did you mean FROM?",
+    ),
+    ("SELECT * FROM devices", "Position=14, Message=unexpected 'devices' at 'devices'."),
+    (
+        "SELECT *\nFROM digitaltwins\n  T WERE T.a = 1",
+        "Line=3, Position=4, Message=unexpected 'WERE' at 'WERE T.a = 1'. Did",
+    ),
+    ("SELECT FROM digitaltwins", "nothing is selected"),
+    ("SELECT * FROM digitaltwins WHERE", "Position=32, Message=the query ends too early."),
+    (
+        "SELECT * FROM digitaltwins WHERE a == 1",
+        "Position=36, Message=unexpected = at '= 1'. Compare with a single =.",
+    ),
+    ('SELECT * FROM digitaltwins WHERE a = "x"', "Write text in single quotes"),
+    ("SELECT * FROM digitaltwins WHERE a = 'x", "Position=37, Message=unexpected ' at ''x'. Close the text"),
+    (
+        "SELECT * FROM digitaltwins WHERE IS_DEFINE(a)",
+        "There is no function IS_DEFINE; did you mean IS_DEFINED?",
+    ),
+    ("SELECT * FROM digitaltwins WHERE a = 1 ADN b = 2", "Did you mean AND?"),
+    ("SELECT * FROM digitaltwins WHERE a LIKE 'x'", "LIKE is not part of this query language yet."),
+    ("SELECT * FROM digitaltwins T JOIN C RELATED T.x", "JOIN is not part of this query language yet."),
+    ("SELECT * FROM digitaltwins MATCH (a)-[]-(b)", "MATCH is not part of this query language yet."),
+    ("SELECT * FROM digitaltwins ORDER BY a", "ORDER is not part of this query language yet."),
+    ("SELECT * FROM digitaltwins WHERE a IN []", "unexpected ] at ']'"),
+    ("SELECT * FROM digitaltwins; DROP TABLE twin", "Position=26"),
+    ("SELECT * FROM digitaltwins WHERE a = 1 -- b", "Position=39"),
+    ("SELECT * FROM digitaltwins WHERE a = 1e999", "the number is too great at '1e999'"),
+    ("SELECT * FROM digitaltwins WHERE a = 1" + "0" * 400, "the number is too great"),
+    ("SELECT * FROM digitaltwins WHERE a < null", "Position=37, Message=null has no order"),
+    ("SELECT TOP(-1) FROM digitaltwins", "not a number of rows at '-1)"),
+    ("SELECT TOP(99999999999) FROM digitaltwins", "not a number of rows"),
+    (
+        "SELECT * FROM digitaltwins WHERE order = 1",
+        "ORDER is a reserved word at 'order = 1'. Where a property is meant, write [[order]].",
+    ),
+    ("SELECT * FROM digitaltwins WHERE a = 'x\0'", "Message=the character U+0000"),
+    ("SELECT * FROM digitaltwins WHERE a = '\ud800'", "Message=the character U+D800"),
+    ("SELECT * FROM digitaltwins WHERE " + "NOT " * 100 + "a = 1", f"nested over {NESTING_MAX} deep"),
+    ("SELECT * FROM digitaltwins WHERE " + "(a = 1 AND " * 5000, f"longer than {TEXT_LENGTH_MAX} characters"),
+    ("SELECT * FROM digitaltwins WHERE a = 1" + " OR a = 1" * TESTS_MAX, f"more than {TESTS_MAX} tests"),
+    (
+        "SELECT * FROM digitaltwins T WHERE T = 1",
+        "a collection has no value at 'T = 1'. Name a property, as T.name.",
+    ),
+    (
+        "SELECT * FROM digitaltwins T WHERE T.$dtid = 'x'",
+        "digitaltwins have no $dtid at 'T.$dtid = 'x''. Did you mean $dtId?",
+    ),
+    ("SELECT * FROM digitaltwins WHERE $sourceId = 'x'", "digitaltwins have no $sourceId"),
+    ("SELECT * FROM relationships WHERE $dtId = 'x'", "relationships have no $dtId"),
+    ("SELECT * FROM relationships WHERE IS_OF_MODEL('dtmi:a;1')", "relationships have no model"),
+    ("SELECT * FROM digitaltwins T WHERE IS_OF_MODEL(S, 'dtmi:a;1')", "S is not an alias"),
+    ("SELECT * FROM digitaltwins T WHERE T.$metadata.a = 1", "$metadata.a cannot be asked for"),
+    (
+        "SELECT T.$etga FROM digitaltwins T",
+        "digitaltwins have no $etga at 'T.$etga FROM digitaltwins T'. Did you mean",
+    ),
+    ("SELECT T.a, T.b.a FROM digitaltwins T", "Position=12, Message=two items are called a"),
+    (
+        "SELECT * FROM digitaltwins WHERE $metadata.a.sourceTime = 'x'",
+        "Position=58, Message=not a time with a zone at ''x''.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), FAULTS)
+def test_faults_say_where_and_what_to_do(text: str, message: str) -> None:
+    with pytest.raises(InvalidError) as error:
+        analyse(text)
+    assert error.value.code == "SqlQueryError"
+    assert error.value.message.startswith("SQL query parse failed: SQL Parser Error, Line=")
+    assert message in error.value.message
+
+
+WORDS = st.sampled_from(
+    "SELECT * COUNT ( ) TOP FROM digitaltwins relationships T T.a $dtId . , WHERE AND OR NOT IN NIN [ ] = < 1 2.5 'x' "
+    "IS_DEFINED IS_OF_MODEL CONTAINS [[a]] null true ; -- /* \\ ' \" $ % { }".split()
+)
+
+
+@given(st.one_of(st.text(), st.lists(WORDS, max_size=25).map(" ".join)))
+@example("SELECT * FROM digitaltwins T WHERE T.a = 'x' OR")
+def test_any_text_is_a_query_or_a_fault(text: str) -> None:
+    with suppress(InvalidError):
+        analyse(text)
+
+
+@given(st.lists(WORDS, min_size=1, max_size=25).map(" ".join))
+def test_a_fault_is_one_of_the_language(text: str) -> None:
+    with pytest.raises(InvalidError, match="SQL query parse failed: SQL Parser Error, Line=") as error:
+        analyse(text + " ]]")
+    assert error.value.code == "SqlQueryError"

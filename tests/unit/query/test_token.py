@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import base64
+from hashlib import sha256
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gemel.base.errors import InvalidError
+from gemel.query.token import CHECKSUM_BYTES, Position, decode_position, encode_position
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"))
+POSITIONS = st.builds(
+    Position,
+    TEXTS,
+    st.tuples(st.integers(-1, 2**63 - 1), TEXTS),
+    st.none() | st.integers(1, 2**31),
+)
+
+
+@given(POSITIONS)
+def test_a_token_gives_back_its_position(position: Position) -> None:
+    token = encode_position(position)
+    assert token.isascii()
+    assert "=" not in token
+    assert decode_position(token) == position
+
+
+@given(POSITIONS, st.data())
+def test_a_changed_token_is_refused(position: Position, data: st.DataObject) -> None:
+    raw = bytearray(base64.urlsafe_b64decode(encode_position(position) + "==="))
+    at = data.draw(st.integers(0, len(raw) - 1))
+    raw[at] ^= data.draw(st.integers(1, 255))
+    refused(base64.urlsafe_b64encode(raw).decode())
+
+
+@pytest.mark.parametrize("token", ["", "=", "nonsense", "é", "AAAA", "\x00", "a" * 1_000_000, "%s", "../.."])
+def test_what_is_no_token_is_refused(token: str) -> None:
+    refused(token)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{}",
+        b"[]",
+        b'{"text": 5, "after": [0, ""]}',
+        b'{"text": "", "after": [0]}',
+        b'{"text": "", "after": [-2, ""]}',
+        b'{"text": "", "after": [9223372036854775808, ""]}',
+        b'{"text": "", "after": [0, "\\u0000"]}',
+        b'{"text": "", "after": [0, ""], "left": 0}',
+        b'{"text": "", "after": [0, ""], "left": -5}',
+        b'{"text": "", "after": ["0", ""]}',
+    ],
+)
+def test_a_forged_position_is_refused(body: bytes) -> None:
+    assert msgspec.json.decode(body) is not None
+    raw = sha256(body).digest()[:CHECKSUM_BYTES] + body
+    refused(base64.urlsafe_b64encode(raw).decode())
+
+
+def refused(token: str) -> None:
+    with pytest.raises(InvalidError) as error:
+        decode_position(token)
+    assert error.value.code == "BadRequest"
