@@ -15,10 +15,22 @@ from bench.platform import MemoryWatch, Platform
 from bench.wire import Connection, request_bytes
 from gemel.base.settings import load_settings
 
-__all__ = ["measure"]
+__all__ = ["ingest", "measure"]
+
+ROW = {
+    "n": ">i2",
+    "l0": ">i4",
+    "t": ">i4",
+    "l1": ">i4",
+    "s": ">i8",
+    "l2": ">i4",
+    "at": ">i8",
+    "l3": ">i4",
+    "v": ">f8",
+}
 
 EVENTS = 1_000_000
-BODY_EVENTS = 2_500
+BODY_EVENTS = 5_000
 LIMIT_SECONDS = 80
 CHUNK_ROWS = 100_000
 TABLE = """
@@ -86,16 +98,7 @@ def copy_samples_per_s(platform: Platform) -> float:
     series, time_us, value = samples(LIMIT_SECONDS)
     rows = np.empty(
         len(series),
-        dtype=[
-            ("n", ">i2"),
-            ("l0", ">i4"),
-            ("t", ">i4"),
-            ("l1", ">i4"),
-            ("s", ">i8"),
-            ("l2", ">i4"),
-            ("at", ">i8"),
-        ]
-        + [("l3", ">i4"), ("v", ">f8")],
+        dtype=list(ROW.items()),
     )
     rows["n"], rows["l0"], rows["l1"], rows["l2"], rows["l3"] = 4, 4, 8, 8, 8
     rows["t"], rows["s"], rows["at"], rows["v"] = 1, series, time_us - 946_684_800_000_000, value

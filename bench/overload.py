@@ -93,4 +93,4 @@ def _kept(platform: Platform, client: int) -> int:
             params={"path": "temperature", "every": "3650d", "agg": "count"},
         )
         answer.raise_for_status()
-        return sum(int(row["count"]) for row in answer.json()["value"])
+        return sum(int(row["count"]) for row in answer.json()["values"])

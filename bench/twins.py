@@ -94,7 +94,7 @@ def _history_count(platform: Platform) -> int:
             "/v1/twins/hot/history", params={"path": "setpoint", "every": "3650d", "agg": "count"}
         )
         answer.raise_for_status()
-        rows = answer.json()["value"]
+        rows = answer.json()["values"]
     return sum(int(row["count"]) for row in rows)
 
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 import httpx
 import psycopg
 import pytest
-from bench.platform import Platform, running
 
+from bench.platform import Platform, running
 from gemel.app.storage import open_storage
 from gemel.base.settings import load_settings
 
@@ -79,7 +79,8 @@ def platform() -> Iterator[Platform]:
 def test_nothing_acknowledged_is_lost_and_nothing_doubled(platform: Platform, seed: int) -> None:
     rng = random.Random(seed)
     load = Load(f"s{seed}")
-    senders = [threading.Thread(target=send, args=(platform, load, random.Random(seed * 10 + n))) for n in range(SENDERS)]
+    seeds = [random.Random(seed * 10 + number) for number in range(SENDERS)]
+    senders = [threading.Thread(target=send, args=(platform, load, own)) for own in seeds]
     for sender in senders:
         sender.start()
     for _ in range(2):

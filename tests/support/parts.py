@@ -93,4 +93,6 @@ async def open_parts(dsns: Dsns, twins: int = 5) -> AsyncIterator[TenantParts]:
             await add_models(tx, library, [MODEL])
             await create_missing(tx, context, MODEL["@id"], {f"t{n}": now_us() for n in range(twins)})
         options = IngestOptions(20_000, 5_000_000, 86_400_000_000)
-        yield TenantParts(db, tenant, Ingest(db, Directory(library, paths), context, options, now_us), context)
+        yield TenantParts(
+            db, tenant, Ingest(db, Directory(library, paths), context, options, now_us), context
+        )

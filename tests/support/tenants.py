@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 from uuid import uuid4
 
 import psycopg
-from support.postgres import Dsns
 
 from gemel.security.tenants import create_tenant
 from gemel.store.database import Database
+from support.postgres import Dsns
 
 __all__ = ["make_tenant", "open_tenant"]
 

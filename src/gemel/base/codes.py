@@ -26,7 +26,8 @@ CODES: dict[str, Code] = {
         "The content type is not taken by this route.", "Use one that the message lists."
     ),
     "ChangesGone": Code(
-        "The change feed does not reach back to where the reader stopped.", "Read the state anew, then follow."
+        "The change feed does not reach back to where the reader stopped.",
+        "Read the state anew, then follow.",
     ),
     "RouteNotFound": Code("There is no such route.", "See the OpenAPI page."),
     "MethodNotAllowed": Code("The route does not take this method.", "See the OpenAPI page."),
@@ -117,7 +118,8 @@ CODES: dict[str, Code] = {
         "The source time is before the retention line.", "Keep history longer, or discard."
     ),
     "TimeBeforeTwin": Code(
-        "The source time is of an earlier, deleted twin of the same id.", "Discard it; a new twin does not inherit."
+        "The source time is of an earlier, deleted twin of the same id.",
+        "Discard it; a new twin does not inherit.",
     ),
     "TimeOutOfRange": Code("The source time is outside the years 1970 to 2261.", "Fix the sender's clock."),
     "RevisionInvalid": Code("`revision` is not a whole number of 32 bits.", "Send 0 or more."),

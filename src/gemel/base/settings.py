@@ -77,7 +77,7 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) ->
     return Settings(**values)
 
 
-def _parse(variable: str, text: str, kind: type) -> Any:
+def _parse(variable: str, text: str, kind: type[Any]) -> Any:
     if issubclass(kind, Path):
         return Path(text)
     try:

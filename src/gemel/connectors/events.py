@@ -28,6 +28,7 @@ class Event(msgspec.Struct, gc=False):
     time: str | msgspec.UnsetType
     subject: str | msgspec.UnsetType
     data: object
+    revision: int | msgspec.UnsetType
     specversion: str = "1.0"
 
 
@@ -43,6 +44,7 @@ class EventMaker:
 
     def __init__(self, mapping: Mapping, file_id: str) -> None:
         self._source = mapping.source
+        self._revision = mapping.revision or msgspec.UNSET
         self._id_prefix = f"{mapping.source}:{file_id}"
         self._time_column = mapping.time.column
         self._times = time_reader(mapping.time)
@@ -73,14 +75,15 @@ class EventMaker:
             if data is not None:
                 event_id = f"{prefix}:{number}:{subject}{suffix}"
                 given = subject if subject else msgspec.UNSET
-                made.append(Event(event_id, source, EVENT_TYPE, time, given, data))
+                made.append(Event(event_id, source, EVENT_TYPE, time, given, data, self._revision))
         return made
 
     def _malformed(self, row: MalformedRow) -> Event:
         # With a subject, what is wrong is the data, which is then what the platform says.
         subject = self._rules[0].template
         event_id = f"{self._id_prefix}:{row.number}:row"
-        return Event(event_id, self._source, EVENT_TYPE, msgspec.UNSET, subject, f"{row.problem}: {row.text}")
+        text = f"{row.problem}: {row.text}"
+        return Event(event_id, self._source, EVENT_TYPE, msgspec.UNSET, subject, text, self._revision)
 
 
 class _Rule:

@@ -34,6 +34,7 @@ VALUE_TYPES: Final = ("number", "integer", "string", "boolean", "json")
 UNIX_FORMATS: Final = {"unix_s": 1_000_000_000, "unix_ms": 1_000_000, "unix_us": 1000, "unix_ns": 1}
 PLACEHOLDER: Final = re.compile(r"\{([^{}]+)\}")
 VERSION: Final = 1
+REVISION_MAX: Final = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +100,17 @@ class TwinRule:
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
-    """A mapping file, read and checked. `source` is the CloudEvents source of the events made."""
+    """A mapping file, read and checked.
+
+    `source` is the CloudEvents source of the events made, and `revision` the rank of their values.
+    """
 
     file: str
     source: str
     format: FileFormat
     time: TimeColumn
     twins: tuple[TwinRule, ...]
+    revision: int = 0
 
     @property
     def columns(self) -> frozenset[str]:
@@ -132,7 +137,9 @@ class Mapping:
             (rule.twin, rule.model, sorted(rule.values, key=lambda value: value.path), rule.constants)
             for rule in self.twins
         ]
-        said = msgspec.json.encode((VERSION, self.source, self.format, self.time, twins), order="sorted")
+        said = msgspec.json.encode(
+            (VERSION, self.source, self.revision, self.format, self.time, twins), order="sorted"
+        )
         return hashlib.sha256(said).hexdigest()[:12]
 
 
@@ -148,6 +155,7 @@ def load_mapping(path: Path) -> Mapping:
     mapping = Mapping(
         file=str(path),
         source=top.text("source"),
+        revision=_revision(top),
         format=_format(top.section("format")),
         time=_time(top.section("time")),
         twins=tuple(_twin(section) for section in top.sections("twins")),
@@ -160,6 +168,13 @@ def load_mapping(path: Path) -> Mapping:
                 "twins", f"{twin!r} has {fixed.count(twin)} entries.", "Put its values in one entry."
             )
     return mapping
+
+
+def _revision(top: Section) -> int:
+    revision = top.take("revision", 0)
+    if isinstance(revision, bool) or not isinstance(revision, int) or not 0 <= revision <= REVISION_MAX:
+        raise top.fault("revision", f"is {revision!r}.", f"Use a whole number from 0 to {REVISION_MAX}.")
+    return revision
 
 
 def _format(section: Section) -> FileFormat:

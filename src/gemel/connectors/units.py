@@ -71,6 +71,4 @@ def _registry() -> pint.UnitRegistry[Any]:
 
 
 def _fault(unit: str, to: str, problem: str, hint: str) -> InvalidError:
-    return InvalidError(
-        "MappingInvalid", f"unit {unit!r} does not become {to!r}: {problem}.", hint
-    )
+    return InvalidError("MappingInvalid", f"unit {unit!r} does not become {to!r}: {problem}.", hint)

@@ -92,9 +92,9 @@ def test_buckets_equal_a_plain_computation(database: Dsns, limit: int) -> None:
                 if after is None:
                     break
             expected: dict[tuple[int, str], list[Sample]] = {}
-            for row in sorted(rows, key=lambda row: row.time_us):
-                key = (row.time_us // every_us * every_us, SERIES[row.series])
-                expected.setdefault(key, []).append(row)
+            for sample in sorted(rows, key=lambda sample: sample.time_us):
+                key = (sample.time_us // every_us * every_us, SERIES[sample.series])
+                expected.setdefault(key, []).append(sample)
             assert found.keys() == expected.keys()
             for key, samples in expected.items():
                 values = [float(sample.value.num or 0.0) for sample in samples]

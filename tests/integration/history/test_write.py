@@ -141,14 +141,18 @@ def test_copy_cannot_write_for_another_tenant(database: Dsns) -> None:
                 f"COPY {leaf} TO STDOUT",
             ):
                 with pytest.raises(Exception, match="permission denied"):
-                    async with db.write(tenant) as tx:
-                        await tx.execute("SET LOCAL ROLE gemel_copy")
-                        async with tx.connection.cursor().copy(sql.encode()):
-                            pass
+                    await copy_as_copier(db, tenant, sql)
             with pytest.raises(Exception, match="permission denied"):
                 await db.query(tenant, f"SELECT * FROM {leaf}")
 
     asyncio.run(run())
+
+
+async def copy_as_copier(db: Database, tenant: int, sql: str) -> None:
+    async with db.write(tenant) as tx:
+        await tx.execute("SET LOCAL ROLE gemel_copy")
+        async with tx.connection.cursor().copy(sql.encode()):
+            pass
 
 
 def test_many_make_the_same_week_at_once(database: Dsns) -> None:

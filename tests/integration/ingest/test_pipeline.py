@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,7 @@ async def history(parts: TenantParts) -> set[Row]:
 
 def test_counts_and_every_kind_of_value(database: Dsns) -> None:
     async def work(parts: TenantParts) -> None:
-        values = {
+        values: dict[str, Any] = {
             "temperature": 21,
             "pressure": 1.5,
             "count": 7,
@@ -53,7 +54,7 @@ def test_counts_and_every_kind_of_value(database: Dsns) -> None:
     run(database, work)
 
 
-BAD = [
+BAD: Sequence[tuple[str | bytes, str]] = [
     ("{nope", "EventMalformed"),
     ("[1, 2]", "EventMalformed"),
     (json.dumps({**event(1, temperature=1.0), "specversion": "0.3"}), "EventMalformed"),
@@ -98,7 +99,7 @@ BAD = [
 
 def test_each_bad_event_has_its_code_and_the_good_rest_lands(database: Dsns) -> None:
     async def work(parts: TenantParts) -> None:
-        lines: list[dict[str, object] | str | bytes] = []
+        lines: list[dict[str, Any] | str | bytes] = []
         for number, (line, _) in enumerate(BAD):
             text = line if isinstance(line, bytes) else line.encode()
             lines.append(text.replace(b'"id": "1"', b'"id": "bad-%d"' % number))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,14 @@ def test_columns_that_never_have_a_value_are_told(tmp_path: Path) -> None:
     with open_source(path, mapping_of(FileFormat("ndjson"), rule)) as source:
         assert len(sent(source)) == 1
         assert source.unseen_columns == ("q",)
+
+
+def test_the_revision_goes_with_every_event(tmp_path: Path) -> None:
+    path = saved(tmp_path, "t.csv", TEXT)
+    with open_source(path, devices()) as source, open_source(path, replace(devices(), revision=3)) as later:
+        assert source.name != later.name
+        assert {event.get("revision") for event in sent(source)} == {None}
+        assert {event.get("revision") for event in sent(later)} == {3}
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:

@@ -80,6 +80,8 @@ def test_the_digest_is_of_what_is_said_and_not_of_how(tmp_path: Path) -> None:
         ("version", 2, "version", "reads version 1"),
         ("version", ..., "version", "is missing"),
         ("sauce", 1, "sauce", "not a key known here"),
+        ("revision", -1, "revision", "whole number from 0"),
+        ("revision", True, "revision", "whole number from 0"),
         ("source", 7, "source", "must be text"),
         ("source", "", "source", "must be text"),
         ("format", "csv", "format", "must be keys with values"),
