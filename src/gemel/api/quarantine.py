@@ -56,7 +56,8 @@ async def list_events(
     **route(TAG, RouteInfo(Scope.READ, answer={JSON: Quarantined}, failures=(404,))),
 )
 async def show_event(
-    request: AnyRequest, number: Annotated[int, PathParameter(ge=0, le=INT64_MAX)]
+    request: AnyRequest,
+    number: Annotated[int, PathParameter(ge=0, le=INT64_MAX, description="The event's number.")],
 ) -> Response[bytes]:
     """Show one rejected event whole."""
     call = call_of(request)

@@ -96,7 +96,8 @@ def test_the_mended_is_replayed_and_the_rest_discarded(client: httpx.Client) -> 
     replayed = client.post("/v1/quarantine/replay", json={"code": "TwinUnknown"}).json()
     assert (replayed["events"], replayed["accepted"], replayed["quarantined"]) == (1, 1, 0)
     assert client.get("/v1/twins/nobody/telemetry").json()["values"]["flow"]["value"] == 21.0
-    for body in ({}, {"numbers": [-1]}, {"numbers": "x"}, {"nonsense": 1}, []):
+    bodies: list[Any] = [{}, {"numbers": [-1]}, {"numbers": "x"}, {"nonsense": 1}, []]
+    for body in bodies:
         assert client.post("/v1/quarantine/discard", json=body).status_code == 400
     assert client.post("/v1/quarantine/discard", json={"source": "/other"}).json() == {"discarded": 0}
     assert client.post("/v1/quarantine/discard", json={"code": "WrongType"}).json() == {"discarded": 1}

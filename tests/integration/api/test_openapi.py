@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import httpx
+import jsonschema_rs
+import pytest
+from litestar.routes import HTTPRoute
+
+from gemel.api.routing import info_of
+from integration.api.conftest import PUMP, Site
+
+REMOTE = re.compile(r"""(?:src|href)\s*=\s*["']?(?:https?:)?//|@import|url\(""")
+
+
+@pytest.fixture(scope="module")
+def spec(site: Site) -> dict[str, Any]:
+    response = site.stranger().get("/openapi.json")
+    assert response.status_code == 200
+    found: dict[str, Any] = response.json()
+    return found
+
+
+def operations(spec: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
+    return {(m.upper(), path): each for path, item in spec["paths"].items() for m, each in item.items()}
+
+
+def test_every_route_is_described_with_its_scope(site: Site, spec: dict[str, Any]) -> None:
+    told = operations(spec)
+    walked = set()
+    for route in site.app.routes:
+        assert isinstance(route, HTTPRoute)
+        for handler in route.route_handlers:
+            info = info_of(handler)
+            if info is None:
+                continue
+            (method,) = handler.http_methods
+            walked.add((str(method), route.path_format))
+            operation = told[str(method), route.path_format]
+            assert operation["summary"].endswith((".", "…")), route.path
+            assert operation["security"] == ([] if info.scope is None else [{"bearer": [str(info.scope)]}])
+            assert operation["tags"]
+    assert walked == set(told)
+    assert len({each["operationId"] for each in told.values()}) == len(told)
+
+
+def test_parameters_bodies_and_answers_are_complete(spec: dict[str, Any]) -> None:
+    for (method, path), operation in operations(spec).items():
+        named = {(p["name"], p["in"]) for p in operation["parameters"]}
+        assert len(named) == len(operation["parameters"])
+        for name in re.findall(r"\{(\w+)\}", path):
+            assert (name, "path") in named, path
+        for parameter in operation["parameters"]:
+            assert parameter["description"], (path, parameter["name"])
+        successes = [status for status in operation["responses"] if status.startswith("2")]
+        assert len(successes) == 1
+        answer = operation["responses"][successes[0]]
+        assert ("content" in answer) == (successes[0] != "204"), path
+        if method in ("POST", "PUT", "PATCH"):
+            for content in operation["requestBody"]["content"].values():
+                assert "example" in content, path
+        if operation["security"]:
+            assert {"401", "403", "400", "500", "503"} <= set(operation["responses"])
+
+
+def test_every_reference_leads_somewhere(spec: dict[str, Any]) -> None:
+    text = json.dumps(spec)
+    for reference in set(re.findall(r'"\$ref": "#/([^"]+)"', text)):
+        node: Any = spec
+        for step in reference.split("/"):
+            node = node[step]
+        assert node
+
+
+def test_examples_follow_their_own_schemas(spec: dict[str, Any]) -> None:
+    checked = 0
+    for operation in operations(spec).values():
+        answers = [each for each in operation["responses"].values() if "content" in each]
+        for holder in [operation.get("requestBody", {}), *answers]:
+            for media_type, content in holder.get("content", {}).items():
+                if "example" in content and "json" in media_type and media_type != "application/x-ndjson":
+                    schema = {**content["schema"], "components": spec["components"]}
+                    jsonschema_rs.validate(schema, content["example"])
+                    checked += 1
+    assert checked > 15
+
+
+def test_answers_follow_the_schemas(spec: dict[str, Any], client: httpx.Client) -> None:
+    twin = {"$metadata": {"$model": PUMP}, "motor": {"$metadata": {}}, "label": "x"}
+    for name in ("a", "b"):
+        client.put(f"/digitaltwins/{name}", json=twin)
+    link = {"$targetId": "b", "$relationshipName": "feeds"}
+    client.put("/digitaltwins/a/relationships/r", json=link)
+    body = b'{"id":"1","source":"s","type":"t","specversion":"1.0","subject":"nobody","data":{"x":1}}'
+    client.post("/v1/events", content=body, headers={"Content-Type": "application/json"})
+    number = client.get("/v1/quarantine").json()["value"][0]["number"]
+    places = {
+        "/models": "/models",
+        "/models/{model_id}": f"/models/{PUMP}?includeModelDefinition=true",
+        "/digitaltwins/{twin_id}": "/digitaltwins/a",
+        "/digitaltwins/{twin_id}/components/{component}": "/digitaltwins/a/components/motor",
+        "/digitaltwins/{twin_id}/relationships": "/digitaltwins/a/relationships",
+        "/digitaltwins/{twin_id}/relationships/{relationship_id}": "/digitaltwins/a/relationships/r",
+        "/digitaltwins/{twin_id}/incomingrelationships": "/digitaltwins/b/incomingrelationships",
+        "/v1/twins/{twin_id}/history": "/v1/twins/a/history",
+        "/v1/twins/{twin_id}/telemetry": "/v1/twins/a/telemetry",
+        "/v1/sources/{source}/position": "/v1/sources/s/position",
+        "/v1/quarantine": "/v1/quarantine",
+        "/v1/quarantine/{number}": f"/v1/quarantine/{number}",
+        "/v1/keys": "/v1/keys",
+        "/v1/audit": "/v1/audit",
+        "/v1/stats": "/v1/stats",
+        "/healthz": "/healthz",
+        "/readyz": "/readyz",
+        "/openapi.json": "/openapi.json",
+    }
+    described = {path for (method, path) in operations(spec) if method == "GET"}
+    assert described - set(places) == {"/v1/changes", "/metrics", "/openapi"}
+    for path, place in places.items():
+        response = client.get(place)
+        assert response.status_code == 200, place
+        content = spec["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]
+        jsonschema_rs.validate({**content["schema"], "components": spec["components"]}, response.json())
+    refused = client.get("/digitaltwins/none").json()
+    failure = spec["components"]["responses"]["404"]["content"]["application/json"]["schema"]
+    jsonschema_rs.validate({**failure, "components": spec["components"]}, refused)
+
+
+def test_the_page_needs_nothing_from_elsewhere(site: Site) -> None:
+    response = site.stranger().get("/openapi")
+    assert response.status_code == 200
+    assert response.headers["content-type"].startswith("text/html")
+    assert "default-src 'none'" in response.headers["Content-Security-Policy"]
+    assert not REMOTE.search(response.text)
+    assert "innerHTML" not in response.text
+
+
+def test_the_description_is_the_same_each_time(site: Site, spec: dict[str, Any]) -> None:
+    assert site.stranger().get("/openapi.json").json() == spec
