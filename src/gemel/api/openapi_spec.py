@@ -181,9 +181,11 @@ def _as_kind(example: Any, kind: Any) -> Any:
 def _parameters(
     route: HTTPRoute, handler: HTTPRouteHandler, info: RouteInfo, schemas: _Schemas
 ) -> list[dict[str, Any]]:
-    fields = dict(handler.parsed_fn_signature.parameters)
-    for provided in handler.resolve_dependencies().values():
-        fields.update(provided.parsed_fn_signature.parameters)
+    provided = handler.resolve_dependencies()
+    own = handler.parsed_fn_signature.parameters
+    fields = {name: field for name, field in own.items() if name not in provided}
+    for each in provided.values():
+        fields.update(each.parsed_fn_signature.parameters)
     found = [
         _parameter(name, field, route, schemas)
         for name, field in fields.items()
