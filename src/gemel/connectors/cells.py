@@ -32,7 +32,15 @@ def column_reader(value: ValueColumn) -> ColumnReader:
         change = None if value.unit is None or value.to is None else conversion(value.unit, value.to)
         return lambda cells: _numbers(cells, change)
     one = {"integer": _integer, "boolean": _boolean, "json": _json, "string": _held_by_json}[value.type]
-    return lambda cells: list(map(one, cells))
+    return lambda cells: _each(one, cells)
+
+
+def _each(one: Callable[[object], object], cells: Sequence[object]) -> list[object]:
+    """Read cell by cell; a text that recurs, as labels and flags do, is read once."""
+    if set(map(type, cells)) != {str}:
+        return list(map(one, cells))
+    known = {cell: one(cell) for cell in set(cells)}
+    return [known[cell] for cell in cells]
 
 
 def _numbers(cells: Sequence[object], change: Conversion | None) -> list[object]:

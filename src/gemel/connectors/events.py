@@ -114,13 +114,18 @@ class _Rule:
         there = [
             (path, read(chunk.cells[column])) for path, column, read in self._readers if column in chunk.cells
         ]
+        if not there:
+            return [None] * len(chunk.numbers)
         paths = [path for path, _ in there]
+        rows = zip(*(values for _, values in there), strict=True)
+        if any(None in values for _, values in there):
+            return [self._with_gaps(paths, row) for row in rows]
         constants = self._constants
-        for row in zip(*(values for _, values in there), strict=True) if there else [()] * len(chunk.numbers):
-            data = dict(zip(paths, row, strict=True))
-            if None in row:
-                data = {path: value for path, value in data.items() if value is not None}
-            yield {**data, **constants} if data else None
+        return [{**dict(zip(paths, row, strict=True)), **constants} for row in rows]
+
+    def _with_gaps(self, paths: Sequence[str], row: Sequence[object]) -> dict[str, object] | None:
+        data = {path: value for path, value in zip(paths, row, strict=True) if value is not None}
+        return data | self._constants if data else None
 
 
 def _name_text(cell: object) -> str:
