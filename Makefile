@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+VENV_STAMP := .venv/.made
 RUN_STAMP := .venv/.ready-run
 DEV_STAMP := .venv/.ready-dev
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -57,22 +58,20 @@ clean: ## delete .venv and what tools left behind
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist bench.json
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(BIN)/python:
+$(VENV_STAMP):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	    echo "gemel needs Python 3.11 or newer, and $(PYTHON) is older or missing: make PYTHON=python3.12 ..." >&2; \
 	    exit 1; }
-	@$(PYTHON) -m venv .venv || { \
-	    rm -rf .venv; \
-	    echo "python3 -m venv failed; on Debian: apt install python3-venv" >&2; \
-	    exit 1; }
+	@$(PYTHON) -m venv .venv || { echo "$(PYTHON) -m venv failed; on Debian: apt install python3-venv" >&2; exit 1; }
+	@touch $@
 
 # The stamps make the second time instant; a change of what is to be installed sets up again.
-$(RUN_STAMP): pyproject.toml constraints.txt | $(BIN)/python
+$(RUN_STAMP): pyproject.toml constraints.txt | $(VENV_STAMP)
 	@echo "Installing gemel into .venv ..."
 	@$(PIP) install -e . -c constraints.txt
 	@touch $@
 
-$(DEV_STAMP): pyproject.toml constraints.txt | $(BIN)/python
+$(DEV_STAMP): pyproject.toml constraints.txt | $(VENV_STAMP)
 	@echo "Installing gemel and its development tools into .venv ..."
 	@$(PIP) install -e '.[dev]' -c constraints.txt
 	@touch $@ $(RUN_STAMP)
