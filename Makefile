@@ -62,7 +62,7 @@ $(VENV_STAMP):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	    echo "gemel needs Python 3.11 or newer, and $(PYTHON) is older or missing: make PYTHON=python3.12 ..." >&2; \
 	    exit 1; }
-	@$(PYTHON) -m venv .venv || { echo "$(PYTHON) -m venv failed; on Debian: apt install python3-venv" >&2; exit 1; }
+	@$(PYTHON) -m venv --clear .venv || { echo "$(PYTHON) -m venv failed; on Debian: apt install python3-venv" >&2; exit 1; }
 	@touch $@
 
 # The stamps make the second time instant; a change of what is to be installed sets up again.
