@@ -153,6 +153,14 @@ def test_retention_is_told_before_it_is_done(site: Site) -> None:
     assert (refused.code, refused.error()["code"]) == (1, "TenantNotFound")
 
 
+@pytest.mark.parametrize("arguments", [["up", "--port", "0"], ["tenant", "list"], ["db", "status"]])
+def test_a_database_that_is_not_there_is_told_of(site: Site, tmp_path: Path, arguments: list[str]) -> None:
+    nowhere = "postgresql://nobody@127.0.0.1:9/none"
+    done = site.run(*arguments, "--data", str(tmp_path / "x"), "--json", GEMEL_DATABASE_URL=nowhere)
+    assert (done.code, done.error()["code"]) == (1, "DatabaseFailed")
+    assert "refused" in done.error()["message"]
+
+
 def test_no_server_is_exit_code_3_and_says_how_to_start_one(site: Site, tmp_path: Path) -> None:
     done = site.run("twins", "list", "--data", str(tmp_path / "none"), "--json")
     assert (done.code, done.error()["code"]) == (3, "ServerUnreachable")

@@ -16,8 +16,9 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
-from gemel.base.errors import GemelError, NotFoundError, UnauthenticatedError, UnavailableError
+from gemel.base.errors import GemelError, NotFoundError, UnauthenticatedError
 from gemel.base.settings import Settings
+from gemel.cli.operate import database_fault
 
 __all__ = ["Facts", "ServerFacts", "gather", "skew_s"]
 
@@ -151,7 +152,7 @@ def _schema(
     except GemelError as error:
         return None, (), error
     except psycopg.Error as error:
-        return None, (), UnavailableError("DatabaseUnavailable", f"The database does not answer: {error}.")
+        return None, (), database_fault(error)
     known = [step.name for step in available()]
     missing = tuple(name for name in known if name not in done)
     return missing, tuple(name for name in done if name not in known), None

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from gemel.base.errors import EnvironmentFaultError
 from gemel.cli.options import LocalOptions
 
 if TYPE_CHECKING:
@@ -13,7 +14,28 @@ if TYPE_CHECKING:
 
     from gemel.app import Operator
 
-__all__ = ["acting", "owner"]
+__all__ = ["acting", "database_fault", "database_faults", "owner"]
+
+
+def database_fault(error: Exception) -> EnvironmentFaultError:
+    """Return what the database's driver says as an error of ours (DatabaseFailed)."""
+    said = " ".join(str(error).split()) or type(error).__name__
+    return EnvironmentFaultError(
+        "DatabaseFailed",
+        f"The database cannot be used: {said}",
+        "`gemel doctor` says more; check GEMEL_DATABASE_URL where it is set.",
+    )
+
+
+@contextmanager
+def database_faults() -> Iterator[None]:
+    """Raise EnvironmentFaultError (DatabaseFailed) where the block loses or does not get its connection."""
+    import psycopg
+
+    try:
+        yield
+    except psycopg.OperationalError as error:
+        raise database_fault(error) from error
 
 
 @contextmanager
@@ -22,20 +44,10 @@ def acting(local: LocalOptions, *, migrated: bool = True) -> Iterator[Operator]:
 
     Raises EnvironmentFaultError (DatabaseFailed) where the database is not to be had.
     """
-    import psycopg
-
     from gemel.app import operator
-    from gemel.base.errors import EnvironmentFaultError
 
-    try:
-        with operator(local.settings(), migrated=migrated) as found:
-            yield found
-    except psycopg.OperationalError as error:
-        raise EnvironmentFaultError(
-            "DatabaseFailed",
-            f"The database does not do its part: {str(error).strip()}.",
-            "`gemel doctor` says more; check GEMEL_DATABASE_URL where it is set.",
-        ) from error
+    with database_faults(), operator(local.settings(), migrated=migrated) as found:
+        yield found
 
 
 @contextmanager

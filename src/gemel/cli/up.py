@@ -10,6 +10,7 @@ import typer
 from gemel import __version__
 from gemel.cli import output
 from gemel.cli.command import Panel, command
+from gemel.cli.operate import database_faults
 from gemel.cli.options import LocalOptions
 
 __all__ = ["register"]
@@ -57,6 +58,7 @@ def up(
     # Unless it is caught, SIGTERM ends Python at once and leaves the database running.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        serve(settings, host, port, tell)
+        with database_faults():
+            serve(settings, host, port, tell)
     except KeyboardInterrupt:
         return
