@@ -13,7 +13,7 @@ from litestar.routes import HTTPRoute
 from gemel.api.application import HANDLERS, Application
 from gemel.api.routing import RouteInfo, info_of
 from gemel.security.principal import Scope
-from integration.api.conftest import Site
+from support.api_site import Site
 
 OPEN = {"/healthz", "/readyz", "/openapi", "/openapi.json"}
 

@@ -13,7 +13,7 @@ import pytest
 from gemel.api.failures import STATUSES
 from gemel.base.codes import CODES
 from gemel.base.settings import Settings
-from integration.api.conftest import PUMP, Site
+from support.api_site import PUMP, Site
 
 TWIN: dict[str, Any] = {"$metadata": {"$model": PUMP}, "motor": {"$metadata": {}}}
 

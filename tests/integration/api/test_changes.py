@@ -14,7 +14,7 @@ import pytest
 from gemel.api import changes
 from gemel.cli.sse import EventStream, ServerEvent
 from gemel.security.principal import Scope
-from integration.api.conftest import PUMP, Site
+from support.api_site import PUMP, Site
 
 TWIN: dict[str, Any] = {"$metadata": {"$model": PUMP}, "motor": {"$metadata": {}}}
 

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from gemel.security.principal import Scope
-from integration.api.conftest import PUMP, Site
+from support.api_site import PUMP, Site
 
 TWIN: dict[str, Any] = {"$metadata": {"$model": PUMP}, "motor": {"$metadata": {}}}
 SINGLE, BATCH, LINES = (

@@ -11,7 +11,7 @@ import httpx
 import pyarrow as pa
 import pytest
 
-from integration.api.conftest import PUMP, Site
+from support.api_site import PUMP, Site
 
 START = 1_769_860_800  # 2026-01-31T12:00:00Z
 

@@ -10,7 +10,7 @@ import pytest
 from litestar.routes import HTTPRoute
 
 from gemel.api.routing import info_of
-from integration.api.conftest import PUMP, Site
+from support.api_site import PUMP, Site
 
 REMOTE = re.compile(r"""(?:src|href)\s*=\s*["']?(?:https?:)?//|@import|url\(""")
 
