@@ -8,14 +8,14 @@ dissolve (OFFSET 0), and are columns where they are compared.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from gemel.base.errors import InternalError
 from gemel.history.paths import PATH_BITS
 from gemel.history.values import JSON, REMOVED
 from gemel.query.checks import on_json, on_number, on_text, on_time
-from gemel.query.sql import FALSE, Sql, all_of, any_of, joined, param, sql
+from gemel.query.sql import FALSE, TRUE, Sql, all_of, any_of, joined, param, sql
 from gemel.query.tree import (
     And,
     Cell,
@@ -28,12 +28,13 @@ from gemel.query.tree import (
     Or,
     Stored,
     StoredInstant,
+    Subject,
     Test,
     TypeName,
     Version,
 )
 
-__all__ = ["RelationshipScope", "TwinScope", "condition_sql"]
+__all__ = ["RelationshipScope", "Scope", "TwinScope", "condition_sql"]
 
 NUMBERS = f"l.kind < {JSON}"
 DOCUMENTS = f"l.kind = {JSON}"
@@ -50,6 +51,17 @@ ETAG = sql(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class StateRow:
+    """A condition on the row of a twin's state for a path, of which there is one at most.
+
+    So conditions on one path that must all hold, or one of them, are one condition on one row.
+    """
+
+    path_no: int
+    condition: Sql
+
+
 @dataclass(slots=True)
 class TwinScope:
     """The columns of twins that the conditions on `t` need, gathered while those are written."""
@@ -61,61 +73,55 @@ class TwinScope:
         self.columns[name] = Sql(f"t.{name}")
         return Sql(f"t.{name}")
 
+    def exists(self, row: StateRow) -> Sql:
+        """Return the condition that the twin has a row of the state."""
+        return sql(
+            "EXISTS (SELECT FROM latest l WHERE l.series = {} AND {})",
+            self.series(row.path_no),
+            row.condition,
+        )
+
     def series(self, path_no: int) -> Sql:
         """Return the number of the twin's series of a path."""
         name = f"series_{path_no}"
         self.columns[name] = sql(f"t.twin_no << {PATH_BITS} | {{}} AS {name}", param(path_no, "bigint"))
         return Sql(f"t.{name}")
 
-    def test(self, test: Test) -> Sql:
+    def test(self, test: Test) -> Sql | StateRow:
         """Return the condition that a test sets on a twin."""
-        subject = test.subject
+        subject, check = test.subject, test.check
+        if isinstance(check, HasType) and check.negated:
+            return _not_true(_rendered(self, self._positive(subject, HasType(check.type))))
+        return self._positive(subject, check)
+
+    def _positive(self, subject: Subject, check: Check) -> Sql | StateRow:
         match subject:
             case Column.TWIN_ID:
-                return _two_valued(test.check, lambda check: on_text(check, self.column("twin_id")))
+                return on_text(check, self.column("twin_id"))
             case Column.MODEL_ID:
-                return _two_valued(test.check, lambda check: on_text(check, self.column("model_id")))
+                return on_text(check, self.column("model_id"))
             case Version():
-                return _two_valued(test.check, lambda check: self._version(subject, check))
+                return self._version(subject, check)
             case Stored():
-                return _two_valued(test.check, lambda check: self._stored(subject, check))
-            case StoredInstant():
-                return _two_valued(test.check, lambda check: self._instant(subject, check))
-        raise _unbound(test)
+                return self._stored(subject, check)
+            case StoredInstant(path_no, which):
+                if path_no is None:
+                    return FALSE
+                return StateRow(path_no, all_of([Sql(PRESENT), on_time(check, INSTANTS[which])]))
+        raise _unbound(subject)
 
-    def _stored(self, stored: Stored, check: Check) -> Sql:
-        cells = [self._cell(cell, check) for cell in stored.cells]
+    def _stored(self, stored: Stored, check: Check) -> Sql | StateRow:
+        found: list[Sql | StateRow] = [_cell(cell, check) for cell in stored.cells]
         if isinstance(check, HasType) and check.type in (TypeName.DEFINED, TypeName.OBJECT):
-            component = sql("jsonb_exists({}, {})", self.column("components"), param(stored.component))
-            cells.append(component)
-        return any_of(cells)
-
-    def _cell(self, cell: Cell, check: Check) -> Sql:
-        documents = all_of([Sql(DOCUMENTS), on_json(check, _inner(Sql("l.doc"), cell.inner))])
-        if isinstance(check, HasType) and check.type is TypeName.DEFINED and not cell.inner:
-            return self._exists(cell.path_no, Sql(PRESENT))
-        if cell.inner:
-            return self._exists(cell.path_no, documents)
-        numbers = all_of([Sql(NUMBERS), on_number(check, Sql("l.num"))])
-        return self._exists(cell.path_no, any_of([numbers, documents]))
-
-    def _instant(self, instant: StoredInstant, check: Check) -> Sql:
-        if instant.path_no is None:
-            return FALSE
-        return self._exists(instant.path_no, all_of([Sql(PRESENT), on_time(check, INSTANTS[instant.which])]))
+            name = param(stored.component)
+            found.append(sql("jsonb_exists({}, {})", self.column("components"), name))
+        return _merged(self, found, any_of)
 
     def _version(self, version: Version, check: Check) -> Sql:
         self.column("recorded")
         self.columns["first_series"] = Sql(f"t.twin_no << {PATH_BITS} AS first_series")
         self.columns["next_series"] = Sql(f"t.twin_no + 1 << {PATH_BITS} AS next_series")
         return on_text(check, ETAG) if version is Version.ETAG else on_time(check, NEWEST)
-
-    def _exists(self, path_no: int, condition: Sql) -> Sql:
-        if condition == FALSE:
-            return FALSE
-        return sql(
-            "EXISTS (SELECT FROM latest l WHERE l.series = {} AND {})", self.series(path_no), condition
-        )
 
 
 RELATIONSHIP_COLUMNS = {
@@ -131,38 +137,74 @@ class RelationshipScope:
 
     def test(self, test: Test) -> Sql:
         """Return the condition that a test sets on a relationship."""
-        subject = test.subject
+        check = test.check
+        if isinstance(check, HasType) and check.negated:
+            return _not_true(self._positive(test.subject, HasType(check.type)))
+        return self._positive(test.subject, check)
+
+    def _positive(self, subject: Subject, check: Check) -> Sql:
         if isinstance(subject, JsonProperty):
-            value = _inner(Sql("r.properties"), subject.names)
-            return _two_valued(test.check, lambda check: on_json(check, value))
+            return on_json(check, _inner(Sql("r.properties"), subject.names))
         if isinstance(subject, Column) and subject in RELATIONSHIP_COLUMNS:
-            return _two_valued(test.check, lambda check: on_text(check, RELATIONSHIP_COLUMNS[subject]))
-        raise _unbound(test)
+            return on_text(check, RELATIONSHIP_COLUMNS[subject])
+        raise _unbound(subject)
 
 
-def condition_sql(scope: TwinScope | RelationshipScope, condition: Condition) -> Sql:
+Scope = TwinScope | RelationshipScope
+Combine = Callable[[Iterable[Sql]], Sql]
+
+
+def condition_sql(scope: Scope, condition: Condition) -> Sql:
     """Return a condition without Not as SQL."""
+    return _rendered(scope, _condition(scope, condition))
+
+
+def _condition(scope: Scope, condition: Condition) -> Sql | StateRow:
     match condition:
         case And():
-            return all_of([condition_sql(scope, term) for term in condition.terms])
+            return _merged(scope, [_condition(scope, term) for term in condition.terms], all_of)
         case Or():
-            return any_of([condition_sql(scope, term) for term in condition.terms])
+            return _merged(scope, [_condition(scope, term) for term in condition.terms], any_of)
         case Test():
             return scope.test(condition)
         case Not():
             raise InternalError("InternalError", "A Not is left in the tree.")
 
 
-def _two_valued(check: Check, positive: Callable[[Check], Sql]) -> Sql:
-    """Return the condition of a check, of which an IS_… test is negated as a whole: it is never undefined."""
-    if isinstance(check, HasType) and check.negated:
-        return _not_true(positive(HasType(check.type)))
-    return positive(check)
+def _merged(scope: Scope, terms: list[Sql | StateRow], combine: Combine) -> Sql | StateRow:
+    """Return terms combined, with those on one row of the state as one."""
+    rows: dict[int, list[Sql]] = {}
+    for term in terms:
+        if isinstance(term, StateRow):
+            rows.setdefault(term.path_no, []).append(term.condition)
+    merged = [StateRow(path_no, combine(conditions)) for path_no, conditions in rows.items()]
+    others = [term for term in terms if isinstance(term, Sql)]
+    if len(merged) == 1 and not others:
+        return merged[0]
+    return combine([*others, *(_rendered(scope, row) for row in merged)])
+
+
+def _rendered(scope: Scope, term: Sql | StateRow) -> Sql:
+    if isinstance(term, Sql):
+        return term
+    assert isinstance(scope, TwinScope)
+    return FALSE if term.condition == FALSE else scope.exists(term)
+
+
+def _cell(cell: Cell, check: Check) -> StateRow:
+    if isinstance(check, HasType) and check.type is TypeName.DEFINED and not cell.inner:
+        return StateRow(cell.path_no, Sql(PRESENT))
+    documents = all_of([Sql(DOCUMENTS), on_json(check, _inner(Sql("l.doc"), cell.inner))])
+    if cell.inner:
+        return StateRow(cell.path_no, documents)
+    numbers = all_of([Sql(NUMBERS), on_number(check, Sql("l.num"))])
+    return StateRow(cell.path_no, any_of([numbers, documents]))
 
 
 def _not_true(condition: Sql) -> Sql:
-    if not condition.parameters and condition.text in ("true", "false"):
-        return Sql("false" if condition.text == "true" else "true")
+    """Return the negation of an IS_… test: as a whole, for it is never undefined."""
+    if condition in (TRUE, FALSE):
+        return FALSE if condition == TRUE else TRUE
     return sql("({}) IS NOT TRUE", condition)
 
 
@@ -173,5 +215,5 @@ def _inner(value: Sql, names: tuple[str, ...]) -> Sql:
     return sql("({})", joined(" -> ", [value, *(param(name, "text") for name in names)]))
 
 
-def _unbound(test: Test) -> InternalError:
-    return InternalError("InternalError", f"The subject {test.subject!r} was not bound.")
+def _unbound(subject: Subject) -> InternalError:
+    return InternalError("InternalError", f"The subject {subject!r} was not bound.")

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["FALSE", "NULL", "TRUE", "Sql", "all_of", "any_of", "joined", "param", "sql"]
+__all__ = ["FALSE", "TRUE", "Sql", "all_of", "any_of", "joined", "param", "sql"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class Sql:
     parameters: tuple[Any, ...] = ()
 
 
-TRUE, FALSE, NULL = Sql("true"), Sql("false"), Sql("NULL")
+TRUE, FALSE = Sql("true"), Sql("false")
 
 
 def sql(template: str, *parts: Sql) -> Sql:

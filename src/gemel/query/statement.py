@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from gemel.query.fields import RelationshipScope, TwinScope, condition_sql
+from gemel.query.fields import RelationshipScope, Scope, TwinScope, condition_sql
 from gemel.query.sql import Sql, all_of, joined, param, sql
 from gemel.query.tree import And, Collection, Column, Condition, Count, Or, Query, Test
 
@@ -58,7 +58,7 @@ def _twins(query: Query, window: Window) -> Sql:
     terms = query.where.terms if isinstance(query.where, And) else (query.where,) if query.where else ()
     inner = [term for term in terms if _of_columns(term)]
     outer = [term for term in terms if not _of_columns(term)]
-    conditions = all_of([condition_sql(scope, term) for term in outer])
+    far = condition_sql(scope, And(tuple(outer)))
     near = all_of([sql("t.twin_no > {}", param(window.after[0])), *_conditions(scope, inner)])
     counted = isinstance(query.selection, Count)
     order = "" if counted else " ORDER BY t.twin_no"
@@ -66,7 +66,7 @@ def _twins(query: Query, window: Window) -> Sql:
     if outer:
         columns = joined(", ", [Sql("t.twin_no"), *scope.columns.values()])
         source = sql(f"(SELECT {{}} FROM twin t WHERE {{}}{order} OFFSET 0) t", columns, near)
-        near = conditions
+        near = far
     if counted:
         return sql("SELECT count(*) FROM {} WHERE {}", source, near)
     limit = param(window.rows_max)
@@ -87,7 +87,7 @@ def _relationships(query: Query, window: Window) -> Sql:
     )
 
 
-def _conditions(scope: TwinScope | RelationshipScope, terms: Iterable[Condition]) -> list[Sql]:
+def _conditions(scope: Scope, terms: Iterable[Condition]) -> list[Sql]:
     return [condition_sql(scope, term) for term in terms]
 
 
