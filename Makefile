@@ -66,12 +66,12 @@ $(VENV_STAMP):
 	@touch $@
 
 # The stamps make the second time instant; a change of what is to be installed sets up again.
-$(RUN_STAMP): pyproject.toml constraints.txt | $(VENV_STAMP)
+$(RUN_STAMP): pyproject.toml constraints.txt $(VENV_STAMP)
 	@echo "Installing gemel into .venv ..."
 	@$(PIP) install -e . -c constraints.txt
 	@touch $@
 
-$(DEV_STAMP): pyproject.toml constraints.txt | $(VENV_STAMP)
+$(DEV_STAMP): pyproject.toml constraints.txt $(VENV_STAMP)
 	@echo "Installing gemel and its development tools into .venv ..."
 	@$(PIP) install -e '.[dev]' -c constraints.txt
 	@touch $@ $(RUN_STAMP)
