@@ -15,6 +15,7 @@ from litestar.types.asgi_types import LifeSpanReceive, LifeSpanScope, LifeSpanSe
 from gemel.api import (
     adt_models,
     adt_relationships,
+    adt_telemetry,
     adt_twins,
     changes,
     events,
@@ -43,6 +44,7 @@ HANDLERS: list[HTTPRouteHandler] = [
     *adt_models.HANDLERS,
     *adt_twins.HANDLERS,
     *adt_relationships.HANDLERS,
+    *adt_telemetry.HANDLERS,
     *query.HANDLERS,
     *events.HANDLERS,
     *history.HANDLERS,

@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, urlencode
 from litestar.params import HeaderParameter, PathParameter, QueryParameter
 
 from gemel.api.call import AnyRequest
+from gemel.base.errors import InvalidError
 
 __all__ = [
     "Component",
@@ -19,6 +20,7 @@ __all__ = [
     "RelationshipId",
     "Token",
     "TwinId",
+    "checked_text",
     "next_link",
 ]
 
@@ -39,6 +41,18 @@ Token = Annotated[
     str | None, QueryParameter(name="continuationToken", description="From a `nextLink`; go on from there.")
 ]
 Limit = Annotated[int, QueryParameter(name="limit", ge=1, le=1000, description="How many items at most.")]
+
+
+TEXT_LENGTH_MAX = 1024
+
+
+def checked_text(name: str, value: str) -> str:
+    """Return a header's text; raise InvalidError (InvalidArgument) unless it is printable and not endless."""
+    if not 0 < len(value) <= TEXT_LENGTH_MAX or not value.isprintable():
+        raise InvalidError(
+            "InvalidArgument", f"{name} must have 1 to {TEXT_LENGTH_MAX} printable characters."
+        )
+    return value
 
 
 def next_link(request: AnyRequest, token: str | None) -> str | None:

@@ -20,6 +20,7 @@ __all__ = [
     "QueryPage",
     "QueryRequest",
     "Relationship",
+    "Time",
     "TwinBody",
 ]
 

@@ -10,14 +10,14 @@ import structlog
 from gemel.base.clock import now_us
 from gemel.base.errors import GemelError
 from gemel.base.settings import Settings
+from gemel.history.changes import forget_changes
 from gemel.history.retention import apply_retention
 from gemel.history.weeks import Weeks
+from gemel.ingest.seen import forget_seen
 
 __all__ = ["Maintenance"]
 
 EVERY_S = 3600.0
-FORGET_SEEN = "DELETE FROM event_seen WHERE recorded < now() - %s * interval '1 hour'"
-FORGET_CHANGES = "DELETE FROM change WHERE recorded < now() - %s * interval '1 day'"
 
 log = structlog.get_logger(__name__)
 
@@ -46,5 +46,5 @@ class Maintenance:
 
     def _forget(self) -> None:
         with psycopg.connect(self._owner_dsn, autocommit=True) as owner:
-            owner.execute(FORGET_SEEN, (self._settings.dedupe_window_h,))
-            owner.execute(FORGET_CHANGES, (self._settings.change_days,))
+            forget_seen(owner, self._settings.dedupe_window_h)
+            forget_changes(owner, self._settings.change_days)

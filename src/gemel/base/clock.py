@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-__all__ = ["Clock", "from_us", "iso_us", "now_us", "to_us"]
+__all__ = ["EPOCH", "Clock", "from_us", "iso_us", "now_us", "to_us"]
 
 Clock = Callable[[], int]
 

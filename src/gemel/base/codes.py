@@ -82,7 +82,6 @@ CODES: dict[str, Code] = {
     "RelationshipsNotDeleted": Code("The twin still has relationships.", "Delete them first."),
     "InvalidRelationship": Code("The model has no such relationship.", "Look at the source twin's model."),
     "OperationNotAllowed": Code("The operation is not allowed here.", "The message says why."),
-    "RelationshipAlreadyExists": Code("A relationship of this id is there.", "Use another id, or PATCH it."),
     # query
     "BadRequest": Code("The query request is malformed.", "Send a query or a continuation token."),
     "SqlQueryError": Code(

@@ -55,6 +55,8 @@ class Settings:
     log_level: str = setting("GEMEL_LOG_LEVEL", "info", "debug, info, warning or error.")
 
 
+KINDS = {int: "a whole number", float: "a number"}
+
 SETTINGS: dict[str, tuple[str, object, str]] = {
     f.metadata["variable"]: (f.name, f.default, f.metadata["meaning"]) for f in fields(Settings)
 }
@@ -83,5 +85,5 @@ def _parse(variable: str, text: str, kind: type[Any]) -> Any:
     try:
         return kind(text)
     except ValueError as error:
-        message = f"{variable}={text!r} is not a {kind.__name__}."
+        message = f"{variable}={text!r} is not {KINDS[kind]}."
         raise InvalidError("InvalidArgument", message, "See docs/settings.md.") from error

@@ -13,7 +13,17 @@ from gemel.base.errors import GemelError
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["cell", "console", "note", "print_array", "print_json", "print_line", "print_table", "show_error"]
+__all__ = [
+    "cell",
+    "console",
+    "note",
+    "print_array",
+    "print_json",
+    "print_line",
+    "print_table",
+    "remedy_of",
+    "show_error",
+]
 
 PIPE_COLUMNS = 200
 

@@ -14,7 +14,17 @@ from rich.text import Text
 
 from gemel.demo.units import format_lag, format_value, unit_symbol
 
-__all__ = ["Reason", "Row", "Snapshot", "Totals", "render", "sparkline", "summary"]
+__all__ = [
+    "TOTAL_STYLES",
+    "TREND_MAX",
+    "Reason",
+    "Row",
+    "Snapshot",
+    "Totals",
+    "render",
+    "sparkline",
+    "summary",
+]
 
 BARS = "▁▂▃▄▅▆▇█"
 LAG_FRESH_MS, LAG_OLD_MS = 1000.0, 5000.0

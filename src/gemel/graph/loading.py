@@ -11,7 +11,7 @@ from gemel.graph.live import LiveTwin, TwinRow
 from gemel.history.state import read_state
 from gemel.store.database import ReadTransaction, Row
 
-__all__ = ["documents", "load_twin", "load_twins", "twin_not_found"]
+__all__ = ["FLOOR", "MICROSECONDS", "documents", "load_twin", "load_twins", "twin_not_found"]
 
 MICROSECONDS = "(extract(epoch FROM {}) * 1000000)::bigint"
 COLUMNS = ", ".join(

@@ -10,11 +10,21 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import psycopg
 
 from gemel.history.samples import SampleBatch
 from gemel.store.database import ReadTransaction, WriteTransaction
 
-__all__ = ["CHUNK_SAMPLES_MAX", "SAMPLES", "Change", "append", "append_samples", "read_changes", "samples_of"]
+__all__ = [
+    "CHUNK_SAMPLES_MAX",
+    "SAMPLES",
+    "Change",
+    "append",
+    "append_samples",
+    "forget_changes",
+    "read_changes",
+    "samples_of",
+]
 
 SAMPLES = "samples"
 CHUNK_SAMPLES_MAX = 20_000
@@ -25,6 +35,8 @@ VALUES (current_tenant(), %s, to_timestamp(0) + %s * interval '1 microsecond', %
 READ = """
 SELECT change_no, (extract(epoch FROM recorded) * 1000000)::bigint, kind, body
 FROM change WHERE tenant = current_tenant() AND change_no > %s ORDER BY change_no LIMIT %s"""
+
+FORGET = "DELETE FROM change WHERE recorded < now() - %s * interval '1 day'"
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -73,6 +85,11 @@ async def append_samples(tx: WriteTransaction, batch: SampleBatch) -> None:
 async def read_changes(tx: ReadTransaction, after: int, limit: int) -> list[Change]:
     """Return the next changes after a number, in order."""
     return [Change(*row) for row in await tx.rows(READ, (after, limit))]
+
+
+def forget_changes(owner: psycopg.Connection, days: int) -> None:
+    """Forget, for all tenants, changes that are older; on the owner's connection."""
+    owner.execute(FORGET, (days,))
 
 
 def samples_of(change: Change) -> SampleBatch:

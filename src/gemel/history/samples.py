@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from gemel.history.values import Encoded
 
-__all__ = ["Sample", "SampleBatch"]
+__all__ = ["Ints", "Sample", "SampleBatch"]
 
 Ints = npt.NDArray[np.int64]
 

@@ -9,7 +9,7 @@ from gemel.history.paths import Paths, path_no_of, series_of, twin_no_of
 from gemel.history.values import QUALITIES, REMOVED, decode
 from gemel.store.database import ReadTransaction, WriteTransaction
 
-__all__ = ["StateValue", "forget_state", "next_time_us", "read_state"]
+__all__ = ["StateValue", "forget_state", "read_state"]
 
 # The bounds come as parameters: an operator that is not leakproof, such as <<, would keep row-level security
 # from using the index.
@@ -67,8 +67,3 @@ async def read_state(
 async def forget_state(tx: WriteTransaction, twin_no: int) -> None:
     """Drop the state of a twin that is no more; its history stays."""
     await tx.execute(FORGET, (series_of(twin_no, 0), series_of(twin_no + 1, 0)))
-
-
-def next_time_us(now_us: int, last: StateValue | None) -> int:
-    """Return the source time of a write that names none: now, or just after the series' last."""
-    return now_us if last is None else max(now_us, last.source_time_us + 1)

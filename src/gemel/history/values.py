@@ -16,8 +16,8 @@ __all__ = [
     "JSON",
     "QUALITIES",
     "REMOVED",
-    "UNCERTAIN",
     "Encoded",
+    "Rank",
     "Storage",
     "canonical_json",
     "decode",
@@ -28,8 +28,8 @@ __all__ = [
 Storage = Literal["double", "integer", "json"]
 
 DOUBLE, INTEGER, JSON, REMOVED = 0, 1, 2, 3
-GOOD, UNCERTAIN, BAD = 0, 1, 2
 QUALITIES = ("good", "uncertain", "bad")
+GOOD, BAD = 0, 2
 
 INT64_MIN = -(2**63)
 
@@ -44,9 +44,6 @@ class Encoded(NamedTuple):
     num: float | None
     kind: int
     doc: str | None
-
-
-ABSENT = Encoded(None, REMOVED, None)
 
 
 def encode(value: Any, storage: Storage) -> Encoded:

@@ -18,7 +18,17 @@ import msgspec
 from gemel.base.errors import Detail, InvalidError
 from gemel.history.values import QUALITIES
 
-__all__ = ["BATCH", "LINES", "MEDIA_TYPES", "SINGLE", "Decoded", "Event", "decode_body", "decode_event"]
+__all__ = [
+    "BATCH",
+    "INT64",
+    "LINES",
+    "MEDIA_TYPES",
+    "SINGLE",
+    "Decoded",
+    "Event",
+    "decode_body",
+    "decode_event",
+]
 
 SINGLE = "application/cloudevents+json"
 BATCH = "application/cloudevents-batch+json"

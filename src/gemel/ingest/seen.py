@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import psycopg
 
 from gemel.base.errors import Detail
 from gemel.history.samples import Ints, SampleBatch
@@ -12,7 +13,7 @@ from gemel.ingest.events import Event
 from gemel.ingest.resolve import Resolved
 from gemel.store.database import WriteTransaction
 
-__all__ = ["find_repeats", "merge", "values_of"]
+__all__ = ["find_repeats", "forget_seen", "merge", "values_of"]
 
 REMEMBER = """
 INSERT INTO event_seen (tenant, source, event_id, recorded)
@@ -21,6 +22,8 @@ FROM unnest(%s::text[], %s::text[]) AS t (s, i)
 ON CONFLICT (tenant, source, event_id) DO UPDATE SET recorded = excluded.recorded
     WHERE event_seen.recorded < to_timestamp(0) + %s * interval '1 microsecond'
 RETURNING source, event_id"""
+
+FORGET = "DELETE FROM event_seen WHERE recorded < now() - %s * interval '1 hour'"
 
 Name = tuple[str, str]
 
@@ -51,6 +54,11 @@ async def find_repeats(
             number, index = firsts[name]
             repeats[number].add(index)
     return repeats
+
+
+def forget_seen(owner: psycopg.Connection, window_h: float) -> None:
+    """Forget, for all tenants, the ids that are older than the window."""
+    owner.execute(FORGET, (window_h,))
 
 
 def merge(requests: Sequence[tuple[Resolved, set[int]]]) -> tuple[SampleBatch, Ints]:

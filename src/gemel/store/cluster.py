@@ -16,7 +16,7 @@ from gemel.base.errors import EnvironmentFaultError
 from gemel.store import pgconfig, postmaster, sockets
 from gemel.store.binaries import Account, account_for, locate, usable_by
 
-__all__ = ["OWNER_ROLE", "Cluster"]
+__all__ = ["OWNER_ROLE", "Cluster", "unusable"]
 
 OWNER_ROLE = "gemel_owner"
 LOG_BYTES_MAX = 10 << 20
