@@ -12,6 +12,7 @@ from litestar.params import HeaderParameter, PathParameter
 
 from gemel.api.bodies import json_answer
 from gemel.api.call import AnyRequest, Call, call_of
+from gemel.api.params import checked_text
 from gemel.api.routing import JSON, RouteInfo, route
 from gemel.base.clock import now_us
 from gemel.base.errors import InvalidError

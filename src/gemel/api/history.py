@@ -14,6 +14,14 @@ from litestar.params import QueryParameter
 from gemel.api.bodies import json_answer
 from gemel.api.call import AnyRequest, call_of
 from gemel.api.history_formats import ARROW, CSV, to_arrow, to_csv, with_times
+from gemel.api.history_query import (
+    PageWanted,
+    Wanted,
+    given_buckets,
+    given_page,
+    given_window,
+    read_history,
+)
 from gemel.api.params import TwinId
 from gemel.api.routing import JSON, RouteInfo, route
 from gemel.api.wire import Time
