@@ -43,8 +43,9 @@ class Done(NamedTuple):
 class Site:
     """A data directory, the server on it, and commands that find both by themselves."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, **environment: str) -> None:
         self.data = data
+        self._environment = environment
         self.url = ""
         self._server: subprocess.Popen[str] | None = None
 
@@ -73,7 +74,7 @@ class Site:
     def environment(self, more: dict[str, str]) -> dict[str, str]:
         """Return this process's environment without gemel's variables, on this data directory."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("GEMEL_")}
-        return kept | {"GEMEL_DATA": str(self.data), "COLUMNS": "140"} | more
+        return kept | {"GEMEL_DATA": str(self.data), "COLUMNS": "140"} | self._environment | more
 
     def start(self, port: int = 0) -> None:
         """Start the server and wait until it says that it is ready."""
@@ -101,10 +102,10 @@ class Site:
 
 
 @contextmanager
-def serving() -> Iterator[Site]:
-    """Serve a data directory of its own for the length of the block."""
+def serving(**environment: str) -> Iterator[Site]:
+    """Serve a data directory of its own for the length of the block, with further environment variables."""
     with tempfile.TemporaryDirectory(prefix="gemel-test-") as folder:
-        site = Site(Path(folder, "data"))
+        site = Site(Path(folder, "data"), **environment)
         try:
             site.start()
             yield site
