@@ -22,7 +22,7 @@ from gemel.store.database import Database
 from support.postgres import Dsns
 from support.tenants import open_tenant
 
-__all__ = ["AUDIT", "MODEL", "TenantParts", "event", "open_parts"]
+__all__ = ["AUDIT", "MODEL", "TenantParts", "event", "open_parts", "second_process"]
 
 AUDIT = AuditEntry("test", None, "events.ingest", "", "ok", "0" * 32)
 MODEL: dict[str, Any] = {
@@ -86,13 +86,27 @@ def event(
 async def open_parts(dsns: Dsns, twins: int = 5) -> AsyncIterator[TenantParts]:
     """Open a fresh tenant with twins t0, t1, ... of MODEL."""
     async with open_tenant(dsns) as (db, tenant):
-        library, paths, weeks = ModelLibrary(), Paths(), Weeks(db)
-        context = GraphContext(library, paths, weeks)
-        await weeks.ensure_ahead(now_us())
+        parts = _wire(db, tenant)
+        await parts.context.weeks.ensure_ahead(now_us())
         async with db.write(tenant) as tx:
-            await add_models(tx, library, [MODEL])
-            await create_missing(tx, context, MODEL["@id"], {f"t{n}": now_us() for n in range(twins)})
-        options = IngestOptions(20_000, 5_000_000, 86_400_000_000)
-        yield TenantParts(
-            db, tenant, Ingest(db, Directory(library, paths), context, options, now_us), context
-        )
+            await add_models(tx, parts.context.library, [MODEL])
+            await create_missing(tx, parts.context, MODEL["@id"], {f"t{n}": now_us() for n in range(twins)})
+        yield parts
+
+
+@asynccontextmanager
+async def second_process(dsns: Dsns, first: TenantParts) -> AsyncIterator[TenantParts]:
+    """Open the same tenant as another process would: with caches and connections of its own."""
+    db = Database(dsns.serve)
+    await db.open()
+    try:
+        yield _wire(db, first.tenant)
+    finally:
+        await db.close()
+
+
+def _wire(db: Database, tenant: int) -> TenantParts:
+    library, paths = ModelLibrary(), Paths()
+    context = GraphContext(library, paths, Weeks(db))
+    options = IngestOptions(20_000, 5_000_000, 86_400_000_000)
+    return TenantParts(db, tenant, Ingest(db, Directory(library, paths), context, options, now_us), context)
