@@ -27,7 +27,7 @@ BINDING: tuple[Callable[[Query, Catalog], Query], ...] = (bind_models, bind_path
 """What follows from the tenant's models and paths."""
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def analyse(text: str) -> Query:
     """Return the tree of a query as far as its text alone says. Raises InvalidError (SqlQueryError)."""
     query = parse(text)

@@ -1,18 +1,19 @@
 """What a test means as SQL: where its subject is found, and there the check.
 
-Twins and their state are two tables. Row-level security keeps the planner from using an index for a condition
-with a function that might leak, and `<<` is one: `latest.series = twin.twin_no << 20 | …` would read all of a
-tenant's state even for one twin. So the series numbers are computed in a subquery that the planner cannot
-dissolve (OFFSET 0), and are columns where they are compared.
+A twin's values are rows of `latest`, one a path, which a condition looks up by key: EXISTS (… OFFSET 0), which the
+planner leaves as it is. It could otherwise turn it into a join, and would then have to guess how many rows of a
+tenant's whole state a condition leaves; where it guesses few and finds many, a query that takes 0.1 s takes hours.
+It could also not use the key: row-level security keeps a join from using an index by way of a function that might
+leak, as `<<` is. In a subquery the twin's number is a parameter, of which nothing can leak.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from gemel.base.errors import InternalError
-from gemel.history.paths import PATH_BITS
+from gemel.history.paths import PATH_BITS, PATHS_MAX
 from gemel.history.values import JSON, REMOVED
 from gemel.query.checks import on_json, on_number, on_text, on_time
 from gemel.query.sql import FALSE, TRUE, Sql, all_of, any_of, joined, param, sql
@@ -34,15 +35,24 @@ from gemel.query.tree import (
     Version,
 )
 
-__all__ = ["RelationshipScope", "Scope", "TwinScope", "condition_sql"]
+__all__ = ["condition_sql"]
 
 NUMBERS = f"l.kind < {JSON}"
 DOCUMENTS = f"l.kind = {JSON}"
 PRESENT = f"l.kind <> {REMOVED}"
+COLUMNS = {
+    Column.TWIN_ID: Sql("t.twin_id"),
+    Column.MODEL_ID: Sql("t.model_id"),
+    Column.RELATIONSHIP_ID: Sql("r.relationship_id"),
+    Column.RELATIONSHIP_NAME: Sql("r.name"),
+    Column.SOURCE_ID: Sql("s.twin_id"),
+    Column.TARGET_ID: Sql("g.twin_id"),
+}
 INSTANTS = {"lastUpdateTime": Sql("l.recorded"), "sourceTime": Sql("l.source_time")}
+# As gemel.graph.live and gemel.graph.etag have it: telemetry does not count.
 NEWEST = Sql(f"""greatest(t.recorded, (SELECT max(l.recorded) FROM latest l
-WHERE l.series >= t.first_series AND l.series < t.next_series AND EXISTS (
-    SELECT FROM path p WHERE p.role = 'property' AND p.path_no = l.series & {(1 << PATH_BITS) - 1})))""")
+    WHERE l.series >= t.twin_no << {PATH_BITS} AND l.series < t.twin_no + 1 << {PATH_BITS} AND EXISTS (
+        SELECT FROM path p WHERE p.role = 'property' AND p.path_no = l.series & {PATHS_MAX - 1})))""")
 ETAG = sql(
     """(SELECT format('W/"%%s-%%s-%%s-%%s-%%s"', substr(d, 1, 8), substr(d, 9, 4), substr(d, 13, 4),
     substr(d, 17, 4), substr(d, 21)) FROM (SELECT lpad(to_hex(t.twin_no), 16, '0') || lpad(to_hex(
@@ -62,133 +72,52 @@ class StateRow:
     condition: Sql
 
 
-@dataclass(slots=True)
-class TwinScope:
-    """The columns of twins that the conditions on `t` need, gathered while those are written."""
-
-    columns: dict[str, Sql] = field(default_factory=dict)
-
-    def column(self, name: str) -> Sql:
-        """Return a column of the table, through the subquery."""
-        self.columns[name] = Sql(f"t.{name}")
-        return Sql(f"t.{name}")
-
-    def exists(self, row: StateRow) -> Sql:
-        """Return the condition that the twin has a row of the state."""
-        return sql(
-            "EXISTS (SELECT FROM latest l WHERE l.series = {} AND {})",
-            self.series(row.path_no),
-            row.condition,
-        )
-
-    def series(self, path_no: int) -> Sql:
-        """Return the number of the twin's series of a path."""
-        name = f"series_{path_no}"
-        self.columns[name] = sql(f"t.twin_no << {PATH_BITS} | {{}} AS {name}", param(path_no, "bigint"))
-        return Sql(f"t.{name}")
-
-    def test(self, test: Test) -> Sql | StateRow:
-        """Return the condition that a test sets on a twin."""
-        subject, check = test.subject, test.check
-        if isinstance(check, HasType) and check.negated:
-            return _not_true(_rendered(self, self._positive(subject, HasType(check.type))))
-        return self._positive(subject, check)
-
-    def _positive(self, subject: Subject, check: Check) -> Sql | StateRow:
-        match subject:
-            case Column.TWIN_ID:
-                return on_text(check, self.column("twin_id"))
-            case Column.MODEL_ID:
-                return on_text(check, self.column("model_id"))
-            case Version():
-                return self._version(subject, check)
-            case Stored():
-                return self._stored(subject, check)
-            case StoredInstant(path_no, which):
-                if path_no is None:
-                    return FALSE
-                return StateRow(path_no, all_of([Sql(PRESENT), on_time(check, INSTANTS[which])]))
-        raise _unbound(subject)
-
-    def _stored(self, stored: Stored, check: Check) -> Sql | StateRow:
-        found: list[Sql | StateRow] = [_cell(cell, check) for cell in stored.cells]
-        if isinstance(check, HasType) and check.type in (TypeName.DEFINED, TypeName.OBJECT):
-            name = param(stored.component)
-            found.append(sql("jsonb_exists({}, {})", self.column("components"), name))
-        return _merged(self, found, any_of)
-
-    def _version(self, version: Version, check: Check) -> Sql:
-        self.column("recorded")
-        self.columns["first_series"] = Sql(f"t.twin_no << {PATH_BITS} AS first_series")
-        self.columns["next_series"] = Sql(f"t.twin_no + 1 << {PATH_BITS} AS next_series")
-        return on_text(check, ETAG) if version is Version.ETAG else on_time(check, NEWEST)
+Found = Sql | StateRow
 
 
-RELATIONSHIP_COLUMNS = {
-    Column.RELATIONSHIP_ID: Sql("r.relationship_id"),
-    Column.RELATIONSHIP_NAME: Sql("r.name"),
-    Column.SOURCE_ID: Sql("s.twin_id"),
-    Column.TARGET_ID: Sql("g.twin_id"),
-}
+def condition_sql(condition: Condition) -> Sql:
+    """Return a condition, bound and without Not, on a twin `t`, or on a relationship `r` from `s` to `g`."""
+    return _rendered(_condition(condition))
 
 
-class RelationshipScope:
-    """Relationships `r` with their source `s` and target `g`."""
-
-    def test(self, test: Test) -> Sql:
-        """Return the condition that a test sets on a relationship."""
-        check = test.check
-        if isinstance(check, HasType) and check.negated:
-            return _not_true(self._positive(test.subject, HasType(check.type)))
-        return self._positive(test.subject, check)
-
-    def _positive(self, subject: Subject, check: Check) -> Sql:
-        if isinstance(subject, JsonProperty):
-            return on_json(check, _inner(Sql("r.properties"), subject.names))
-        if isinstance(subject, Column) and subject in RELATIONSHIP_COLUMNS:
-            return on_text(check, RELATIONSHIP_COLUMNS[subject])
-        raise _unbound(subject)
-
-
-Scope = TwinScope | RelationshipScope
-Combine = Callable[[Iterable[Sql]], Sql]
-
-
-def condition_sql(scope: Scope, condition: Condition) -> Sql:
-    """Return a condition without Not as SQL."""
-    return _rendered(scope, _condition(scope, condition))
-
-
-def _condition(scope: Scope, condition: Condition) -> Sql | StateRow:
+def _condition(condition: Condition) -> Found:
     match condition:
         case And():
-            return _merged(scope, [_condition(scope, term) for term in condition.terms], all_of)
+            return _merged([_condition(term) for term in condition.terms], all_of)
         case Or():
-            return _merged(scope, [_condition(scope, term) for term in condition.terms], any_of)
-        case Test():
-            return scope.test(condition)
+            return _merged([_condition(term) for term in condition.terms], any_of)
+        case Test(subject, check):
+            if isinstance(check, HasType) and check.negated:
+                return _not_true(_rendered(_test(subject, HasType(check.type))))
+            return _test(subject, check)
         case Not():
             raise InternalError("InternalError", "A Not is left in the tree.")
 
 
-def _merged(scope: Scope, terms: list[Sql | StateRow], combine: Combine) -> Sql | StateRow:
-    """Return terms combined, with those on one row of the state as one."""
-    rows: dict[int, list[Sql]] = {}
-    for term in terms:
-        if isinstance(term, StateRow):
-            rows.setdefault(term.path_no, []).append(term.condition)
-    merged = [StateRow(path_no, combine(conditions)) for path_no, conditions in rows.items()]
-    others = [term for term in terms if isinstance(term, Sql)]
-    if len(merged) == 1 and not others:
-        return merged[0]
-    return combine([*others, *(_rendered(scope, row) for row in merged)])
+def _test(subject: Subject, check: Check) -> Found:
+    match subject:
+        case Column():
+            return on_text(check, COLUMNS[subject])
+        case Version.ETAG:
+            return on_text(check, ETAG)
+        case Version.LAST_UPDATE:
+            return on_time(check, NEWEST)
+        case Stored():
+            return _stored(subject, check)
+        case StoredInstant(None):
+            return FALSE
+        case StoredInstant(int(path_no), which):
+            return StateRow(path_no, all_of([Sql(PRESENT), on_time(check, INSTANTS[which])]))
+        case JsonProperty(names):
+            return on_json(check, _inner(Sql("r.properties"), names))
+    raise InternalError("InternalError", f"The subject {subject!r} was not bound.")
 
 
-def _rendered(scope: Scope, term: Sql | StateRow) -> Sql:
-    if isinstance(term, Sql):
-        return term
-    assert isinstance(scope, TwinScope)
-    return FALSE if term.condition == FALSE else scope.exists(term)
+def _stored(stored: Stored, check: Check) -> Found:
+    found: list[Found] = [_cell(cell, check) for cell in stored.cells]
+    if isinstance(check, HasType) and check.type in (TypeName.DEFINED, TypeName.OBJECT):
+        found.append(sql("jsonb_exists(t.components, {})", param(stored.component)))
+    return _merged(found, any_of)
 
 
 def _cell(cell: Cell, check: Check) -> StateRow:
@@ -199,6 +128,28 @@ def _cell(cell: Cell, check: Check) -> StateRow:
         return StateRow(cell.path_no, documents)
     numbers = all_of([Sql(NUMBERS), on_number(check, Sql("l.num"))])
     return StateRow(cell.path_no, any_of([numbers, documents]))
+
+
+def _merged(terms: list[Found], combine: Callable[[Iterable[Sql]], Sql]) -> Found:
+    """Return terms combined, with those on one row of the state as one, and the cheap ones first."""
+    rows: dict[int, list[Sql]] = {}
+    for term in terms:
+        if isinstance(term, StateRow):
+            rows.setdefault(term.path_no, []).append(term.condition)
+    merged = [StateRow(path_no, combine(conditions)) for path_no, conditions in rows.items()]
+    others = [term for term in terms if isinstance(term, Sql)]
+    if len(merged) == 1 and not others:
+        return merged[0]
+    return combine([*others, *map(_rendered, merged)])
+
+
+def _rendered(found: Found) -> Sql:
+    if isinstance(found, Sql):
+        return found
+    if found.condition == FALSE:
+        return FALSE
+    series = sql(f"(t.twin_no << {PATH_BITS} | {{}})", param(found.path_no, "bigint"))
+    return sql("EXISTS (SELECT FROM latest l WHERE l.series = {} AND {} OFFSET 0)", series, found.condition)
 
 
 def _not_true(condition: Sql) -> Sql:
@@ -213,7 +164,3 @@ def _inner(value: Sql, names: tuple[str, ...]) -> Sql:
     if not names:
         return value
     return sql("({})", joined(" -> ", [value, *(param(name, "text") for name in names)]))
-
-
-def _unbound(subject: Subject) -> InternalError:
-    return InternalError("InternalError", f"The subject {subject!r} was not bound.")

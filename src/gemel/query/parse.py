@@ -43,10 +43,11 @@ from gemel.query.tree import (
 )
 from gemel.query.unexpected import RESERVED, unexpected_fault
 
-__all__ = ["NESTING_MAX", "TESTS_MAX", "TEXT_LENGTH_MAX", "parse"]
+__all__ = ["NAMES_MAX", "NESTING_MAX", "TESTS_MAX", "TEXT_LENGTH_MAX", "parse"]
 
 TEXT_LENGTH_MAX = 32_768
 NESTING_MAX = 64
+NAMES_MAX = 32
 TESTS_MAX = 200
 
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
@@ -59,7 +60,7 @@ def parse(text: str) -> Query:
 
     In text, `\'` is a quote and `\\` a backslash; any other backslash stands for itself. Raises InvalidError
     (SqlQueryError) that names line, position and piece, also beyond TEXT_LENGTH_MAX characters, NESTING_MAX
-    levels or TESTS_MAX tests.
+    levels, TESTS_MAX tests or NAMES_MAX names in a path.
     """
     if len(text) > TEXT_LENGTH_MAX:
         start = Span(TEXT_LENGTH_MAX, TEXT_LENGTH_MAX)
@@ -181,6 +182,9 @@ class _Build(Transformer_NonRecursive[Token, Query]):
         return self._test(meta, path or Path((), _span(meta)), OfModel(model, exact is not None))
 
     def path(self, meta: Meta, parts: Sequence[str]) -> Path:
+        if len(parts) > NAMES_MAX:
+            problem = f"a path of more than {NAMES_MAX} names"
+            raise query_fault(self._text, _span(meta), problem, "No model nests so deep: shorten it.")
         first = meta.start_pos
         if not self._text.startswith("[[", first):
             self._free(Token("NAME", parts[0], start_pos=first, end_pos=first + len(parts[0])))

@@ -6,21 +6,33 @@ key, so that what is written between two pages neither repeats nor hides a row t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from gemel.query.fields import RelationshipScope, Scope, TwinScope, condition_sql
-from gemel.query.sql import Sql, all_of, joined, param, sql
-from gemel.query.tree import And, Collection, Column, Condition, Count, Or, Query, Test
+from gemel.query.fields import condition_sql
+from gemel.query.sql import TRUE, Sql, all_of, joined, param, sql
+from gemel.query.tree import Collection, Count, Query
 
 __all__ = ["START", "Compiled", "Key", "Window", "to_sql"]
 
-RELATIONSHIP_ROW = """r.source_no, r.relationship_id, s.twin_id, r.name, g.twin_id, r.properties,
-    (extract(epoch FROM r.recorded) * 1000000)::bigint"""
-RELATIONSHIPS = """relationship r
+
+class Source(NamedTuple):
+    """What a collection is read from: the rows of its answer, its tables, and the key of its order."""
+
+    row: str
+    tables: str
+    key: str
+
+
+TWINS = Source("t.twin_no", "twin t", "t.twin_no")
+RELATIONSHIPS = Source(
+    """r.source_no, r.relationship_id, s.twin_id, r.name, g.twin_id, r.properties,
+    (extract(epoch FROM r.recorded) * 1000000)::bigint""",
+    """relationship r
 JOIN twin s ON s.tenant = r.tenant AND s.twin_no = r.source_no
-JOIN twin g ON g.tenant = r.tenant AND g.twin_no = r.target_no"""
+JOIN twin g ON g.tenant = r.tenant AND g.twin_no = r.target_no""",
+    "r.source_no, r.relationship_id",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,51 +60,20 @@ class Window:
 
 def to_sql(query: Query, window: Window) -> Compiled:
     """Return the statement of a query whose subjects are all bound."""
-    statement = _twins if query.collection is Collection.TWINS else _relationships
-    whole = statement(query, window)
+    condition = condition_sql(query.where) if query.where else TRUE
+    if query.collection is Collection.TWINS:
+        whole = _statement(query, TWINS, window, [param(window.after[0])], condition)
+    else:
+        whole = _statement(query, RELATIONSHIPS, window, [param(part) for part in window.after], condition)
     return Compiled(whole.text, whole.parameters, query.warnings)
 
 
-def _twins(query: Query, window: Window) -> Sql:
-    scope = TwinScope()
-    terms = query.where.terms if isinstance(query.where, And) else (query.where,) if query.where else ()
-    inner = [term for term in terms if _of_columns(term)]
-    outer = [term for term in terms if not _of_columns(term)]
-    far = condition_sql(scope, And(tuple(outer)))
-    near = all_of([sql("t.twin_no > {}", param(window.after[0])), *_conditions(scope, inner)])
-    counted = isinstance(query.selection, Count)
-    order = "" if counted else " ORDER BY t.twin_no"
-    source = Sql("twin t")
-    if outer:
-        columns = joined(", ", [Sql("t.twin_no"), *scope.columns.values()])
-        source = sql(f"(SELECT {{}} FROM twin t WHERE {{}}{order} OFFSET 0) t", columns, near)
-        near = far
-    if counted:
-        return sql("SELECT count(*) FROM {} WHERE {}", source, near)
-    limit = param(window.rows_max)
-    return sql(f"SELECT t.twin_no FROM {{}} WHERE {{}}{order} LIMIT {{}}", source, near, limit)
-
-
-def _relationships(query: Query, window: Window) -> Sql:
-    after = sql("(r.source_no, r.relationship_id) > ({}, {})", param(window.after[0]), param(window.after[1]))
-    terms = (query.where,) if query.where else ()
-    conditions = all_of([after, *_conditions(RelationshipScope(), terms)])
+def _statement(query: Query, source: Source, window: Window, after: list[Sql], condition: Sql) -> Sql:
     if isinstance(query.selection, Count):
-        return sql(f"SELECT count(*) FROM {RELATIONSHIPS} WHERE {{}}", conditions)
+        return sql(f"SELECT count(*) FROM {source.tables} WHERE {{}}", condition)
+    following = sql(f"({source.key}) > ({{}})", joined(", ", after))
     return sql(
-        f"SELECT {RELATIONSHIP_ROW} FROM {RELATIONSHIPS} WHERE {{}} "
-        "ORDER BY r.source_no, r.relationship_id LIMIT {}",
-        conditions,
+        f"SELECT {source.row} FROM {source.tables} WHERE {{}} ORDER BY {source.key} LIMIT {{}}",
+        all_of([following, condition]),
         param(window.rows_max),
     )
-
-
-def _conditions(scope: Scope, terms: Iterable[Condition]) -> list[Sql]:
-    return [condition_sql(scope, term) for term in terms]
-
-
-def _of_columns(condition: Condition) -> bool:
-    """Say whether a condition asks of the twin's own row only, so that its indexes may serve."""
-    if isinstance(condition, Test):
-        return isinstance(condition.subject, Column)
-    return isinstance(condition, And | Or) and all(_of_columns(term) for term in condition.terms)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gemel.base.errors import InvalidError
 from gemel.query.compiler import analyse
-from gemel.query.parse import NESTING_MAX, TESTS_MAX, TEXT_LENGTH_MAX, parse
+from gemel.query.parse import NAMES_MAX, NESTING_MAX, TESTS_MAX, TEXT_LENGTH_MAX, parse
 from gemel.query.tree import (
     And,
     Collection,
