@@ -45,7 +45,7 @@ from gemel.query.unexpected import RESERVED, unexpected_fault
 
 __all__ = ["NAMES_MAX", "NESTING_MAX", "TESTS_MAX", "TEXT_LENGTH_MAX", "parse"]
 
-TEXT_LENGTH_MAX = 32_768
+TEXT_LENGTH_MAX = 16_384
 NESTING_MAX = 64
 NAMES_MAX = 32
 TESTS_MAX = 200

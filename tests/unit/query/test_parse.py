@@ -152,6 +152,10 @@ FAULTS = [
     ("SELECT * FROM digitaltwins WHERE " + "(a = 1 AND " * 5000, f"longer than {TEXT_LENGTH_MAX} characters"),
     ("SELECT * FROM digitaltwins WHERE a = 1" + " OR a = 1" * TESTS_MAX, f"more than {TESTS_MAX} tests"),
     (
+        "SELECT * FROM digitaltwins WHERE a" + ".a" * NAMES_MAX + " = 1",
+        f"a path of more than {NAMES_MAX} names",
+    ),
+    (
         "SELECT * FROM digitaltwins T WHERE T = 1",
         "a collection has no value at 'T = 1'. Name a property, as T.name.",
     ),
