@@ -23,6 +23,7 @@ class Counts:
 
     def __init__(self, clock_s: Callable[[], float] = time.monotonic) -> None:
         self.events = 0
+        self.reached_us: int | None = None  # the latest source time that was acknowledged
         self.codes: Counter[str] = Counter()
         self._sums: Counter[str] = Counter()
         self._lags = Lags()
@@ -39,6 +40,7 @@ class Counts:
         refused = {rejected.index for rejected in result.rejected}
         with self._lock:
             self.events += result.events
+            self.reached_us = max(event.due_us for event in batch)
             self._recent.append((self._clock_s(), result.events))
             self.codes.update(rejected.code for rejected in result.rejected)
             self._rejected.extend(r.quarantine for r in result.rejected if r.quarantine is not None)

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import httpx
 
-from gemel.app.first import DEFAULT_KEY_FILE, ensure_directory
 from gemel.base.errors import EnvironmentFaultError, UnauthenticatedError
 from gemel.base.settings import Settings
 from gemel.connectors.sender import Server
+from gemel.store.cluster import unusable
 from gemel.store.server import BundledServer, DirectoryLock, Holder
 
 __all__ = ["Access", "Connect", "Platform", "open_platform"]
@@ -26,6 +26,7 @@ __all__ = ["Access", "Connect", "Platform", "open_platform"]
 Connect = Callable[[str, str], AbstractContextManager[Server]]
 """Opens a client of the server at a URL, with a key."""
 
+KEY_FILE = "default.key"
 LOG_FILE = "demo.log"
 READY_S_MAX = 60.0
 STOP_S_MAX = 45.0  # the server lets requests end for 10 s, the database has 30 s
@@ -70,7 +71,6 @@ def open_platform(access: Access, port: int, interrupted: Callable[[], bool]) ->
     is. Raises EnvironmentFaultError with the code that `gemel up` gave (PortInUse, DatabaseFailed, ...).
     """
     settings = access.settings
-    ensure_directory(settings.data_dir)
     holder = _served(settings.data_dir)
     if holder is not None:
         yield Platform(access, holder.url, None)
@@ -104,7 +104,11 @@ def _served(data_dir: Path) -> Holder | None:
 
 def _start(data_dir: Path, port: int) -> subprocess.Popen[bytes]:
     command = ["-m", "gemel", "up", "--data", str(data_dir), "--port", str(port), "--json"]
-    descriptor = os.open(data_dir / LOG_FILE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(data_dir / LOG_FILE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    except OSError as error:
+        raise unusable(data_dir, str(error)) from error
     try:
         # Its own session: a Ctrl-C of the terminal is ours, and reaches the platform when nothing is under way.
         return subprocess.Popen(  # noqa: S603 - this very program
@@ -189,7 +193,7 @@ def _ended(child: subprocess.Popen[bytes], log: Path) -> EnvironmentFaultError:
 
 
 def _key(settings: Settings) -> str:
-    file = settings.data_dir / DEFAULT_KEY_FILE
+    file = settings.data_dir / KEY_FILE
     try:
         return file.read_text("utf-8").strip()
     except OSError as error:

@@ -15,6 +15,7 @@ from gemel.demo.assets import Site
 from gemel.demo.counts import Counts
 from gemel.demo.feeds import Outgoing, recorded, station
 from gemel.demo.platform import Platform
+from gemel.demo.reading import LastValues, RecordedValues, Values
 from gemel.demo.replay import Pace, Pacer
 from gemel.demo.screens import Screen
 from gemel.demo.sending import Sender
@@ -71,7 +72,9 @@ class Session:
         twins = [twin["$dtId"] for twin in self._plan.site.twins]
         with self._platform.client() as to_send, self._platform.client() as to_look:
             sender = Sender(to_send, self._pacer, self._age_ms, self._counts, self._stopped)
-            self._watcher = watcher = Watcher(to_look, twins, self._age_ms, self._counts, self._stopped)
+            self._watcher = watcher = Watcher(
+                to_look, self._values(), twins, self._age_ms, self._counts, self._stopped
+            )
             threads = [self._start(lambda: sender.run(self._plan.feed())), self._start(watcher.run)]
             try:
                 while not self._stopped.is_set() and not ended(self._counts.elapsed_s):
@@ -102,6 +105,9 @@ class Session:
             reasons=watcher.reasons if watcher else (),
             lag_p50_ms=counts.lag_ms(SHARES["p50"]),
             lag_p99_ms=counts.lag_ms(SHARES["p99"]),
+            codes=dict(counts.codes),
+            own=self._platform.own,
+            live=self._plan.live,
         )
 
     def report(self) -> dict[str, Any]:
@@ -121,6 +127,11 @@ class Session:
             "series": len(shown.rows),
             "lag_ms": {name: None if lag is None else round(lag, 2) for name, lag in lags_ms.items()},
         }
+
+    def _values(self) -> Values:
+        if self._plan.live:
+            return LastValues()
+        return RecordedValues(lambda: self._counts.reached_us, self._plan.site.units())
 
     def _start(self, job: Callable[[], None]) -> threading.Thread:
         def work() -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from rich.box import ROUNDED, SIMPLE_HEAD
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -12,6 +12,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from gemel.base.codes import CODES
 from gemel.demo.units import format_lag, format_value, unit_symbol
 
 __all__ = [
@@ -77,7 +78,12 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All that the view shows at one moment; rows of one twin are adjacent."""
+    """All that the view shows at one moment; rows of one twin are adjacent.
+
+    `codes` counts the reasons of quarantine; `own` says whether the platform ends with the demo. Lags are of
+    events, from source time to acknowledged; a row's lag is how old its value was when it was read. Where it
+    is not `live`, both are by the clock of the recording, in time as it passes here.
+    """
 
     title: str
     url: str
@@ -90,6 +96,9 @@ class Snapshot:
     reasons: tuple[Reason, ...] = ()
     lag_p50_ms: float | None = None
     lag_p99_ms: float | None = None
+    codes: Mapping[str, int] = field(default_factory=dict)
+    own: bool = True
+    live: bool = True
 
 
 def render(snapshot: Snapshot) -> RenderableType:
@@ -114,11 +123,15 @@ def summary(snapshot: Snapshot) -> Table:
     }
     for name, style in TOTAL_STYLES.items():
         table.add_row(Text(name, style=style), f"{getattr(snapshot.totals, name):,}", notes[name])
+    for code, count in sorted(snapshot.codes.items()):
+        meaning = CODES[code].meaning if code in CODES else ""
+        table.add_row(Text(f"  {code}", style="not bold dim red"), Text(f"{count:,}", style="dim"), meaning)
     twins = len({row.twin for row in snapshot.rows})
-    table.add_row("live", f"{len(snapshot.rows)}", f"series of {twins} twins")
-    if snapshot.lag_p50_ms is not None and snapshot.lag_p99_ms is not None:
-        table.add_row("lag p50", format_lag(snapshot.lag_p50_ms), "from source time to acknowledged")
-        table.add_row("lag p99", format_lag(snapshot.lag_p99_ms), "")
+    table.add_row("series", f"{len(snapshot.rows)}", f"of {twins} twin{'' if twins == 1 else 's'}")
+    since = "from source time to acknowledged" if snapshot.live else "behind the recording's clock"
+    for share, lag_ms in (("p50", snapshot.lag_p50_ms), ("p99", snapshot.lag_p99_ms)):
+        if lag_ms is not None:
+            table.add_row(f"lag {share}", format_lag(lag_ms), since)
     return table
 
 
@@ -154,7 +167,12 @@ def _header(snapshot: Snapshot) -> RenderableType:
     links.add_column(justify="right", no_wrap=True)
     links.add_row(
         Text.assemble(("API  ", "dim"), (snapshot.url, f"cyan link {snapshot.url}")),
-        Text.assemble((f"{snapshot.events_per_s:,.0f}", "bold green"), (" events/s", "dim")),
+        Text.assemble(
+            ("lag ", "dim"),
+            (format_lag(snapshot.lag_p50_ms), "bold"),
+            (f"   {snapshot.events_per_s:,.0f}", "bold green"),
+            (" events/s", "dim"),
+        ),
     )
     links.add_row(
         Text.assemble(("docs ", "dim"), (snapshot.openapi_url, f"cyan link {snapshot.openapi_url}")),
@@ -162,12 +180,9 @@ def _header(snapshot: Snapshot) -> RenderableType:
             (f"{snapshot.events:,}", "bold"), (" events in ", "dim"), f"{snapshot.elapsed_s:.0f} s"
         ),
     )
-    counts = Table.grid(padding=(0, 3))
-    counts.add_row(
-        *(
-            Text.assemble((f"{getattr(snapshot.totals, name):,}", f"bold {style}"), (f" {name}", "dim"))
-            for name, style in TOTAL_STYLES.items()
-        )
+    counts = Text("   ").join(
+        Text.assemble((f"{getattr(snapshot.totals, name):,}", f"bold {style}"), (f" {name}", "dim"))
+        for name, style in TOTAL_STYLES.items()
     )
     title = Text.assemble(("◆ ", "cyan"), ("gemel", "bold"), (f" · {snapshot.title}", ""))
     return Panel(
@@ -269,11 +284,9 @@ def _reasons(snapshot: Snapshot) -> RenderableType:
     table.add_column(no_wrap=True, ratio=1, overflow="ellipsis", style="dim")
     for reason in snapshot.reasons[-REASONS_SHOWN:]:
         table.add_row(Text(reason.code), Text(reason.twin), Text(reason.message))
-    if not snapshot.reasons:
-        table.add_row("", "", "nothing yet")
-    hint = Text("Ctrl-C stops everything", style="dim")
+    hint = Text("Ctrl-C stops everything" if snapshot.own else "Ctrl-C ends the demo", style="dim")
     return Panel(
-        table,
+        table if snapshot.reasons else Text("nothing yet", style="dim"),
         title=Text("quarantine", style="red"),
         title_align="left",
         subtitle=hint,

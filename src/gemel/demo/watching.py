@@ -6,11 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
-from urllib.parse import quote
 
-from gemel.base.clock import to_us
 from gemel.base.errors import (
     EnvironmentFaultError,
     NotFoundError,
@@ -19,6 +15,7 @@ from gemel.base.errors import (
 )
 from gemel.connectors.sender import Server
 from gemel.demo.counts import Counts
+from gemel.demo.reading import Held, Values
 from gemel.demo.view import TREND_MAX, Reason, Row
 
 __all__ = ["Watcher"]
@@ -28,15 +25,17 @@ LOOK_S = 0.5
 
 @dataclass(slots=True)
 class Watcher:
-    """Reads last values and quarantine; `rows` and `reasons` are the newest, replaced as a whole."""
+    """Reads values and quarantine; `rows` and `reasons` are the newest, replaced as a whole."""
 
     server: Server
+    values: Values
     twins: Sequence[str]
     age_ms: Callable[[int], float]
     counts: Counts
     stopped: threading.Event
     rows: tuple[Row, ...] = ()
     reasons: tuple[Reason, ...] = ()
+    _held: dict[str, dict[str, Held]] = field(default_factory=dict)
     _trends: dict[tuple[str, str], deque[float]] = field(default_factory=dict)
     _known: dict[int, Reason] = field(default_factory=dict)
 
@@ -62,17 +61,15 @@ class Watcher:
         self.reasons = self._reasons()
 
     def _rows_of(self, twin: str, paths: Sequence[str]) -> list[Row]:
-        answer = self.server.send("GET", f"/v1/twins/{quote(twin, safe='')}/telemetry").json()
-        held = answer["values"]
+        held = self._held.setdefault(twin, {})
+        held.update(self.values.read(self.server, twin))
         return [self._row(twin, path, held[path]) for path in paths if path in held]
 
-    def _row(self, twin: str, path: str, held: dict[str, Any]) -> Row:
-        value = held["value"]
+    def _row(self, twin: str, path: str, held: Held) -> Row:
         trend = self._trends.setdefault((twin, path), deque(maxlen=TREND_MAX))
-        if isinstance(value, float | int) and not isinstance(value, bool):
-            trend.append(float(value))
-        age_ms = self.age_ms(to_us(datetime.fromisoformat(held["sourceTime"])))
-        return Row(twin, path, value, held["unit"], age_ms, tuple(trend))
+        if isinstance(held.value, float | int) and not isinstance(held.value, bool):
+            trend.append(float(held.value))
+        return Row(twin, path, held.value, held.unit, self.age_ms(held.source_us), tuple(trend))
 
     def _reasons(self) -> tuple[Reason, ...]:
         numbers = self.counts.rejected()

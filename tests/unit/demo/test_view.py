@@ -53,7 +53,7 @@ def test_it_fits_the_screen_and_says_the_essentials(width: int, height: int) -> 
     assert max(map(len, lines)) <= width
     for part in (
         "http://127.0.0.1:8080/openapi",
-        "1,203 events/s",
+        "lag 48 ms   1,203 events/s",
         "12,034 accepted",
         "16 quarantined",
         "°C",
