@@ -55,7 +55,7 @@ docs: $(DEV_STAMP) ## write the pages that are made from the code
 	@$(BIN)/python -m tools.docs
 
 clean: ## delete .venv and what tools left behind
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist bench.json
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .schemathesis build dist bench.json
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV_STAMP):
