@@ -40,6 +40,7 @@ from gemel.observe.trace import current_trace, trace_of
 
 __all__ = ["HANDLERS", "Application", "create_app"]
 
+METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"})
 HANDLERS: list[HTTPRouteHandler] = [
     *adt_models.HANDLERS,
     *adt_twins.HANDLERS,
@@ -90,7 +91,8 @@ class Application(Litestar):
                 message["headers"] = [*message["headers"], (b"traceresponse", told)]
                 template = scope.get("path_template") or "none"
                 seconds = time.perf_counter() - started_s
-                self.metrics.count_request(scope["method"], template, message["status"], seconds)
+                method = scope["method"] if scope["method"] in METHODS else "other"
+                self.metrics.count_request(method, template, message["status"], seconds)
             await send(message)
 
         try:

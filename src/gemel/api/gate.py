@@ -80,8 +80,15 @@ class Gate:
             )
         try:
             await record_refusal(self._services.database, tenant, entry)
-        except UnavailableError:
-            log.warning("refusal not recorded", action=entry.action, target=entry.target, result=entry.result)
+        except Exception as failure:
+            # The caller's refusal is answered all the same; what could not be recorded is told here.
+            log.error(
+                "refusal not recorded",
+                action=entry.action,
+                target=entry.target,
+                result=entry.result,
+                error=str(failure),
+            )
 
     async def _pass(self, app: ASGIApp, scope: HTTPScope, receive: Receive, send: Send) -> None:
         info = info_of(cast("HTTPRouteHandler", scope["route_handler"]))
