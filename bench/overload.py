@@ -12,7 +12,7 @@ from bench.wire import Connection, request_bytes
 
 __all__ = ["measure"]
 
-CLIENTS = 24
+CLIENTS = 60
 SECONDS = 12
 BODY_EVENTS = 5_000
 EVENT = (

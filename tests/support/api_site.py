@@ -21,6 +21,7 @@ from gemel.graph.context import GraphContext
 from gemel.graph.directory import Directory
 from gemel.graph.library import ModelLibrary
 from gemel.graph.patching import TwinPatcher
+from gemel.graph.reading import TwinReader
 from gemel.history.paths import Paths
 from gemel.history.weeks import Weeks
 from gemel.ingest.pipeline import Ingest
@@ -137,6 +138,7 @@ class Site:
             ready=lambda: self.is_ready,
             context=context,
             directory=directory,
+            twins=TwinReader(database, context),
             patcher=TwinPatcher(database, context),
             ingest=Ingest(database, directory, context, options, now_us),
         )

@@ -53,8 +53,7 @@ PATCH_EXAMPLE = [{"op": "replace", "path": "/speed", "value": 1480.0}]
 async def get_twin(request: AnyRequest, twin_id: TwinId) -> Response[bytes]:
     """Get a twin: its properties, each with its times, and its components."""
     call = call_of(request)
-    async with call.services.database.read(call.tenant) as tx:
-        found = await twins.get_twin(tx, call.services.context, twin_id)
+    found = await call.services.twins.get(call.tenant, twin_id)
     return json_answer(found.body, headers={"ETag": found.etag})
 
 

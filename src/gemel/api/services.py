@@ -9,6 +9,7 @@ from gemel.base.settings import Settings
 from gemel.graph.context import GraphContext
 from gemel.graph.directory import Directory
 from gemel.graph.patching import TwinPatcher
+from gemel.graph.reading import TwinReader
 from gemel.ingest.pipeline import Ingest
 from gemel.observe.metrics import Metrics
 from gemel.observe.tally import Tallies
@@ -28,6 +29,7 @@ class Services:
     ready: Callable[[], bool]
     context: GraphContext
     directory: Directory
+    twins: TwinReader
     patcher: TwinPatcher
     ingest: Ingest
     metrics: Metrics = field(default_factory=Metrics)
