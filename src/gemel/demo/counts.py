@@ -24,7 +24,7 @@ class Counts:
     def __init__(self, clock_s: Callable[[], float] = time.monotonic) -> None:
         self.events = 0
         self.reached_us: int | None = None  # the latest source time that was acknowledged
-        self.codes: Counter[str] = Counter()
+        self._codes: Counter[str] = Counter()
         self._sums: Counter[str] = Counter()
         self._lags = Lags()
         self._rejected: deque[int] = deque(maxlen=REJECTED_KEPT)
@@ -42,7 +42,7 @@ class Counts:
             self.events += result.events
             self.reached_us = max(event.due_us for event in batch)
             self._recent.append((self._clock_s(), result.events))
-            self.codes.update(rejected.code for rejected in result.rejected)
+            self._codes.update(rejected.code for rejected in result.rejected)
             self._rejected.extend(r.quarantine for r in result.rejected if r.quarantine is not None)
             for name in Totals.__slots__:
                 self._sums[name] += getattr(result, name)
@@ -80,6 +80,11 @@ class Counts:
         """Return a quantile of the lags of events that were sent as soon as they were due."""
         with self._lock:
             return self._lags.quantile(share)
+
+    def codes(self) -> dict[str, int]:
+        """Return how often each code was the reason for quarantine."""
+        with self._lock:
+            return dict(sorted(self._codes.items()))
 
     def rejected(self) -> list[int]:
         """Return the quarantine numbers of the last rejected events, oldest first."""

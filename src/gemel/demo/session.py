@@ -80,6 +80,7 @@ class Session:
                 while not self._stopped.is_set() and not ended(self._counts.elapsed_s):
                     time.sleep(FRAME_S)
                     screen.show(self.snapshot())
+                    self._platform.check()
             finally:
                 self._counts.finish()
                 self._stopped.set()
@@ -105,7 +106,7 @@ class Session:
             reasons=watcher.reasons if watcher else (),
             lag_p50_ms=counts.lag_ms(SHARES["p50"]),
             lag_p99_ms=counts.lag_ms(SHARES["p99"]),
-            codes=dict(counts.codes),
+            codes=counts.codes(),
             own=self._platform.own,
             live=self._plan.live,
         )
@@ -122,7 +123,7 @@ class Session:
             "events": shown.events,
             "events_per_s": round(shown.events / max(shown.elapsed_s, 1e-9), 1),
             **asdict(shown.totals),
-            "codes": dict(sorted(self._counts.codes.items())),
+            "codes": shown.codes,
             "twins": len({row.twin for row in shown.rows}),
             "series": len(shown.rows),
             "lag_ms": {name: None if lag is None else round(lag, 2) for name, lag in lags_ms.items()},

@@ -27,11 +27,11 @@ __all__ = [
     "summary",
 ]
 
-BARS = "▁▂▃▄▅▆▇█"
+BARS = "▁▂▃▄▅▆▇"  # not the full block, so that the lines of a table stay apart
 LAG_FRESH_MS, LAG_OLD_MS = 1000.0, 5000.0
 TWIN_WIDTH_MIN, PATH_WIDTH_MIN, VALUE_WIDTH, UNIT_WIDTH, LAG_WIDTH = 8, 8, 9, 5, 7
 GAPS = 5 * 2  # between the six columns
-TREND_MAX = 60
+TREND_MAX = 48
 REASONS_SHOWN = 3
 
 # Totals in the order of the line, each with its colour.
@@ -123,7 +123,7 @@ def summary(snapshot: Snapshot) -> Table:
     }
     for name, style in TOTAL_STYLES.items():
         table.add_row(Text(name, style=style), f"{getattr(snapshot.totals, name):,}", notes[name])
-    for code, count in sorted(snapshot.codes.items()):
+    for code, count in snapshot.codes.items():
         meaning = CODES[code].meaning if code in CODES else ""
         table.add_row(Text(f"  {code}", style="not bold dim red"), Text(f"{count:,}", style="dim"), meaning)
     twins = len({row.twin for row in snapshot.rows})
@@ -266,7 +266,7 @@ def _value(row: Row) -> Text:
 def _trend(row: Row, bars: int) -> Text:
     shown = row.trend[-bars:] if bars else ()
     steady = len(set(shown)) < 2
-    return Text(sparkline(shown, bars), style="bright_black" if steady else "blue")
+    return Text(sparkline(shown, bars), style="bright_black" if steady else "dim blue")
 
 
 def _lag_style(lag_ms: float | None) -> str:

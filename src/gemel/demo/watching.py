@@ -40,18 +40,24 @@ class Watcher:
     _known: dict[int, Reason] = field(default_factory=dict)
 
     def run(self) -> None:
-        """Look every half second until `stopped` is set; what is not ready just now is asked again later."""
+        """Look every half second until `stopped` is set."""
         while not self.stopped.wait(LOOK_S):
-            try:
-                self.look()
-            except (OverloadedError, UnavailableError):
-                continue
-            except EnvironmentFaultError as error:
-                if error.code != "ServerUnreachable":
-                    raise
+            self.look()
 
     def look(self) -> None:
-        """Read everything once. Raises GemelError for what the platform refuses."""
+        """Read everything once; a platform that is busy or away is asked again next time.
+
+        Raises GemelError for what it refuses.
+        """
+        try:
+            self._look()
+        except (OverloadedError, UnavailableError):
+            return
+        except EnvironmentFaultError as error:
+            if error.code != "ServerUnreachable":
+                raise
+
+    def _look(self) -> None:
         series = self.counts.series()
         rows: list[Row] = []
         for twin in self.twins:

