@@ -16,7 +16,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from gemel.base.errors import Detail, InvalidError
+from gemel.graph.names import is_twin_id
 from gemel.history.values import QUALITIES
+from gemel.ingest.framing import EVENTS_MAX, split_array, split_lines
 
 __all__ = [
     "BATCH",
@@ -57,11 +59,12 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     quality: Literal["good", "uncertain", "bad"] = "good"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True)
 class Decoded:
     """The n events of a body in order; a Detail stands where one cannot be decoded.
 
-    `subjects` are the ids of the twins they name; `raw(index)` gives an event's own bytes, for quarantine.
+    `subjects` are the ids of twins that they name, without names that no twin can have; `raw(index)` gives an
+    event's own bytes, for quarantine.
     """
 
     events: Sequence[Event | Detail]
@@ -71,25 +74,25 @@ class Decoded:
     subjects: set[str] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.subjects = {event.subject for event in self.events if isinstance(event, Event)}
+        named = {event.subject for event in self.events if isinstance(event, Event)}
+        self.subjects = {subject for subject in named if is_twin_id(subject)}
 
     def raw(self, index: int) -> bytes:
         """Return the bytes of one event as they came; parsed once, and only when asked."""
         if self._parts is None:
-            self._parts = _parts(self.body, self.media_type)
+            self._parts = _split(self.body, self.media_type)
         return self._parts[index]
 
 
 _one = msgspec.json.Decoder(Event)
 _many = msgspec.json.Decoder(list[Event])
-_raws = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def decode_body(body: bytes, media_type: str) -> Decoded:
     """Decode a request body of one of MEDIA_TYPES.
 
-    Raises InvalidError: BodyMalformed where it is not JSON in UTF-8 at all (nothing of it is kept),
-    MediaTypeUnsupported for another type.
+    Raises InvalidError: BodyMalformed where a batch is no JSON array (nothing of it is kept),
+    MediaTypeUnsupported for another type; TooLargeError (BodyTooLarge) for more than EVENTS_MAX events.
     """
     if media_type not in MEDIA_TYPES:
         raise InvalidError(
@@ -103,7 +106,7 @@ def decode_body(body: bytes, media_type: str) -> Decoded:
             events = [_checked(event) for event in events if isinstance(event, Event)]
         return Decoded(events, body, media_type)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
-        parts = _parts(body, media_type)
+        parts = _split(body, media_type)
         return Decoded([decode_event(part) for part in parts], body, media_type, parts)
 
 
@@ -125,47 +128,48 @@ def decode_event(raw: bytes) -> Event | Detail:
 
 
 def _decode_all(body: bytes, media_type: str) -> list[Event]:
-    if media_type == BATCH or (media_type == "application/json" and body.lstrip()[:1] == b"["):
+    if _is_batch(body, media_type):
         events = _many.decode(body)
     elif media_type == LINES:
         events = _one.decode_lines(body)
+        if not _is_line_each(body, len(events)):
+            raise ValueError("lines")
     else:
         events = [_one.decode(body)]
+    if len(events) > EVENTS_MAX:
+        raise ValueError("events")
     if any(not 0 <= event.revision <= INT32_MAX for event in events):
         raise ValueError("revision")
     return events
 
 
-def _parts(body: bytes, media_type: str) -> list[bytes]:
-    """Split a body into its events' bytes; where even that fails, raise BodyMalformed."""
+def _is_batch(body: bytes, media_type: str) -> bool:
+    return media_type == BATCH or (media_type == "application/json" and body.lstrip()[:1] == b"[")
+
+
+def _split(body: bytes, media_type: str) -> list[bytes]:
     if media_type == LINES:
-        return [line for line in body.split(b"\n") if line.strip()]
-    if media_type == BATCH or body.lstrip()[:1] == b"[":
-        return _elements(body)
-    return [body]
+        return split_lines(body)
+    return split_array(body) if _is_batch(body, media_type) else [body]
 
 
-def _elements(body: bytes) -> list[bytes]:
-    try:
-        return [bytes(part) for part in _raws.decode(body)]
-    except (msgspec.DecodeError, RecursionError):
-        pass
-    try:
-        elements = _loose(body)
-    except RecursionError as error:
-        raise InvalidError("BodyMalformed", "The body is nested too deeply.") from error
-    except UnicodeDecodeError as error:
-        raise InvalidError("BodyMalformed", f"The body is not UTF-8 at byte {error.start}.") from error
-    except ValueError as error:
-        raise InvalidError("BodyMalformed", f"The body is not JSON: {error}.") from error
-    if not isinstance(elements, list):
-        raise InvalidError("BodyMalformed", "A batch must be a JSON array of events.")
-    return [json.dumps(element, ensure_ascii=True).encode() for element in elements]
+def _is_line_each(body: bytes, events: int) -> bool:
+    """Whether events stand one to a line: the decoder itself would take any white space between and in them.
+
+    A line break inside of a JSON object never stands between a } and a {.
+    """
+    stripped = body.strip()
+    return events == stripped.count(b"}\n{") + 1 == stripped.count(b"\n") + 1
 
 
 def _loose(raw: bytes) -> Any:
     """Decode JSON as Python's own decoder takes it: with NaN, infinity and integers of any size."""
-    return json.loads(raw.decode("utf-8"))
+    return json.loads(raw.decode("utf-8"), parse_int=_whole)
+
+
+def _whole(digits: str) -> int:
+    """Return a whole number; one too long for Python's limit is as good as any beyond 64 bits."""
+    return int(digits[:30])
 
 
 def _diagnose(event: Any) -> Event | Detail:

@@ -7,18 +7,21 @@ checked under the lock. The steps of a commit are gemel.ingest.steps.STEPS.
 from __future__ import annotations
 
 import asyncio
+import copy
+import weakref
 from collections.abc import Callable
 from typing import TypeVar
 
 import msgspec
 
 from gemel.base.clock import Clock
-from gemel.base.errors import GemelError
+from gemel.base.errors import GemelError, OverloadedError, TooLargeError
 from gemel.graph.context import GraphContext
 from gemel.graph.directory import Directory
 from gemel.history.ordering import OUTCOMES
 from gemel.ingest import quarantine
 from gemel.ingest.events import LINES, SINGLE, Decoded, Event, decode_body, decode_event
+from gemel.ingest.framing import VALUES_MAX, count_values
 from gemel.ingest.requests import IngestOptions, IngestRequest, IngestResult
 from gemel.ingest.resolve import TimeRules, resolve
 from gemel.ingest.steps import STEPS, Group, Parts, Prepared
@@ -30,6 +33,8 @@ __all__ = ["Ingest"]
 
 REPLAY_EVENTS = 1000
 INLINE_EVENTS = 50
+VALUES_HELD_MAX = 3 * VALUES_MAX
+RETRY_AFTER_S = 1
 
 T = TypeVar("T")
 
@@ -45,6 +50,7 @@ class Ingest:
         self._clock = clock
         self._parts = Parts(directory, context, options.dedupe_window_us)
         self._retention_us: dict[int, int] = {}
+        self._values = 0
         self._committer: GroupCommitter[Prepared, IngestResult] = GroupCommitter(
             self._apply,
             weight=lambda item: len(item.request.decoded.events),
@@ -52,8 +58,21 @@ class Ingest:
         )
 
     async def decode(self, body: bytes, media_type: str) -> Decoded:
-        """Decode a body off the event loop. Raises InvalidError as `decode_body` does."""
-        return await asyncio.to_thread(decode_body, body, media_type)
+        """Decode a body off the event loop. Raises InvalidError and TooLargeError as `decode_body` does.
+
+        A body's values weigh more than its bytes, so they are counted first and held for as long as what is
+        returned. Raises TooLargeError (BodyTooLarge) beyond VALUES_MAX of them, and OverloadedError
+        (Overloaded) where all that is held would be more than VALUES_HELD_MAX.
+        """
+        values = count_values(body)
+        self._hold(values)
+        try:
+            decoded = await asyncio.to_thread(decode_body, body, media_type)
+        except BaseException:
+            self._hold(-values)
+            raise
+        weakref.finalize(decoded, self._hold, -values).atexit = False
+        return decoded
 
     async def submit(self, tenant: int, request: IngestRequest) -> IngestResult:
         """Commit a request's events with those that wait beside it, and return what became of them.
@@ -90,6 +109,18 @@ class Ingest:
         """Wait until everything taken has been answered."""
         await self._committer.close()
 
+    def _hold(self, values: int) -> None:
+        if values > VALUES_MAX:
+            raise TooLargeError("BodyTooLarge", f"The body has more than {VALUES_MAX} values.", "Split it.")
+        if values > 0 and self._values + values > VALUES_HELD_MAX:
+            raise OverloadedError(
+                "Overloaded",
+                f"{self._values} values are in work; {VALUES_HELD_MAX} is the limit.",
+                "Wait for Retry-After, then send it again; nothing of it was kept.",
+                retry_after_s=RETRY_AFTER_S,
+            )
+        self._values += values
+
     async def _prepare(self, tenant: int, request: IngestRequest) -> Prepared:
         """Resolve a request by what is known now, and see to it that its weeks exist."""
         subjects = request.decoded.subjects
@@ -105,7 +136,8 @@ class Ingest:
         return Prepared(request, rules, frozenset(view.twins), view.epochs, resolved)
 
     async def _apply(self, tenant: int, items: list[Prepared]) -> list[IngestResult | GemelError]:
-        group = Group(items)
+        # Copies: what a commit that fails had found must not be what its next attempt starts from.
+        group = Group([copy.copy(item) for item in items])
         async with self._db.write(tenant) as tx:
             for step in STEPS:
                 await step(self._parts, tx, group)

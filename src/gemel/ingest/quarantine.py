@@ -12,6 +12,7 @@ import msgspec
 from gemel.base.clock import iso_us
 from gemel.base.errors import Detail, NotFoundError
 from gemel.ingest.events import Event
+from gemel.ingest.names import key_text
 from gemel.store.database import ReadTransaction, WriteTransaction
 
 __all__ = [
@@ -97,11 +98,9 @@ def reject_of(event: Event | Detail, fault: Detail, raw: bytes) -> Reject:
     names = _names(event, raw)
     source, event_id, subject = (_text(names.get(name)) for name in ("source", "id", "subject"))
     if source and event_id:
-        identity = f"{len(source)}:{source}:{event_id}"
+        identity = key_text(f"{len(source)}:{source}:{event_id}")
     else:
         identity = "sha256:" + hashlib.sha256(raw).hexdigest()
-    if len(identity) > 1000:
-        identity = "sha256:" + hashlib.sha256(identity.encode()).hexdigest()
     return Reject(identity, source, event_id, subject, fault, raw)
 
 

@@ -10,6 +10,7 @@ import psycopg
 from gemel.base.errors import Detail
 from gemel.history.samples import Ints, SampleBatch
 from gemel.ingest.events import Event
+from gemel.ingest.names import key_text
 from gemel.ingest.resolve import Resolved
 from gemel.store.database import WriteTransaction
 
@@ -42,11 +43,10 @@ async def find_repeats(
     repeats: list[set[int]] = [set() for _ in requests]
     for number, (events, faults) in enumerate(requests):
         for index, event in enumerate(events):
-            if isinstance(event, Event) and event.time is None and index not in faults:
-                if (event.source, event.id) in firsts:
-                    repeats[number].add(index)
-                else:
-                    firsts[event.source, event.id] = (number, index)
+            if not isinstance(event, Event) or event.time is not None or index in faults:
+                continue
+            if firsts.setdefault(_name(event), (number, index)) != (number, index):
+                repeats[number].add(index)
     if firsts:
         sources, ids = [name[0] for name in firsts], [name[1] for name in firsts]
         fresh = {(row[0], row[1]) for row in await tx.rows(REMEMBER, (tx.stamp(), sources, ids, since_us))}
@@ -72,6 +72,10 @@ def merge(requests: Sequence[tuple[Resolved, set[int]]]) -> tuple[SampleBatch, I
 def values_of(resolved: Resolved, repeated: set[int]) -> int:
     """Return how many values the repeated events carry."""
     return int(_repeated(resolved, repeated).sum()) if repeated else 0
+
+
+def _name(event: Event) -> Name:
+    return key_text(event.source), key_text(event.id)
 
 
 def _repeated(resolved: Resolved, repeated: set[int]) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:

@@ -11,7 +11,6 @@ import numpy as np
 from gemel.base.errors import Detail, GemelError, InvalidError, NotFoundError
 from gemel.graph.context import GraphContext
 from gemel.graph.directory import Directory, create_missing, extend_start
-from gemel.graph.names import is_twin_id
 from gemel.history.ordering import OUTCOMES
 from gemel.history.write import write_samples
 from gemel.ingest import positions, quarantine, seen
@@ -79,8 +78,13 @@ async def settle(parts: Parts, tx: WriteTransaction, group: Group) -> None:
 async def _create_twins(parts: Parts, tx: WriteTransaction, item: Prepared) -> None:
     """Create a request's missing twins; refuse it, and not its neighbours, where its model takes none."""
     request = item.request
-    missing = sorted(i for i in request.decoded.subjects - item.known if is_twin_id(i))
-    if request.create_model is None or not missing:
+    if request.create_model is None:
+        return
+    known = item.known
+    if item.epochs != await tx.epochs():
+        known = frozenset((await parts.directory.resolve(tx, request.decoded.subjects)).twins)
+    missing = sorted(request.decoded.subjects - known)
+    if not missing:
         return
     try:
         await create_missing(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import psycopg
@@ -27,19 +27,14 @@ class _Waiting(Generic[Q, R]):
     answer: asyncio.Future[R]
 
 
-@dataclass(slots=True)
-class _Lane(Generic[Q, R]):
-    waiting: deque[_Waiting[Q, R]] = field(default_factory=deque)
-    busy: bool = False
-
-
 class GroupCommitter(Generic[Q, R]):
     """Hands all requests of a tenant that wait to one call of `apply`, and each its own answer.
 
     `apply(tenant, items)` returns one result or GemelError per item, in order, after its commit. The sum of
     `weight` over a group stays at `weight_max` or below unless a single item is heavier. One group of a tenant
-    is under way at a time. Where the database refuses a group, it is halved until the poisonous item stands
-    alone and gets the error; the others are applied.
+    is under way at a time. A GemelError that `apply` raises is the answer to the whole group; on any other
+    error the group is halved until the poisonous item stands alone and gets it; the others are applied. A
+    submitter that is cancelled takes nothing back.
     """
 
     def __init__(
@@ -52,16 +47,17 @@ class GroupCommitter(Generic[Q, R]):
         self._apply = apply
         self._weight = weight
         self._weight_max = weight_max
-        self._lanes: dict[int, _Lane[Q, R]] = {}
+        self._lanes: dict[int, deque[_Waiting[Q, R]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def submit(self, tenant: int, item: Q) -> R:
         """Return the item's own result once it is durable; raise its own error."""
-        lane = self._lanes.setdefault(tenant, _Lane())
         waiting = _Waiting[Q, R](item, asyncio.get_running_loop().create_future())
-        lane.waiting.append(waiting)
-        if not lane.busy:
-            lane.busy = True
+        lane = self._lanes.get(tenant)
+        if lane is not None:
+            lane.append(waiting)
+        else:
+            lane = self._lanes[tenant] = deque((waiting,))
             task = asyncio.create_task(self._drain(tenant, lane))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -72,35 +68,41 @@ class GroupCommitter(Generic[Q, R]):
         while self._tasks:
             await asyncio.gather(*self._tasks)
 
-    async def _drain(self, tenant: int, lane: _Lane[Q, R]) -> None:
-        while lane.waiting:
-            await self._commit(tenant, self._take(lane))
-        lane.busy = False
-        self._lanes.pop(tenant, None)
+    async def _drain(self, tenant: int, lane: deque[_Waiting[Q, R]]) -> None:
+        group: list[_Waiting[Q, R]] = []
+        try:
+            while lane:
+                group = self._take(lane)
+                await self._commit(tenant, group)
+        finally:
+            # Only a cancelled lane leaves anyone here: better an error than a wait without end.
+            for waiting in (*group, *lane):
+                _answer(waiting, InternalError("InternalError", "The server stopped before it could answer."))
+            self._lanes.pop(tenant, None)
 
-    def _take(self, lane: _Lane[Q, R]) -> list[_Waiting[Q, R]]:
-        group = [lane.waiting.popleft()]
+    def _take(self, lane: deque[_Waiting[Q, R]]) -> list[_Waiting[Q, R]]:
+        group = [lane.popleft()]
         weight = self._weight(group[0].item)
-        while lane.waiting:
-            weight += self._weight(lane.waiting[0].item)
+        while lane:
+            weight += self._weight(lane[0].item)
             if weight > self._weight_max:
                 break
-            group.append(lane.waiting.popleft())
+            group.append(lane.popleft())
         return group
 
     async def _commit(self, tenant: int, group: list[_Waiting[Q, R]]) -> None:
         try:
             results = await self._attempt(tenant, [waiting.item for waiting in group])
-        except psycopg.Error as error:
+        except GemelError as error:
+            for waiting in group:
+                _answer(waiting, error)
+        except Exception as error:
             if len(group) == 1:
-                _answer(group[0], _refused(error))
+                _answer(group[0], _refused(error) if isinstance(error, psycopg.Error) else error)
                 return
             middle = len(group) // 2
             await self._commit(tenant, group[:middle])
             await self._commit(tenant, group[middle:])
-        except Exception as error:
-            for waiting in group:
-                _answer(waiting, error)
         else:
             for waiting, result in zip(group, results, strict=True):
                 _answer(waiting, result)
