@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -32,7 +33,7 @@ def site(database: Dsns) -> Iterator[Site]:
         site.close()
 
 
-def test_every_answer_is_one_that_the_description_allows(site: Site) -> None:
+def test_every_answer_is_one_that_the_description_allows(site: Site, tmp_path: Path) -> None:
     client = site.client()
     assert client.post("/models", json=MODELS).status_code == 201
     twin = {"$metadata": {"$model": PUMP}, "motor": {"$metadata": {}}}
@@ -42,6 +43,6 @@ def test_every_answer_is_one_that_the_description_allows(site: Site) -> None:
     command += ["--phases", "coverage,fuzzing", "--max-examples", "5", "--seed", SEED, "--no-color"]
     # A stream does not end, so that no generated request of it would.
     command += ["--exclude-path", "/v1/changes"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, cwd=tmp_path)
     assert done.returncode == 0, f"seed {SEED}\n{done.stdout[-6000:]}\n{done.stderr[-2000:]}"
     assert "generated" in done.stdout

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import tempfile
 import threading
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,27 +17,16 @@ import uvloop
 
 from gemel.api.application import create_app
 from gemel.api.server import ApiServer
-from gemel.api.services import Services
+from gemel.app.parts import make_services
 from gemel.base.clock import now_us
 from gemel.base.settings import Settings
-from gemel.graph.context import GraphContext
-from gemel.graph.directory import Directory
-from gemel.graph.library import ModelLibrary
-from gemel.graph.patching import TwinPatcher
-from gemel.graph.reading import TwinReader
-from gemel.history.paths import Paths
-from gemel.history.weeks import Weeks
-from gemel.ingest.pipeline import Ingest
-from gemel.ingest.requests import IngestOptions
 from gemel.security import tenants
-from gemel.security.keys import Keyring
+from gemel.security.hmac_key import load_hmac_key
 from gemel.security.principal import Scope
 from gemel.store.database import Database
 from support.postgres import Dsns
 
 __all__ = ["MODELS", "PUMP", "Site"]
-
-HMAC_KEY = bytes(32)
 
 PUMP = "dtmi:test:Pump;1"
 MODELS: list[dict[str, Any]] = [
@@ -67,21 +59,26 @@ class Site:
 
     def __init__(self, database: Dsns, settings: Settings) -> None:
         self.dsns = database
-        self.settings = settings
+        self._folder = tempfile.TemporaryDirectory(prefix="gemel-test-")
+        self.settings = replace(settings, data_dir=Path(self._folder.name))
+        self._hmac_key = load_hmac_key(self.settings.data_dir)
         self.owner = psycopg.connect(database.owner, autocommit=True)
         self.tenants = {name: tenants.create_tenant(self.owner, name) for name in ("one", "two")}
         self.is_ready = True
         self._clients: list[httpx.Client] = []
         self._started = threading.Event()
+        self._failure: BaseException | None = None
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self._thread = threading.Thread(target=lambda: uvloop.run(self._serve()))
+        self._thread = threading.Thread(target=self._run)
         self._thread.start()
         assert self._started.wait(20)
+        if self._failure is not None:
+            raise self._failure
 
     def token(self, tenant: str = "one", *scopes: Scope) -> str:
         wanted = tenants.NewKey(tenant, "test", scopes or tuple(Scope))
-        return tenants.create_key(self.owner, HMAC_KEY, wanted)[1]
+        return tenants.create_key(self.owner, self._hmac_key, wanted)[1]
 
     def client(self, tenant: str = "one", *scopes: Scope) -> httpx.Client:
         headers = {"Authorization": f"Bearer {self.token(tenant, *scopes)}"}
@@ -104,6 +101,7 @@ class Site:
             client.close()
         self.stop()
         self.owner.close()
+        self._folder.cleanup()
 
     def audited(self, tenant: int | str) -> list[tuple[Any, ...]]:
         number = self.tenants[tenant] if isinstance(tenant, str) else tenant
@@ -113,10 +111,17 @@ class Site:
             (number,),
         ).fetchall()
 
+    def _run(self) -> None:
+        try:
+            uvloop.run(self._serve())
+        except BaseException as error:
+            self._failure = error
+            self._started.set()
+
     async def _serve(self) -> None:
         database = Database(self.dsns.serve)
         await database.open()
-        services = self._services(database)
+        services = make_services(self.settings, database, lambda: self.is_ready)
         await services.context.weeks.ensure_ahead(now_us())
         self.app = create_app(services)
         config = uvicorn.Config(self.app, loop="none", http="httptools", log_config=None)
@@ -125,20 +130,3 @@ class Site:
         await self.server.serve(sockets=[self._listener])
         await services.ingest.close()
         await database.close()
-
-    def _services(self, database: Database) -> Services:
-        library, paths = ModelLibrary(), Paths()
-        context = GraphContext(library, paths, Weeks(database))
-        directory = Directory(library, paths)
-        options = IngestOptions(20_000, 5_000_000, 86_400_000_000)
-        return Services(
-            settings=self.settings,
-            database=database,
-            keyring=Keyring(database, HMAC_KEY),
-            ready=lambda: self.is_ready,
-            context=context,
-            directory=directory,
-            twins=TwinReader(database, context),
-            patcher=TwinPatcher(database, context),
-            ingest=Ingest(database, directory, context, options, now_us),
-        )

@@ -110,23 +110,16 @@ def test_a_value_of_the_wrong_type_names_its_path(client: httpx.Client, value: A
     ["%FF", "%00", "a%2Fb", "a%20b", "a%0Ab", "%F0%9F%98%80", "x" * 129, "%E2%80%AE"],
 )
 def test_an_id_that_cannot_be_is_refused(client: httpx.Client, twin_id: str) -> None:
-    for method in ("GET", "PUT", "PATCH", "DELETE"):
-        check(
-            client.request(method, f"/digitaltwins/{twin_id}", json=TWIN),
-            400,
-            "InvalidArgument"
-            if method != "PATCH"
-            else client.request(method, f"/digitaltwins/{twin_id}", json=TWIN).json()["error"]["code"],
-        )
+    operations = [{"op": "add", "path": "/label", "value": "x"}]
+    for method, body in (("GET", None), ("PUT", TWIN), ("PATCH", operations), ("DELETE", None)):
+        check(client.request(method, f"/digitaltwins/{twin_id}", json=body), 400, "InvalidArgument")
 
 
 @pytest.mark.parametrize(
     "twin_id",
-    ["a%25b", "100%25", "%2Da", "a+b".replace("+", "%2B"), "a%2Cb", "*", "$x", "a'b", "@", "%3D", "%23"],
+    ["a%25b", "100%25", "%2Da", "a%2Cb", "*", "$x", "a'b", "@", "%3D", "%23"],
 )
 def test_odd_ids_are_kept_as_they_are(client: httpx.Client, twin_id: str) -> None:
-    if "+" in httpx.URL(f"http://x/{twin_id}").path:
-        pytest.skip("a plus sign is not in an id")
     made = client.put(f"/digitaltwins/{twin_id}", json=TWIN)
     assert made.status_code == 200, made.text
     assert made.json()["$dtId"] == httpx.URL(f"http://x/{twin_id}").path[1:]
