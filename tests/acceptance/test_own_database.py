@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import psycopg
-from support.command_line import ASSETS, serving
 
 from gemel.store.server import BundledServer
+from support.command_line import ASSETS, serving
 
 ROLE = "plant_owner"
 

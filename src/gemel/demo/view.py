@@ -266,7 +266,7 @@ def _value(row: Row) -> Text:
 def _trend(row: Row, bars: int) -> Text:
     shown = row.trend[-bars:] if bars else ()
     steady = len(set(shown)) < 2
-    return Text(sparkline(shown, bars), style="bright_black" if steady else "dim blue")
+    return Text(sparkline(shown, bars), style="bright_black" if steady else "dim cyan")
 
 
 def _lag_style(lag_ms: float | None) -> str:

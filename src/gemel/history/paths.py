@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from gemel.base.errors import InvalidError
 from gemel.store.database import ReadTransaction, WriteTransaction
 
-__all__ = ["PATH_BITS", "PathKey", "Paths", "path_no_of", "series_of", "twin_no_of"]
+__all__ = ["PATHS_MAX", "PATH_BITS", "PathKey", "Paths", "path_no_of", "series_of", "twin_no_of"]
 
 PATH_BITS = 20
 PATHS_MAX = 1 << PATH_BITS
