@@ -64,17 +64,14 @@ def event(twin: str, **data: Any) -> dict[str, Any]:
     }
 
 
-def attempts(owned: Owned) -> dict[tuple[str, str], list[Attempt]]:
-    twin, link, component = (
-        "/digitaltwins/a",
-        "/digitaltwins/a/relationships/r",
-        "/digitaltwins/a/components/motor",
-    )
-    message = {"headers": {"Message-Id": "m"}}
-    numbers = {"json": {"numbers": [owned.quarantined]}}
-    every = {"json": {"source": "/one"}}
-    batch = [event("a", flow=666.0), event("b", flow=666.0)]
-    follow = {"headers": {"Last-Event-ID": str(owned.change)}}
+Rows = dict[tuple[str, str], list[Attempt]]
+
+
+def attempts(owned: Owned) -> Rows:
+    return {**on_models(owned), **on_twins(), **on_data(owned), **on_the_rest(owned)}
+
+
+def on_models(owned: Owned) -> Rows:
     return {
         ("GET", "/models"): [
             Attempt("/models", 200),
@@ -91,6 +88,28 @@ def attempts(owned: Owned) -> dict[tuple[str, str], list[Attempt]]:
             )
         ],
         ("DELETE", "/models/{model_id}"): [Attempt(f"/models/{PUMP}", 404)],
+        ("POST", "/query"): [
+            Attempt("/query", 200, {"json": {"query": query}})
+            for query in (
+                "SELECT * FROM digitaltwins",
+                "SELECT * FROM digitaltwins T WHERE T.$dtId = 'a'",
+                f"SELECT * FROM digitaltwins T WHERE T.label = '{SECRET}'",
+                f"SELECT * FROM digitaltwins T WHERE IS_OF_MODEL(T, '{PUMP}')",
+                "SELECT * FROM relationships",
+                "SELECT COUNT() FROM digitaltwins",
+            )
+        ],
+    }
+
+
+def on_twins() -> Rows:
+    twin, link, component = (
+        "/digitaltwins/a",
+        "/digitaltwins/a/relationships/r",
+        "/digitaltwins/a/components/motor",
+    )
+    message = {"headers": {"Message-Id": "m"}}
+    return {
         ("GET", "/digitaltwins/{twin_id}"): [Attempt(twin, 404)],
         ("PUT", "/digitaltwins/{twin_id}"): [Attempt(twin, 400, {"json": TWIN | {"label": "taken"}})],
         ("PATCH", "/digitaltwins/{twin_id}"): [Attempt(twin, 404, {"json": PATCH})],
@@ -122,17 +141,15 @@ def attempts(owned: Owned) -> dict[tuple[str, str], list[Attempt]]:
         ("POST", "/digitaltwins/{twin_id}/components/{component}/telemetry"): [
             Attempt(f"{component}/telemetry", 404, message | {"json": {"temperature": 1}})
         ],
-        ("POST", "/query"): [
-            Attempt("/query", 200, {"json": {"query": query}})
-            for query in (
-                "SELECT * FROM digitaltwins",
-                "SELECT * FROM digitaltwins T WHERE T.$dtId = 'a'",
-                f"SELECT * FROM digitaltwins T WHERE T.label = '{SECRET}'",
-                f"SELECT * FROM digitaltwins T WHERE IS_OF_MODEL(T, '{PUMP}')",
-                "SELECT * FROM relationships",
-                "SELECT COUNT() FROM digitaltwins",
-            )
-        ],
+    }
+
+
+def on_data(owned: Owned) -> Rows:
+    numbers = {"json": {"numbers": [owned.quarantined]}}
+    every = {"json": {"source": "/one"}}
+    batch = [event("a", flow=666.0), event("b", flow=666.0)]
+    follow = {"headers": {"Last-Event-ID": str(owned.change)}}
+    return {
         ("POST", "/v1/events"): [
             Attempt("/v1/events", 200, {"content": json.dumps(batch).encode(), "headers": EVENTS})
         ],
@@ -162,6 +179,11 @@ def attempts(owned: Owned) -> dict[tuple[str, str], list[Attempt]]:
             Attempt("/v1/quarantine/discard", 200, numbers),
             Attempt("/v1/quarantine/discard", 200, every),
         ],
+    }
+
+
+def on_the_rest(owned: Owned) -> Rows:
+    return {
         ("GET", "/v1/stats"): [Attempt("/v1/stats", 200)],
         ("GET", "/v1/keys"): [Attempt("/v1/keys", 200)],
         ("POST", "/v1/keys"): [
