@@ -9,11 +9,12 @@ import numpy as np
 
 from gemel.base.clock import EPOCH
 from gemel.history.samples import Ints
-from gemel.store.database import Database
+from gemel.store.database import Database, WriteTransaction
 
 __all__ = ["WEEK_US", "Weeks", "leaf_of", "monday_of", "week_of"]
 
 WEEK_US = 7 * 86_400_000_000
+MAKE = "SELECT ensure_sample_week(%s::text::date)"
 MONDAY_US = 4 * 86_400_000_000  # 1970-01-05, the first Monday since the epoch
 
 
@@ -43,6 +44,13 @@ class Weeks:
         """Make the leaves that samples of these times need."""
         await self._make({int(week) for week in np.unique(week_of(time_us))} - self._known)
 
+    async def ensure_within(self, tx: WriteTransaction, time_us: Ints) -> None:
+        """Make them in a transaction that is open already; others wait to make theirs until it ends."""
+        missing = {int(week) for week in np.unique(week_of(time_us))} - self._known
+        for week in sorted(missing):
+            await tx.rows(MAKE, (monday_of(week),))
+        tx.on_commit(lambda: self._known.update(missing))
+
     async def ensure_ahead(self, now_us: int, weeks: int = 4) -> None:
         """Make the leaves of this week, the one before and some to come."""
         current = int(week_of(np.array([now_us]))[0])
@@ -54,7 +62,5 @@ class Weeks:
 
     async def _make(self, missing: Iterable[int]) -> None:
         for week in sorted(missing):
-            await self._db.query(
-                0, "SELECT ensure_sample_week(%s::text::date)", (monday_of(week),), read_only=False
-            )
+            await self._db.query(0, MAKE, (monday_of(week),), read_only=False)
             self._known.add(week)

@@ -72,7 +72,7 @@ async def settle(parts: Parts, tx: WriteTransaction, group: Group) -> None:
         view = await parts.directory.resolve(tx, item.request.decoded.subjects)
         item.rules = item.rules._replace(retention_us=tx.retention_us)
         item.resolved = await asyncio.to_thread(resolve, item.events, view, item.rules)
-        await parts.context.weeks.ensure(item.resolved.batch.time_us)
+        await parts.context.weeks.ensure_within(tx, item.resolved.batch.time_us)
 
 
 async def _create_twins(parts: Parts, tx: WriteTransaction, item: Prepared) -> None:

@@ -6,10 +6,12 @@ first locks the tenant's head row: it is the mutex of the tenant's writes, its c
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakValueDictionary
 
 import psycopg
 from psycopg import AsyncConnection, errors
@@ -147,6 +149,8 @@ class WriteTransaction(ReadTransaction):
 class Database:
     """A pool of connections of the serving role, and tenant transactions over it.
 
+    Writers of a tenant wait for each other before they take a connection, so that however many they are, the
+    pool is there for others. A transaction must not open another: each holds a connection.
     Losing the database raises UnavailableError (DatabaseUnavailable), which says when to try again.
     """
 
@@ -161,6 +165,7 @@ class Database:
             timeout=POOL_WAIT_S,
             reconnect_timeout=5,
         )
+        self._turns: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
 
     async def open(self) -> None:
         """Open the pool; connections follow as the database becomes ready."""
@@ -205,7 +210,7 @@ class Database:
     @asynccontextmanager
     async def write(self, tenant: int) -> AsyncIterator[WriteTransaction]:
         """Open the tenant's writing transaction; it commits at the end of the block, or rolls back."""
-        async with self._connection() as connection:
+        async with self._turn(tenant), self._connection() as connection:
             head = connection.cursor(binary=True)
             try:
                 async with connection.pipeline():
@@ -221,6 +226,21 @@ class Database:
             except BaseException:
                 await _rollback(connection)
                 raise
+
+    @asynccontextmanager
+    async def _turn(self, tenant: int) -> AsyncIterator[None]:
+        lock = self._turns.get(tenant)
+        if lock is None:
+            lock = self._turns[tenant] = asyncio.Lock()
+        try:
+            async with asyncio.timeout(POOL_WAIT_S):
+                await lock.acquire()
+        except TimeoutError as error:
+            raise _unavailable() from error
+        try:
+            yield
+        finally:
+            lock.release()
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[AsyncConnection[Row]]:
