@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
 import msgspec
@@ -32,6 +32,7 @@ from gemel.store.group import GroupCommitter
 __all__ = ["Ingest"]
 
 REPLAY_EVENTS = 1000
+REPLAY_BYTES = 4 << 20
 INLINE_EVENTS = 50
 VALUES_HELD_MAX = 3 * VALUES_MAX
 RETRY_AFTER_S = 1
@@ -93,10 +94,10 @@ class Ingest:
         """
         total = IngestResult(0)
         async with self._db.read(tenant) as tx:
-            numbers = await quarantine.select_numbers(tx, selection)
-        for start in range(0, len(numbers), REPLAY_EVENTS):
+            sizes = await quarantine.select_sizes(tx, selection)
+        for start, numbers in _portions(sizes):
             async with self._db.read(tenant) as tx:
-                raws = await quarantine.read_raws(tx, numbers[start : start + REPLAY_EVENTS])
+                raws = await quarantine.read_raws(tx, numbers)
             decoded = Decoded([decode_event(raw) for raw in raws.values()], b"", LINES, list(raws.values()))
             request = IngestRequest(decoded, self._clock(), audit, replayed=list(raws))
             result = await self.submit(tenant, request)
@@ -143,6 +144,19 @@ class Ingest:
                 await step(self._parts, tx, group)
             self._retention_us[tenant] = tx.retention_us
         return group.results
+
+
+def _portions(sizes: Mapping[int, int]) -> Iterator[tuple[int, list[int]]]:
+    """Cut numbers into portions of bounded count and size; give each with the place of its first."""
+    start, portion, held = 0, list[int](), 0
+    for place, (number, size) in enumerate(sizes.items()):
+        if portion and (len(portion) == REPLAY_EVENTS or held + size > REPLAY_BYTES):
+            yield start, portion
+            start, portion, held = place, [], 0
+        portion.append(number)
+        held += size
+    if portion:
+        yield start, portion
 
 
 async def _off_loop(events: int, work: Callable[[], T]) -> T:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -23,8 +23,9 @@ __all__ = [
     "list_quarantine",
     "read_raws",
     "reject_of",
+    "release",
     "remove",
-    "select_numbers",
+    "select_sizes",
     "show",
     "store",
 ]
@@ -36,6 +37,7 @@ FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text
      AS t (i, s, e, u, c, m, r)
 ON CONFLICT (tenant, identity) DO UPDATE SET code = excluded.code, message = excluded.message,
     raw = excluded.raw, subject = excluded.subject, received = excluded.received, seen = quarantine.seen + 1
+    WHERE NOT %s OR quarantine.raw = excluded.raw
 RETURNING identity, quarantine_no"""
 
 FIELDS = """
@@ -45,14 +47,17 @@ SELECT {FIELDS} FROM quarantine WHERE tenant = current_tenant() AND quarantine_n
   AND (%s::text IS NULL OR code = %s) AND (%s::text IS NULL OR source = %s)
 ORDER BY quarantine_no LIMIT %s"""
 SHOW = f"SELECT {FIELDS}, raw FROM quarantine WHERE tenant = current_tenant() AND quarantine_no = %s"
-NUMBERS = """
-SELECT quarantine_no FROM quarantine WHERE tenant = current_tenant()
+SIZES = """
+SELECT quarantine_no, octet_length(raw) FROM quarantine WHERE tenant = current_tenant()
   AND (%s::bigint[] IS NULL OR quarantine_no = ANY(%s)) AND (%s::text IS NULL OR code = %s)
   AND (%s::text IS NULL OR source = %s)
 ORDER BY quarantine_no"""
 RAWS = """
 SELECT quarantine_no, raw FROM quarantine WHERE tenant = current_tenant() AND quarantine_no = ANY(%s)
 ORDER BY quarantine_no"""
+RELEASE = """
+DELETE FROM quarantine AS q USING unnest(%s::bigint[], %s::bytea[]) AS t (no, raw)
+WHERE q.tenant = current_tenant() AND q.quarantine_no = t.no AND q.raw = t.raw"""
 REMOVE = "DELETE FROM quarantine WHERE tenant = current_tenant() AND quarantine_no = ANY(%s)"
 
 
@@ -89,7 +94,7 @@ class Selection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     source: str | None = None
 
     def parameters(self) -> tuple[Any, ...]:
-        """Return it as the parameters of NUMBERS."""
+        """Return it as the parameters of SIZES."""
         return (self.numbers, self.numbers, self.code, self.code, self.source, self.source)
 
 
@@ -104,8 +109,12 @@ def reject_of(event: Event | Detail, fault: Detail, raw: bytes) -> Reject:
     return Reject(identity, source, event_id, subject, fault, raw)
 
 
-async def store(tx: WriteTransaction, rejects: Sequence[Reject]) -> dict[str, int]:
-    """Keep rejects, one row per identity; return the number of each identity."""
+async def store(tx: WriteTransaction, rejects: Sequence[Reject], *, replayed: bool = False) -> dict[str, int]:
+    """Keep rejects, one row per identity; return the number of each identity.
+
+    A newer event takes an older one's row, but a `replayed` one does not take that of an event that came since
+    it was read; it has no number then.
+    """
     if not rejects:
         return {}
     rows = list({reject.identity: reject for reject in rejects}.values())
@@ -118,8 +127,15 @@ async def store(tx: WriteTransaction, rejects: Sequence[Reject]) -> dict[str, in
         [row.fault.code for row in rows],
         [_text(row.fault.message) for row in rows],
         [row.raw for row in rows],
+        replayed,
     )
     return {identity: int(number) for identity, number in await tx.rows(STORE, parameters)}
+
+
+async def release(tx: WriteTransaction, taken: Mapping[int, bytes]) -> None:
+    """Let go of replayed events (their bytes by number) that were taken, but not of one that came since."""
+    if taken:
+        await tx.execute(RELEASE, (list(taken), list(taken.values())))
 
 
 async def remove(tx: WriteTransaction, numbers: Sequence[int]) -> int:
@@ -129,12 +145,12 @@ async def remove(tx: WriteTransaction, numbers: Sequence[int]) -> int:
 
 async def discard(tx: WriteTransaction, selection: Selection) -> int:
     """Throw selected events away; return how many."""
-    return await remove(tx, await select_numbers(tx, selection))
+    return await remove(tx, list(await select_sizes(tx, selection)))
 
 
-async def select_numbers(tx: ReadTransaction, selection: Selection) -> list[int]:
-    """Return the numbers of the selected events, in order of arrival."""
-    return [int(row[0]) for row in await tx.rows(NUMBERS, selection.parameters())]
+async def select_sizes(tx: ReadTransaction, selection: Selection) -> dict[int, int]:
+    """Return the size in bytes of each selected event by its number, in order of arrival."""
+    return {int(number): int(size) for number, size in await tx.rows(SIZES, selection.parameters())}
 
 
 async def list_quarantine(

@@ -136,15 +136,17 @@ async def keep_rejects(_: Parts, tx: WriteTransaction, group: Group) -> None:
             index: quarantine.reject_of(decoded.events[index], fault, decoded.raw(index))
             for index, fault in faults.items()
         }
-        numbers = await quarantine.store(tx, list(rejects.values()))
+        numbers = await quarantine.store(tx, list(rejects.values()), replayed=bool(item.request.replayed))
         if isinstance(result, IngestResult):
             result.quarantined = len(rejects)
             result.rejected = [
-                Rejected(index, reject.fault.code, reject.fault.message, numbers[reject.identity])
+                Rejected(index, reject.fault.code, reject.fault.message, numbers.get(reject.identity))
                 for index, reject in rejects.items()
             ]
-        taken = [own for index, own in enumerate(item.request.replayed) if index not in faults]
-        await quarantine.remove(tx, taken)
+        numbered = enumerate(item.request.replayed)
+        await quarantine.release(
+            tx, {no: decoded.raw(index) for index, no in numbered if index not in faults}
+        )
 
 
 async def sign(_: Parts, tx: WriteTransaction, group: Group) -> None:
