@@ -16,10 +16,12 @@ from bench.platform import Platform, running
 
 __all__ = ["main"]
 
+WIDTH_MIN = 116  # of the table, so that a narrow terminal or a log cuts nothing
+
 
 def main() -> int:
     """Run every benchmark on one platform, in order."""
-    console = Console()
+    console = Console(width=max(WIDTH_MIN, Console().width))
     figures: list[Figure] = []
     capacity = 50_000.0
 
@@ -45,7 +47,9 @@ def main() -> int:
 def _table(figures: list[Figure]) -> Table:
     table = Table(title="Gemel benchmarks")
     for column in ("figure", "value", "unit", "limit", "ratio", "goal", "met"):
-        table.add_column(column, justify="right" if column in {"value", "limit", "ratio"} else "left")
+        table.add_column(
+            column, justify="right" if column in {"value", "limit", "ratio"} else "left", no_wrap=True
+        )
     for figure in figures:
         table.add_row(
             figure.name,
