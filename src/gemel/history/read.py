@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
+from gemel.base.clock import from_us
 from gemel.base.errors import InvalidError
 from gemel.history.values import BAD, JSON, QUALITIES, decode
 from gemel.store.columns import bigints
@@ -26,6 +28,8 @@ __all__ = [
 
 AGGREGATES = ("mean", "min", "max", "first", "last", "count")
 
+# Windows come as plain timestamps beside what is computed from a cursor: only by them can the planner pass over
+# the leaves outside.
 US = "(extract(epoch FROM {}) * 1000000)::bigint"
 AT = "to_timestamp(0) + %s * interval '1 microsecond'"
 
@@ -34,8 +38,9 @@ SELECT s.series, {US.format("s.source_time")}, {US.format("s.recorded")}, s.num,
 FROM unnest(%s::bigint[]) AS k (series)
 CROSS JOIN LATERAL (
     SELECT * FROM sample WHERE tenant = current_tenant() AND sample.series = k.series
-      AND source_time >= greatest({AT}, {AT} + (k.series <= %s)::int * interval '1 microsecond')
-      AND source_time < {AT} ORDER BY source_time LIMIT %s) AS s
+      AND source_time >= %s AND source_time < %s
+      AND source_time >= {AT} + (k.series <= %s)::int * interval '1 microsecond'
+      ORDER BY source_time LIMIT %s) AS s
 ORDER BY s.source_time, s.series LIMIT %s"""
 
 NUMBER = "coalesce(num, CASE WHEN jsonb_typeof(doc) = 'number' THEN doc::float8 END)"
@@ -49,8 +54,9 @@ CROSS JOIN LATERAL (
            (array_agg(doc ORDER BY source_time DESC))[1], count(*)
     FROM (SELECT *, date_bin(%s * interval '1 microsecond', source_time, to_timestamp(0)) AS bucket
           FROM sample WHERE tenant = current_tenant() AND sample.series = k.series
-          AND source_time >= greatest({AT}, {AT} + (k.series <= %s)::int * %s * interval '1 microsecond')
-          AND source_time < {AT} AND quality < {BAD} AND kind <= {JSON}) AS binned
+          AND source_time >= %s AND source_time < %s
+          AND source_time >= {AT} + (k.series <= %s)::int * %s * interval '1 microsecond'
+          AND quality < {BAD} AND kind <= {JSON}) AS binned
     GROUP BY bucket ORDER BY bucket LIMIT %s) AS s
 ORDER BY s.bucket_us, s.series LIMIT %s"""
 
@@ -58,7 +64,7 @@ AS_OF = f"""
 SELECT k.series, s.num, s.kind, s.doc FROM unnest(%s::bigint[]) AS k (series)
 CROSS JOIN LATERAL (
     SELECT num, kind, doc FROM sample WHERE tenant = current_tenant() AND sample.series = k.series
-      AND source_time < {AT} AND quality < {BAD} ORDER BY source_time DESC LIMIT 1) AS s
+      AND source_time < %s AND quality < {BAD} ORDER BY source_time DESC LIMIT 1) AS s
 WHERE s.kind <= {JSON}"""
 
 T = TypeVar("T")
@@ -120,10 +126,9 @@ async def read_raw(
     start = after or Cursor(window.from_us, -1)
     parameters = (
         bigints(np.array(sorted(series), np.int64)),
-        window.from_us,
+        *_moments(max(window.from_us, start.time_us), window.to_us),
         start.time_us,
         start.series,
-        window.to_us,
         limit,
         limit,
     )
@@ -178,11 +183,10 @@ async def _bucket_rows(
     parameters = (
         bigints(np.array(sorted(series), np.int64)),
         every_us,
-        window.from_us,
+        *_moments(max(window.from_us, start.time_us), window.to_us),
         start.time_us,
         start.series,
         every_us,
-        window.to_us,
         limit,
         limit,
     )
@@ -207,7 +211,9 @@ async def _carried(
         tx, series, Window(start_us, end), every_us, count * len(series), Cursor(start_us, -1)
     )
     found = {(row[0], row[1]): row for row in rows}
-    carried = {row[0]: decode(*row[1:]) for row in await tx.rows(AS_OF, (_array(series), start_us))}
+    carried = {
+        row[0]: decode(*row[1:]) for row in await tx.rows(AS_OF, (_array(series), *_moments(start_us)))
+    }
     page: list[Bucket] = []
     for time_us in range(first, end, every_us):
         for number in sorted(series):
@@ -219,6 +225,10 @@ async def _carried(
                 page.append(Bucket(series[number], time_us, _constant(carried[number], buckets.aggregates)))
     more = end < window.to_us
     return Page(page, Cursor(first + (count - 1) * every_us, max(series)) if more else None)
+
+
+def _moments(*times_us: int) -> tuple[datetime, ...]:
+    return tuple(from_us(max(0, time_us)) for time_us in times_us)  # no sample is older
 
 
 def _array(series: Mapping[int, str]) -> Any:

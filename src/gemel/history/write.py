@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import numpy as np
 import numpy.typing as npt
 
+from gemel.base.clock import from_us
 from gemel.history.changes import append_samples
 from gemel.history.ordering import NEVER_US, Known, Plan, plan
 from gemel.history.samples import Ints, Sample, SampleBatch
@@ -35,7 +38,7 @@ SELECT k.series, k.time_us, s.num, s.kind, s.doc, s.revision, s.quality,
 FROM unnest(%s::bigint[], %s::timestamptz[], %s::bigint[]) AS k (series, source_time, time_us)
 CROSS JOIN LATERAL (
     SELECT * FROM sample WHERE tenant = current_tenant() AND sample.series = k.series
-    AND sample.source_time = k.source_time OFFSET 0) AS s"""
+    AND sample.source_time = k.source_time AND sample.source_time BETWEEN %s AND %s OFFSET 0) AS s"""
 
 LOST = """
 SELECT k.series, k.time_us, s.num, s.kind, s.doc, s.revision, s.quality
@@ -61,7 +64,8 @@ REPLACE = f"""
 UPDATE sample SET recorded = r.recorded, num = nullif(r.num, 'NaN'), revision = r.revision,
     quality = r.quality, kind = r.kind, doc = r.doc::jsonb
 FROM {ROWS}
-WHERE sample.tenant = current_tenant() AND sample.series = r.series AND sample.source_time = r.source_time"""
+WHERE sample.tenant = current_tenant() AND sample.series = r.series AND sample.source_time = r.source_time
+    AND sample.source_time BETWEEN %s AND %s"""
 
 SUPERSEDE = f"""
 INSERT INTO sample_superseded (tenant, superseded, {COLUMNS})
@@ -107,7 +111,9 @@ async def _known(tx: WriteTransaction, batch: SampleBatch, last_us: Ints) -> Kno
         return Known()
     keys = np.unique(np.stack((batch.series[old], batch.time_us[old]), axis=1), axis=0)
     held: dict[tuple[int, int], Sample] = {}
-    for series, time_us, num, kind, doc, revision, quality, recorded_us in await tx.rows(HELD, _keys(keys)):
+    for series, time_us, num, kind, doc, revision, quality, recorded_us in await tx.rows(
+        HELD, (*_keys(keys), *_bounds(keys[:, 1]))
+    ):
         held[series, time_us] = Sample(
             series, time_us, _stored(num, kind, doc), revision, quality, recorded_us
         )
@@ -126,6 +132,11 @@ def _stored(num: float | None, kind: int, doc: object) -> Encoded:
 
 def _keys(keys: Ints) -> tuple[object, ...]:
     return bigints(keys[:, 0]), timestamps(keys[:, 1]), bigints(keys[:, 1])
+
+
+def _bounds(time_us: Ints) -> tuple[datetime, datetime]:
+    """Return the first and last time: with them leaves are passed over when a statement is planned."""
+    return from_us(int(time_us.min())), from_us(int(time_us.max()))
 
 
 async def _copy(tx: WriteTransaction, fresh: SampleBatch) -> None:
@@ -183,7 +194,8 @@ def _with_documents(batch: SampleBatch) -> bytes:
 
 async def _correct(tx: WriteTransaction, batch: SampleBatch, made: Plan) -> None:
     if made.winners:
-        await tx.execute(REPLACE, _columns(batch.take(np.array(made.winners, np.int64))))
+        winners = batch.take(np.array(made.winners, np.int64))
+        await tx.execute(REPLACE, (*_columns(winners), *_bounds(winners.time_us)))
     lost = [*made.ousted, *(batch.row(position)._replace(recorded_us=tx.stamp()) for position in made.losers)]
     if lost:
         await tx.execute(SUPERSEDE, (tx.stamp(), *_columns(SampleBatch.of(lost))))

@@ -13,6 +13,7 @@ SETTINGS: tuple[tuple[str, str, str], ...] = (
     ("port", "5432", "part of the socket's name; the folder is what is unique"),
     ("unix_socket_permissions", "0700", "beside the folder's own 0700"),
     ("max_connections", "60", "one serving pool, its change feeds and a few tools"),
+    ("max_locks_per_transaction", "2048", "a read of all history locks each of its weeks: 3,000 since 1970"),
     ("shared_buffers", "128MB", "hot state fits; the rest is the file cache's, on a laptop too"),
     ("huge_pages", "off", "not worth it at this size, and often not to be had in a container"),
     ("work_mem", "8MB", "sorts of a history page stay in memory, sixty at once still fit a small machine"),
