@@ -8,7 +8,6 @@ import psycopg
 import structlog
 
 from gemel.base.clock import now_us
-from gemel.base.errors import GemelError
 from gemel.base.settings import Settings
 from gemel.history.changes import forget_changes
 from gemel.history.retention import apply_retention
@@ -18,12 +17,13 @@ from gemel.ingest.seen import forget_seen
 __all__ = ["Maintenance"]
 
 EVERY_S = 3600.0
+AGAIN_S = 30.0
 
 log = structlog.get_logger(__name__)
 
 
 class Maintenance:
-    """Runs each duty at start and then hourly; one that fails is told of and tried again."""
+    """Runs each duty at start and then hourly; one that fails is told of and tried again within a minute."""
 
     def __init__(self, settings: Settings, owner_dsn: str, weeks: Weeks) -> None:
         self._settings = settings
@@ -40,9 +40,12 @@ class Maintenance:
                 if retained.leaves:
                     self._weeks.forget()
                     log.info("retention", leaves=retained.leaves, deleted=retained.deleted)
-            except (psycopg.Error, GemelError) as error:
-                log.warning("maintenance failed", error=str(error))
-            await asyncio.sleep(EVERY_S)
+            except Exception as error:
+                # Whatever it was: without weeks made ahead, writes would fail before long.
+                log.warning("maintenance failed", error=f"{type(error).__name__}: {error}")
+                await asyncio.sleep(AGAIN_S)
+            else:
+                await asyncio.sleep(EVERY_S)
 
     def _forget(self) -> None:
         with psycopg.connect(self._owner_dsn, autocommit=True) as owner:

@@ -15,6 +15,7 @@ from gemel.app.first import ensure_default, ensure_directory
 from gemel.app.maintenance import Maintenance
 from gemel.app.parts import make_services
 from gemel.app.storage import Storage, open_storage
+from gemel.base.clock import now_us
 from gemel.base.errors import EnvironmentFaultError
 from gemel.base.settings import Settings
 from gemel.observe.logs import configure_logs, get_log
@@ -68,11 +69,14 @@ class _Serving:
         self._listening = listening
         self._url = url
         self._ready = False
+        self._refreshing: asyncio.Task[None] | None = None
         self._database = Database(storage.serve_dsn)
 
     async def run(self, on_ready: Callable[[str], None] | None) -> None:
         await self._database.open()
         services = make_services(self._settings, self._database, lambda: self._ready)
+        # Before the first request: a write at "now" rests on its week being there.
+        await services.context.weeks.ensure_ahead(now_us())
         server = ApiServer(_http(create_app(services)))
         supervisor = self._supervisor()
         maintenance = Maintenance(self._settings, self._storage.owner_dsn, services.context.weeks)
@@ -111,7 +115,8 @@ class _Serving:
         log.info("database ready" if ready else "database lost")
         self._ready = ready
         if ready:
-            asyncio.get_running_loop().create_task(self._database.refresh())
+            # Held here, since the loop itself would let go of a task that nobody holds.
+            self._refreshing = asyncio.get_running_loop().create_task(self._database.refresh())
 
 
 def _http(app: Application) -> uvicorn.Config:
