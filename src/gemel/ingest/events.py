@@ -18,7 +18,7 @@ import msgspec
 from gemel.base.errors import Detail, InvalidError
 from gemel.graph.names import is_twin_id
 from gemel.history.values import QUALITIES
-from gemel.ingest.framing import EVENTS_MAX, split_array, split_lines
+from gemel.ingest.framing import EVENTS_MAX, split_array, split_lines, split_objects
 
 __all__ = [
     "BATCH",
@@ -80,7 +80,9 @@ class Decoded:
     def raw(self, index: int) -> bytes:
         """Return the bytes of one event as they came; parsed once, and only when asked."""
         if self._parts is None:
-            self._parts = _split(self.body, self.media_type)
+            is_lines = self.media_type == LINES
+            count = len(self.events)
+            self._parts = split_objects(self.body, count) if is_lines else _split(self.body, self.media_type)
         return self._parts[index]
 
 
@@ -132,7 +134,8 @@ def _decode_all(body: bytes, media_type: str) -> list[Event]:
         events = _many.decode(body)
     elif media_type == LINES:
         events = _one.decode_lines(body)
-        if not _is_line_each(body, len(events)):
+        # The decoder itself takes any white space between events, and within them.
+        if len(events) != body.strip().count(b"\n") + 1:
             raise ValueError("lines")
     else:
         events = [_one.decode(body)]
@@ -151,15 +154,6 @@ def _split(body: bytes, media_type: str) -> list[bytes]:
     if media_type == LINES:
         return split_lines(body)
     return split_array(body) if _is_batch(body, media_type) else [body]
-
-
-def _is_line_each(body: bytes, events: int) -> bool:
-    """Whether events stand one to a line: the decoder itself would take any white space between and in them.
-
-    A line break inside of a JSON object never stands between a } and a {.
-    """
-    stripped = body.strip()
-    return events == stripped.count(b"}\n{") + 1 == stripped.count(b"\n") + 1
 
 
 def _loose(raw: bytes) -> Any:

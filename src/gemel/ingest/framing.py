@@ -10,7 +10,7 @@ import msgspec
 
 from gemel.base.errors import InvalidError, TooLargeError
 
-__all__ = ["EVENTS_MAX", "VALUES_MAX", "count_values", "split_array", "split_lines"]
+__all__ = ["EVENTS_MAX", "VALUES_MAX", "count_values", "split_array", "split_lines", "split_objects"]
 
 EVENTS_MAX = 100_000
 """The most events of one body: more than the smallest valid ones that fit the default body limit."""
@@ -35,6 +35,16 @@ def split_lines(body: bytes) -> list[bytes]:
     return _bounded(line.rstrip(b"\n") for line in io.BytesIO(body) if line.strip())
 
 
+def split_objects(body: bytes, count: int) -> list[bytes]:
+    """Return the `count` JSON objects that stand one after another in a body known to be well-formed."""
+    stripped = body.strip()
+    lines = stripped.split(b"\n")
+    # A line break within a JSON object never stands between a } and a {.
+    if len(lines) == count == stripped.count(b"}\n{") + 1:
+        return lines
+    return list(_objects(stripped))
+
+
 def split_array(body: bytes) -> list[bytes]:
     """Return the elements of a JSON array.
 
@@ -46,6 +56,19 @@ def split_array(body: bytes) -> list[bytes]:
         return _bounded(bytes(part) for part in _raws.decode(body))
     except (msgspec.DecodeError, RecursionError):
         return _bounded(_elements(body))
+
+
+def _objects(body: bytes) -> Iterator[bytes]:
+    depth, start = 0, 0
+    for token in TOKEN.finditer(body):
+        mark = token.group()
+        if mark in OPENING:
+            start = token.start() if depth == 0 else start
+            depth += 1
+        elif mark in CLOSING:
+            depth -= 1
+            if depth == 0:
+                yield body[start : token.end()]
 
 
 def _elements(body: bytes) -> Iterator[bytes]:

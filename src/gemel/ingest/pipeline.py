@@ -61,11 +61,14 @@ class Ingest:
     async def decode(self, body: bytes, media_type: str) -> Decoded:
         """Decode a body off the event loop. Raises InvalidError and TooLargeError as `decode_body` does.
 
-        A body's values weigh more than its bytes, so they are counted first and held for as long as what is
-        returned. Raises TooLargeError (BodyTooLarge) beyond VALUES_MAX of them, and OverloadedError
-        (Overloaded) where all that is held would be more than VALUES_HELD_MAX.
+        A body's values weigh more than its bytes, so room is held for them for as long as what is returned: for
+        as many as its bytes could be or, once that is half of all room, for as many as there are. Raises
+        TooLargeError (BodyTooLarge) beyond VALUES_MAX of them, and OverloadedError (Overloaded) where all that
+        are held would be more than VALUES_HELD_MAX.
         """
-        values = count_values(body)
+        values = len(body) // 2 + 1
+        if values > VALUES_MAX or self._values + values > VALUES_HELD_MAX // 2:
+            values = count_values(body)
         self._hold(values)
         try:
             decoded = await asyncio.to_thread(decode_body, body, media_type)

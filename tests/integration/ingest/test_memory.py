@@ -48,6 +48,18 @@ def test_values_held_are_bounded_and_given_back(database: Dsns, monkeypatch: pyt
     asyncio.run(main())
 
 
+def test_common_events_are_bounded_by_their_bytes_first(database: Dsns) -> None:
+    line = json.dumps(event(1, time=NOW, temperature=2.5, pressure=1.5)).encode()
+    body = b"\n".join([line] * ((1 << 20) // len(line)))
+
+    async def main() -> None:
+        async with open_parts(database) as parts:
+            held = [await parts.ingest.decode(body, LINES) for _ in range((24 << 20) // len(body))]
+            assert sum(len(decoded.body) for decoded in held) > 23 << 20
+
+    asyncio.run(main())
+
+
 def test_one_body_of_countless_values_is_refused(database: Dsns) -> None:
     async def main() -> None:
         async with open_parts(database) as parts:

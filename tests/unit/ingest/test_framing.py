@@ -56,7 +56,6 @@ def test_elements_keep_their_bytes(elements: list[object]) -> None:
 LAYOUTS = {
     "two on a line": f"{GOOD} {GOOD}\n{GOOD}",
     "one on two lines": GOOD.replace("{", "{\n", 1) + "\n" + GOOD,
-    "as many lines as events": f"{GOOD}{GOOD}\n" + GOOD.replace(", ", ",\n", 1),
     "carriage returns": f"{GOOD}\r{GOOD}",
 }
 
@@ -67,6 +66,14 @@ def test_an_event_is_a_line(name: str) -> None:
     lines = LAYOUTS[name].encode().split(b"\n")
     assert [decoded.raw(index) for index in range(len(decoded.events))] == lines
     assert [isinstance(event, Event) for event in decoded.events] == [line == GOOD.encode() for line in lines]
+
+
+def test_events_keep_their_bytes_however_they_stand() -> None:
+    broken = GOOD.replace(", ", ",\n", 1)
+    decoded = decode_body(f"{GOOD} {GOOD}\n{broken}\r\n".encode(), LINES)  # as many lines as events
+    assert [decoded.raw(index).decode() for index in range(3)] == [GOOD, GOOD, broken]
+    decoded = decode_body(f"{GOOD}\r\n{GOOD}\r\n".encode(), LINES)
+    assert [decoded.raw(index).decode() for index in range(2)] == [GOOD, GOOD]
 
 
 def test_blank_lines_are_passed_over() -> None:
