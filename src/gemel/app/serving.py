@@ -90,7 +90,7 @@ class _Serving:
             beside.append(asyncio.create_task(self._tell_ready(server, on_ready)))
             await server.serve(sockets=[self._listening])
         finally:
-            await services.ingest.close()
+            await asyncio.gather(services.ingest.close(), services.patcher.close())
             if supervisor is not None:
                 await supervisor.stop()
             for task in beside:

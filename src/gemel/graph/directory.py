@@ -172,6 +172,7 @@ async def create_missing(
     for twin_id in starts_us:
         check_twin_id(twin_id)
     twin_type = await usable_type(tx, context.library, model_id)
+    await number_paths(tx, context, twin_type)  # first: what it refuses must leave nothing behind
     stamp_us = tx.stamp()
     now = from_us(stamp_us)
     starts = [from_us(min(time_us, stamp_us)) for time_us in starts_us.values()]
@@ -179,7 +180,6 @@ async def create_missing(
     rows = await tx.rows(CREATE, (model_id, components, now, now, list(starts_us), starts))
     if not rows:
         return []
-    await number_paths(tx, context, twin_type)
     await open_spans(tx, [(no, twin_id, start_us) for no, twin_id, start_us in rows], model_id, stamp_us)
     tx.touch_graph()
     async with tx.connection.pipeline():

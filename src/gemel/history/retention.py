@@ -22,6 +22,7 @@ __all__ = ["Retained", "apply_retention", "retain"]
 LOCK_TIMEOUT = "2s"
 ATTEMPTS = 10
 
+ONE_AT_A_TIME = "SELECT pg_advisory_lock(hashtext('gemel.retention'))"
 SET_DAYS = "UPDATE tenant SET retention_days = %s WHERE name = %s"
 TENANTS = """
 SELECT t.tenant, t.name, coalesce(t.retention_days, d.retention_days)
@@ -66,52 +67,68 @@ def retain(owner_dsn: str, days: int, tenant: str | None = None, *, dry_run: boo
                 "TenantNotFound", f"There is no tenant {tenant!r}.", "See `gemel tenant list`."
             )
         if dry_run:
-            retained = _apply(connection, datetime.now(UTC), dry_run=True)
+            told = _foresee(connection, _read_lines(connection, datetime.now(UTC)))
             connection.rollback()
-            return retained
+            return told
     return apply_retention(owner_dsn)
 
 
 def apply_retention(owner_dsn: str, *, now: datetime | None = None) -> Retained:
-    """Apply what is set; each attempt waits 2 s at most for readers and writers, and gives way to them.
+    """Apply what is set, in steps that each can be repeated; one caller works, others wait.
 
-    Raises UnavailableError (DatabaseUnavailable) when they left no gap in ten attempts; nothing was changed.
+    First the lines are drawn, which ends all writing before them; then what lies there is thinned and copied
+    with no one waiting; last the leaves are exchanged, in a moment that gives way to readers and writers.
+    Raises UnavailableError (DatabaseUnavailable) when they left no such moment in ten attempts.
     """
-    moment = now or datetime.now(UTC)
-    for attempt in range(ATTEMPTS):
-        try:
-            with psycopg.connect(owner_dsn) as connection:
-                return _apply(connection, moment, dry_run=False)
-        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
-            time.sleep(0.1 * 2**attempt / 8)
-    raise UnavailableError(
-        "DatabaseUnavailable", "Retention found no gap between readers and writers.", "Run it again later."
-    )
+    with psycopg.connect(owner_dsn, autocommit=True) as connection:
+        connection.execute(ONE_AT_A_TIME)
+        with connection.transaction():
+            connection.execute("LOCK TABLE tenant IN SHARE ROW EXCLUSIVE MODE")
+            lines = _read_lines(connection, now or datetime.now(UTC))
+            for number, line in lines.by_tenant.items():
+                connection.execute(SET_LINE, (line, number))
+            if lines.everyone is not None:
+                connection.execute(SET_LINE, (lines.everyone, 0))
+        deleted: dict[str, int] = {}
+        for number, line in lines.by_tenant.items():
+            connection.execute(DELETE_SUPERSEDED, (number, line))
+            if line != lines.everyone:
+                deleted[lines.names[number]] = connection.execute(
+                    "DELETE " + OLD_SAMPLES, (number, line, line)
+                ).rowcount
+        leaves = [] if lines.everyone is None else _leaves_before(connection, lines.everyone)
+        if lines.everyone is not None and leaves:
+            _keep(connection, leaves, lines.everyone)
+            _exchange(connection, leaves, lines.everyone)
+        return Retained(leaves, deleted, lines.told())
 
 
-def _apply(connection: psycopg.Connection, now: datetime, *, dry_run: bool) -> Retained:
-    connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(LOCK_TIMEOUT))
+@dataclass(frozen=True, slots=True)
+class _Lines:
+    """The line of each tenant that has one, and the one before which nobody keeps anything."""
+
+    names: dict[int, str]
+    by_tenant: dict[int, datetime]
+    everyone: datetime | None
+
+    def told(self) -> dict[str, str]:
+        return {self.names[number]: line.date().isoformat() for number, line in self.by_tenant.items()}
+
+
+def _read_lines(connection: psycopg.Connection, now: datetime) -> _Lines:
     tenants = [(int(number), str(name), days) for number, name, days in connection.execute(TENANTS)]
     lines = {number: _line(now, days) for number, _, days in tenants if days is not None}
-    names = {number: name for number, name, _ in tenants}
-    told = {names[number]: line.date().isoformat() for number, line in lines.items()}
-    everyone = min(lines.values()) if len(lines) == len(tenants) and lines else None
-    leaves = [] if everyone is None else _leaves_before(connection, everyone)
+    everyone = min(lines.values()) if lines and len(lines) == len(tenants) else None
+    return _Lines({number: name for number, name, _ in tenants}, lines, everyone)
+
+
+def _foresee(connection: psycopg.Connection, lines: _Lines) -> Retained:
     deleted: dict[str, int] = {}
-    for number, line in lines.items():
-        parameters = (number, line, line)
-        if dry_run:
-            counted = connection.execute("SELECT count(*) " + OLD_SAMPLES, parameters).fetchone()
-            deleted[names[number]] = int(counted[0]) if counted else 0
-            continue
-        connection.execute(SET_LINE, (line, number))
-        connection.execute(DELETE_SUPERSEDED, (number, line))
-        if line != everyone:
-            deleted[names[number]] = connection.execute("DELETE " + OLD_SAMPLES, parameters).rowcount
-    if leaves and everyone is not None and not dry_run:
-        connection.execute(SET_LINE, (everyone, 0))
-        _replace(connection, leaves, everyone)
-    return Retained(leaves, deleted, told)
+    for number, line in lines.by_tenant.items():
+        counted = connection.execute("SELECT count(*) " + OLD_SAMPLES, (number, line, line)).fetchone()
+        deleted[lines.names[number]] = int(counted[0]) if counted else 0
+    leaves = [] if lines.everyone is None else _leaves_before(connection, lines.everyone)
+    return Retained(leaves, deleted, lines.told())
 
 
 def _line(now: datetime, days: int) -> datetime:
@@ -131,21 +148,44 @@ def _leaves_before(connection: psycopg.Connection, line: datetime) -> list[str]:
     return [*sorted(weeks, reverse=True), *kept] if weeks else []
 
 
-def _replace(connection: psycopg.Connection, leaves: list[str], line: datetime) -> None:
-    kept = sql.Identifier(f"sample_before_{line:%Y_%m_%d}")
-    connection.execute("LOCK TABLE sample IN ACCESS EXCLUSIVE MODE")
-    connection.execute(
-        sql.SQL(
-            "CREATE TABLE {} (LIKE sample INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING INDEXES)"
-        ).format(kept)
-    )
-    for name in leaves:
-        leaf = sql.Identifier(name)
-        connection.execute(sql.SQL(KEEP).format(kept=kept, leaf=leaf))
-        connection.execute(sql.SQL("ALTER TABLE sample DETACH PARTITION {}").format(leaf))
-        connection.execute(sql.SQL("DROP TABLE {}").format(leaf))
-    connection.execute(
-        sql.SQL("ALTER TABLE sample ATTACH PARTITION {} FOR VALUES FROM (MINVALUE) TO ({})").format(
-            kept, sql.Literal(line.isoformat())
+def _kept_leaf(line: datetime) -> sql.Identifier:
+    return sql.Identifier(f"sample_before_{line:%Y_%m_%d}")
+
+
+def _keep(connection: psycopg.Connection, leaves: list[str], line: datetime) -> None:
+    """Copy each series' last sample before the line to a table beside; one left by a run that died is made anew."""
+    kept = _kept_leaf(line)
+    with connection.transaction():
+        connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(kept))
+        connection.execute(
+            sql.SQL(
+                "CREATE TABLE {} (LIKE sample INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING INDEXES)"
+            ).format(kept)
         )
+        for name in leaves:
+            connection.execute(sql.SQL(KEEP).format(kept=kept, leaf=sql.Identifier(name)))
+
+
+def _exchange(connection: psycopg.Connection, leaves: list[str], line: datetime) -> None:
+    """Put the table of kept samples in the place of the leaves."""
+    for attempt in range(ATTEMPTS):
+        try:
+            with connection.transaction():
+                connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(LOCK_TIMEOUT))
+                connection.execute("LOCK TABLE sample IN ACCESS EXCLUSIVE MODE")
+                for name in leaves:
+                    connection.execute(
+                        sql.SQL("ALTER TABLE sample DETACH PARTITION {}").format(sql.Identifier(name))
+                    )
+                    connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(name)))
+                connection.execute(
+                    sql.SQL(
+                        "ALTER TABLE sample ATTACH PARTITION {} FOR VALUES FROM (MINVALUE) TO ({})"
+                    ).format(_kept_leaf(line), sql.Literal(line.isoformat()))
+                )
+            return
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
+            time.sleep(0.1 * 2**attempt / 8)
+    raise UnavailableError(
+        "DatabaseUnavailable", "Retention found no gap between readers and writers.", "Run it again later."
     )

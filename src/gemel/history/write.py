@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime
 
 import numpy as np
@@ -27,6 +28,9 @@ from gemel.store.columns import (
 from gemel.store.database import WriteTransaction
 
 __all__ = ["write_samples"]
+
+INLINE_MAX = 2_000
+"""Samples that are classified on the event loop; more go to a thread, for repeats cost some µs each."""
 
 LAST = """
 SELECT series, (extract(epoch FROM source_time) * 1000000)::bigint
@@ -83,7 +87,11 @@ async def write_samples(tx: WriteTransaction, batch: SampleBatch) -> npt.NDArray
         return np.zeros(0, np.int8)
     last_us = await _last(tx, batch.series)
     known = await _known(tx, batch, last_us)
-    made = plan(batch, last_us, known)
+    made = (
+        plan(batch, last_us, known)
+        if len(batch) < INLINE_MAX
+        else await asyncio.to_thread(plan, batch, last_us, known)
+    )
     await _copy(tx, batch.take(made.fresh))
     await _correct(tx, batch, made)
     state = batch.take(np.sort(made.state))

@@ -258,7 +258,7 @@ GRANT USAGE ON SEQUENCE twin_no TO gemel_serve;
 -- Make the leaf of the week that starts on the given Monday; safe under any number of callers. Made beside
 -- the table and attached, so that writers never wait for it.
 CREATE FUNCTION ensure_sample_week(week date) RETURNS void
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS
 $$
 DECLARE
     leaf text := 'sample_' || to_char(week, 'YYYY_MM_DD');
