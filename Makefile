@@ -1,5 +1,6 @@
 # Everything a newcomer needs, from a checkout with python3 (3.11 or newer, with venv), git and make.
-# All of it is installed into .venv; nothing outside this folder is touched.
+# All of it is installed into .venv. Outside this folder only `make demo` writes: the data directory, which is
+# GEMEL_DATA, or else ~/.local/share/gemel.
 
 PYTHON ?= python3
 BIN := .venv/bin

@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
     command(
         app,
         "restore",
-        ("gemel restore plant.gemel --data ./copy", "into a new data directory"),
+        ("gemel restore plant.gemel --data ~/gemel-copy", "into a new data directory"),
         ("gemel restore plant.gemel --replace", "in place of what is there"),
         panel=Panel.OPERATE,
     )(restore)

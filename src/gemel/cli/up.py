@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
         app,
         "up",
         ("gemel up", "serve http://127.0.0.1:8080 on the platform's data directory"),
-        ("gemel up --data ./plant --port 9000", "another directory and port"),
+        ("gemel up --data ~/gemel-plant --port 9000", "another directory and port"),
         ("gemel up --port 0 --json", "a free port; the URL comes as JSON on standard output"),
         panel=Panel.RUN,
     )(up)
