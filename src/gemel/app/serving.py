@@ -21,11 +21,12 @@ from gemel.base.settings import Settings
 from gemel.observe.logs import configure_logs, get_log
 from gemel.store.database import Database
 from gemel.store.server import DirectoryLock
-from gemel.store.supervisor import Supervisor
+from gemel.store.supervisor import Sentinel, Supervisor
 
 __all__ = ["serve"]
 
 LOOK_S = 0.02
+STARTING = "(starting)"
 GRACE_S = 10
 
 log = get_log(__name__)
@@ -39,12 +40,17 @@ def serve(settings: Settings, host: str, port: int, on_ready: Callable[[str], No
     """
     configure_logs(settings.log_level)
     ensure_directory(settings.data_dir)
-    listening = _listen(host, port)
-    url = f"http://{_shown(host)}:{listening.getsockname()[1]}"
+    storage = open_storage(settings)
     lock = DirectoryLock(settings.data_dir)
-    lock.acquire(url)
     try:
-        storage = open_storage(settings)
+        listening = _listen(host, port)
+    except EnvironmentFaultError:
+        lock.acquire(STARTING)  # most often the port is taken by a gemel on the same directory: then say so
+        lock.release()
+        raise
+    url = f"http://{_shown(host)}:{listening.getsockname()[1]}"
+    try:
+        lock.acquire(url)
         try:
             applied = storage.prepare()
             if applied:
@@ -78,13 +84,12 @@ class _Serving:
         # Before the first request: a write at "now" rests on its week being there.
         await services.context.weeks.ensure_ahead(now_us())
         server = ApiServer(_http(create_app(services)))
-        supervisor = self._supervisor()
+        supervisor = (
+            None if self._storage.bundled is None else Supervisor(self._storage.bundled, self._on_state)
+        )
+        watch = Sentinel(self._storage.owner_dsn, self._on_state) if supervisor is None else supervisor
         maintenance = Maintenance(self._settings, self._storage.owner_dsn, services.context.weeks)
-        beside = [asyncio.create_task(maintenance.run())]
-        if supervisor is not None:
-            beside.append(asyncio.create_task(supervisor.run()))
-        else:
-            self._ready = True
+        beside = [asyncio.create_task(maintenance.run()), asyncio.create_task(watch.run())]
         try:
             log.info("serving", url=self._url, data=str(self._settings.data_dir))
             beside.append(asyncio.create_task(self._tell_ready(server, on_ready)))
@@ -106,14 +111,9 @@ class _Serving:
         if on_ready is not None:
             on_ready(self._url)
 
-    def _supervisor(self) -> Supervisor | None:
-        if self._storage.bundled is None:
-            return None
-        return Supervisor(self._storage.bundled, self._on_state)
-
     def _on_state(self, ready: bool) -> None:
         log.info("database ready" if ready else "database lost")
-        self._ready = ready
+        self._ready = self._database.reachable = ready
         if ready:
             # Held here, since the loop itself would let go of a task that nobody holds.
             self._refreshing = asyncio.get_running_loop().create_task(self._database.refresh())

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg
 from psycopg.conninfo import make_conninfo
 
+from gemel.base.errors import InvalidError
 from gemel.base.settings import Settings
 from gemel.store.migrate import migrate
 from gemel.store.roles import SERVE_ROLE
@@ -34,10 +36,19 @@ class Storage:
 def open_storage(settings: Settings) -> Storage:
     """Return the storage that settings name; nothing is started yet.
 
-    On the user's own server the owner's login serves too, with its role set to the serving one.
+    On the user's own server the owner's login serves too, with its role set to the serving one. Raises
+    InvalidError (InvalidArgument) for a URL that is none.
     """
     if settings.database_url:
-        serve_dsn = make_conninfo(settings.database_url, options=f"-c role={SERVE_ROLE}")
+        try:
+            serve_dsn = make_conninfo(settings.database_url, options=f"-c role={SERVE_ROLE}")
+        except psycopg.ProgrammingError as error:
+            # The URL itself may hold a password: it is not repeated.
+            raise InvalidError(
+                "InvalidArgument",
+                "GEMEL_DATABASE_URL is not a PostgreSQL URL.",
+                "Its form is postgresql://USER:PASSWORD@HOST:PORT/DATABASE.",
+            ) from error
         return Storage(settings.database_url, serve_dsn, None)
     server = BundledServer(Path(settings.data_dir))
     return Storage(server.owner_dsn(), server.serve_dsn(), server)

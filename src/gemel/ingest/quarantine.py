@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -12,7 +12,6 @@ import msgspec
 from gemel.base.clock import iso_us
 from gemel.base.errors import Detail, NotFoundError
 from gemel.ingest.events import Event
-from gemel.ingest.names import key_text
 from gemel.store.database import ReadTransaction, WriteTransaction
 
 __all__ = [
@@ -23,7 +22,6 @@ __all__ = [
     "list_quarantine",
     "read_raws",
     "reject_of",
-    "release",
     "remove",
     "select_sizes",
     "show",
@@ -36,8 +34,7 @@ SELECT current_tenant(), i, s, e, u, c, m, r, to_timestamp(0) + %s * interval '1
 FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bytea[])
      AS t (i, s, e, u, c, m, r)
 ON CONFLICT (tenant, identity) DO UPDATE SET code = excluded.code, message = excluded.message,
-    raw = excluded.raw, subject = excluded.subject, received = excluded.received, seen = quarantine.seen + 1
-    WHERE NOT %s OR quarantine.raw = excluded.raw
+    seen = quarantine.seen + %s
 RETURNING identity, quarantine_no"""
 
 FIELDS = """
@@ -55,14 +52,11 @@ ORDER BY quarantine_no"""
 RAWS = """
 SELECT quarantine_no, raw FROM quarantine WHERE tenant = current_tenant() AND quarantine_no = ANY(%s)
 ORDER BY quarantine_no"""
-RELEASE = """
-DELETE FROM quarantine AS q USING unnest(%s::bigint[], %s::bytea[]) AS t (no, raw)
-WHERE q.tenant = current_tenant() AND q.quarantine_no = t.no AND q.raw = t.raw"""
 REMOVE = "DELETE FROM quarantine WHERE tenant = current_tenant() AND quarantine_no = ANY(%s)"
 
 
 class Reject(msgspec.Struct, frozen=True):
-    """An event that is not taken: what names it, why, and its bytes."""
+    """An event that is not taken: why, its bytes, their digest, and what can be read of its names."""
 
     identity: str
     source: str | None
@@ -99,21 +93,16 @@ class Selection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def reject_of(event: Event | Detail, fault: Detail, raw: bytes) -> Reject:
-    """Return the reject of an event; where it has no readable source and id, its bytes name it."""
+    """Return the reject of an event. Its bytes are its identity: a source may give two events one id."""
     names = _names(event, raw)
     source, event_id, subject = (_text(names.get(name)) for name in ("source", "id", "subject"))
-    if source and event_id:
-        identity = key_text(f"{len(source)}:{source}:{event_id}")
-    else:
-        identity = "sha256:" + hashlib.sha256(raw).hexdigest()
-    return Reject(identity, source, event_id, subject, fault, raw)
+    return Reject(hashlib.sha256(raw).hexdigest(), source, event_id, subject, fault, raw)
 
 
 async def store(tx: WriteTransaction, rejects: Sequence[Reject], *, replayed: bool = False) -> dict[str, int]:
     """Keep rejects, one row per identity; return the number of each identity.
 
-    A newer event takes an older one's row, but a `replayed` one does not take that of an event that came since
-    it was read; it has no number then.
+    One that came before is counted as seen once more, unless it is `replayed`.
     """
     if not rejects:
         return {}
@@ -127,15 +116,9 @@ async def store(tx: WriteTransaction, rejects: Sequence[Reject], *, replayed: bo
         [row.fault.code for row in rows],
         [_text(row.fault.message) for row in rows],
         [row.raw for row in rows],
-        replayed,
+        0 if replayed else 1,
     )
     return {identity: int(number) for identity, number in await tx.rows(STORE, parameters)}
-
-
-async def release(tx: WriteTransaction, taken: Mapping[int, bytes]) -> None:
-    """Let go of replayed events (their bytes by number) that were taken, but not of one that came since."""
-    if taken:
-        await tx.execute(RELEASE, (list(taken), list(taken.values())))
 
 
 async def remove(tx: WriteTransaction, numbers: Sequence[int]) -> int:

@@ -140,12 +140,11 @@ async def keep_rejects(_: Parts, tx: WriteTransaction, group: Group) -> None:
         if isinstance(result, IngestResult):
             result.quarantined = len(rejects)
             result.rejected = [
-                Rejected(index, reject.fault.code, reject.fault.message, numbers.get(reject.identity))
+                Rejected(index, reject.fault.code, reject.fault.message, numbers[reject.identity])
                 for index, reject in rejects.items()
             ]
-        numbered = enumerate(item.request.replayed)
-        await quarantine.release(
-            tx, {no: decoded.raw(index) for index, no in numbered if index not in faults}
+        await quarantine.remove(
+            tx, [no for index, no in enumerate(item.request.replayed) if index not in faults]
         )
 
 

@@ -151,7 +151,8 @@ class Database:
 
     Writers of a tenant wait for each other before they take a connection, so that however many they are, the
     pool is there for others. A transaction must not open another: each holds a connection.
-    Losing the database raises UnavailableError (DatabaseUnavailable), which says when to try again.
+    Losing the database raises UnavailableError (DatabaseUnavailable), which says when to try again; while
+    `reachable` is false, at once.
     """
 
     def __init__(self, dsn: str, *, connections_max: int = 16) -> None:
@@ -165,6 +166,7 @@ class Database:
             timeout=POOL_WAIT_S,
             reconnect_timeout=5,
         )
+        self.reachable = True
         self._turns: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
 
     async def open(self) -> None:
@@ -244,6 +246,8 @@ class Database:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[AsyncConnection[Row]]:
+        if not self.reachable:
+            raise _unavailable()
         try:
             async with self._pool.connection() as connection:
                 yield connection

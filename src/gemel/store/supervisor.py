@@ -1,19 +1,23 @@
-"""Keep the bundled PostgreSQL running: notice its end at once, start it again, say which it is."""
+"""Watch the database: keep the bundled one running, and of one's own say whether it answers."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 
+from psycopg.conninfo import make_conninfo
+from psycopg.pq import PGconn, Ping
+
 from gemel.base.errors import GemelError
 from gemel.store.server import BundledServer
 
-__all__ = ["Supervisor"]
+__all__ = ["Sentinel", "Supervisor"]
 
 LOOK_S = 0.15
 # The postmaster also lives while it mends the crash of one backend, when it takes no connections; only
 # asking tells. A question costs it a process, so it is asked less often than the process table.
 ASK_S = 1.0
+PING_S_MAX = 2
 BACKOFF_S_MIN = 0.1
 BACKOFF_S_MAX = 2.0
 
@@ -85,3 +89,24 @@ class Supervisor:
             await asyncio.wait_for(self._stopping.wait(), seconds)
         except TimeoutError:
             return
+
+
+class Sentinel:
+    """Asks a PostgreSQL that is not ours to start, every ASK_S, whether it takes connections.
+
+    `on_state(ready)` is called at each change. It ends when it is cancelled.
+    """
+
+    def __init__(self, dsn: str, on_state: Callable[[bool], None]) -> None:
+        self._conninfo = make_conninfo(dsn, connect_timeout=PING_S_MAX).encode()
+        self._on_state = on_state
+        self.ready = False
+
+    async def run(self) -> None:
+        """Ask until cancelled."""
+        while True:
+            answered = await asyncio.to_thread(PGconn.ping, self._conninfo) == Ping.OK
+            if answered != self.ready:
+                self.ready = answered
+                self._on_state(answered)
+            await asyncio.sleep(ASK_S)

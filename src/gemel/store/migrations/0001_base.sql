@@ -205,7 +205,7 @@ CREATE INDEX event_seen_recorded ON event_seen (recorded);
 CREATE TABLE quarantine (
     tenant int NOT NULL REFERENCES tenant,
     quarantine_no bigint GENERATED ALWAYS AS IDENTITY,
-    identity text NOT NULL,                           -- source and id, or a digest where there are none
+    identity text NOT NULL,                           -- SHA-256 of raw: two events may have one id
     source text,
     event_id text,
     subject text,
