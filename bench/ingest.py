@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 import threading
 import time
@@ -31,6 +32,7 @@ ROW = {
 
 EVENTS = 1_000_000
 BODY_EVENTS = 5_000
+LOOK_EVERY = 5
 LIMIT_SECONDS = 80
 CHUNK_ROWS = 100_000
 TABLE = """
@@ -43,7 +45,7 @@ def measure(platform: Platform) -> list[Figure]:
     make_twins(platform)
     before = copy_samples_per_s(platform)
     with MemoryWatch(platform) as memory:
-        events_per_s, latencies_s = ingest(platform, EVENTS)
+        events_per_s, latencies_s, visible_s = ingest(platform, EVENTS)
     limit = (before + copy_samples_per_s(platform)) / 2
     samples_per_s = events_per_s * 2
     ratio = samples_per_s / limit
@@ -54,12 +56,17 @@ def measure(platform: Platform) -> list[Figure]:
             "ingest_samples", samples_per_s, "samples/s", limit, ratio, ">= 0.3 of bare COPY", ratio >= 0.3
         ),
         *(told(f"ingest_ack_{name}", value, "ms") for name, value in told_ms.items()),
+        *(told(f"ingest_visible_{name}", value, "ms") for name, value in percentiles_ms(visible_s).items()),
         at_most("ingest_memory_peak", memory.peak_mib, "MiB", 400),
     ]
 
 
-def ingest(platform: Platform, count: int) -> tuple[float, list[float]]:
-    """Send `count` events from SHARDS connections; return events/s and the latency of each request."""
+def ingest(platform: Platform, count: int) -> tuple[float, list[float], list[float]]:
+    """Send `count` events from SHARDS connections; return events/s and two lists of latencies in s.
+
+    The first is from send to acknowledged, of each request; the second from send until another request has read
+    the last value back, of every LOOK_EVERY-th.
+    """
     own = count // SHARDS
     prepared = [
         [
@@ -69,16 +76,22 @@ def ingest(platform: Platform, count: int) -> tuple[float, list[float]]:
         for shard in range(SHARDS)
     ]
     latencies_s: list[float] = []
+    visible_s: list[float] = []
     faults: list[str] = []
 
     def send(requests: list[bytes]) -> None:
         connection = Connection(platform.port)
-        for request in requests:
+        for number, request in enumerate(requests):
             begun = time.perf_counter()
             status, body = connection.send(request)
             latencies_s.append(time.perf_counter() - begun)
             if status != 200 or b'"quarantined":0' not in body:
                 faults.append(f"{status} {body[:300]!r}")
+            if number % LOOK_EVERY == 0:
+                look, expected = _look(platform, request)
+                if expected not in connection.send(look)[1]:
+                    faults.append(f"{expected!r} is acknowledged and not visible")
+                visible_s.append(time.perf_counter() - begun)
         connection.close()
 
     threads = [threading.Thread(target=send, args=(requests,)) for requests in prepared]
@@ -90,7 +103,14 @@ def ingest(platform: Platform, count: int) -> tuple[float, list[float]]:
     elapsed_s = time.perf_counter() - begun
     if faults:
         raise RuntimeError(f"{len(faults)} requests failed, the first: {faults[0]}")
-    return count / elapsed_s, latencies_s
+    return count / elapsed_s, latencies_s, visible_s
+
+
+def _look(platform: Platform, request: bytes) -> tuple[bytes, bytes]:
+    """Return a request for the last values of the last event's twin, and the source time that must be in it."""
+    last = json.loads(request[request.rindex(b"\n") :])
+    look = request_bytes("GET", f"/v1/twins/{last['subject']}/telemetry", platform.key)
+    return look, str(last["time"]).removesuffix("Z").encode()
 
 
 def copy_samples_per_s(platform: Platform) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -39,6 +40,8 @@ def serve(settings: Settings, host: str, port: int, on_ready: Callable[[str], No
     DataDirectoryUnusable, DatabaseTooOld).
     """
     configure_logs(settings.log_level)
+    # The pool tells of every connection that a lost database costs; "database lost" says it once.
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
     ensure_directory(settings.data_dir)
     storage = open_storage(settings)
     lock = DirectoryLock(settings.data_dir)
