@@ -144,13 +144,39 @@ def test_a_backup_is_restored_elsewhere_and_serves_the_same(site: Site, tmp_path
         copy.close()
 
 
-def test_retention_is_told_before_it_is_done(site: Site) -> None:
+def test_retention_is_told_before_it_is_done_and_unset(site: Site) -> None:
     told = site.run("history", "retain", "--days", "30", "--dry-run", "--json").json()
     assert told["dryRun"] is True
     assert set(told["lines"]) >= {"default"}
-    assert site.run("history", "retain", "--days", "30", "--json").json()["dryRun"] is False
-    refused = site.run("history", "retain", "--days", "30", "--tenant", "nobody", "--json")
-    assert (refused.code, refused.error()["code"]) == (1, "TenantNotFound")
+    unasked = site.run("history", "retain", "--days", "30", "--json")
+    assert (unasked.code, unasked.error()["code"]) == (2, "UsageInvalid")
+    assert "--yes" in unasked.error()["next"]
+
+    done = site.run("history", "retain", "--days", "30", "--yes", "--json").json()
+    assert done == {**told, "dryRun": False}
+    site.run("history", "retain", "--days", "300", "--tenant", "default", "--yes")
+    kept = {entry["name"]: entry for entry in site.run("history", "retain", "--json").json()}
+    assert (kept["platform"]["days"], kept["default"]["days"]) == (30, 300)
+    assert kept["default"]["line"] == told["lines"]["default"]
+
+    assert site.run("history", "retain", "--forever", "--tenant", "default").code == 0
+    assert site.run("history", "retain", "--forever").code == 0
+    shown = site.run("history", "retain").out
+    assert "for ever" in shown
+    assert told["lines"]["default"] in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--days", "30", "--tenant", "nobody", "--yes"], (1, "TenantNotFound")),
+        (["--days", "30", "--forever"], (2, "UsageInvalid")),
+        (["--dry-run"], (2, "UsageInvalid")),
+    ],
+)
+def test_retention_refuses_what_it_cannot_do(site: Site, arguments: list[str], code: tuple[int, str]) -> None:
+    refused = site.run("history", "retain", *arguments, "--json")
+    assert (refused.code, refused.error()["code"]) == code
 
 
 @pytest.mark.parametrize("arguments", [["up", "--port", "0"], ["tenant", "list"], ["db", "status"]])

@@ -114,7 +114,8 @@ CODES: dict[str, Code] = {
         "The source time is too far ahead of our clock.", "Set the device's clock, then replay."
     ),
     "TimeBeforeRetention": Code(
-        "The source time is before the retention line.", "Keep history longer, or discard."
+        "The source time is before the retention line.",
+        "Discard it: what is before the line is gone for good, and raising --days does not move it back.",
     ),
     "TimeBeforeTwin": Code(
         "The source time is of an earlier, deleted twin of the same id.",

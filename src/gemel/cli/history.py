@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
@@ -14,8 +14,8 @@ import typer
 from gemel.base.errors import InvalidError
 from gemel.cli import output
 from gemel.cli.command import command, group
-from gemel.cli.operate import acting
-from gemel.cli.options import LocalOptions, ServerOptions
+from gemel.cli.options import ServerOptions
+from gemel.cli.retain import register as register_retain
 
 if TYPE_CHECKING:
     from gemel.cli.client import Client
@@ -104,32 +104,7 @@ def show(
             _plot(client, twin, place, params, form.limit)
 
 
-@command(
-    app,
-    "retain",
-    ("gemel history retain --days 90 --dry-run", "what would go"),
-    ("gemel history retain --days 30 --tenant plant-north", "a line of one tenant's own"),
-)
-def retain(
-    local: LocalOptions,
-    days: Annotated[int, typer.Option("--days", min=1, help="How many days are kept, from now on.")],
-    tenant: Annotated[
-        str | None, typer.Option("--tenant", help="Only of this tenant. Default: of all.")
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
-) -> None:
-    """Set how long history is kept, and drop what is older; each series keeps its last sample before the line."""
-    from gemel.history.retention import retain as apply
-
-    with acting(local) as found:
-        done = apply(found.owner_dsn, days, tenant, dry_run=dry_run)
-    if local.as_json:
-        output.print_json({**asdict(done), "dryRun": dry_run})
-        return
-    rows = [(name, line, done.deleted.get(name, 0)) for name, line in sorted(done.lines.items())]
-    output.print_table(("tenant", "kept since", "samples deleted"), rows)
-    weeks = f"{len(done.leaves)} week{'' if len(done.leaves) == 1 else 's'} of samples"
-    output.note(f"{weeks} {'would be' if dry_run else 'were'} dropped whole.")
+register_retain(app)
 
 
 def _rows(client: Client, place: str, params: dict[str, Any], page: int = PAGE) -> Iterator[dict[str, Any]]:

@@ -8,7 +8,7 @@ line lose the rest by delete. Runs on the owner's connection, which sees all ten
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import LiteralString
 
@@ -17,7 +17,7 @@ from psycopg import sql
 
 from gemel.base.errors import InvalidError, NotFoundError, UnavailableError
 
-__all__ = ["Retained", "apply_retention", "retain"]
+__all__ = ["Kept", "Retained", "apply_retention", "read_kept", "retain"]
 
 LOCK_TIMEOUT = "2s"
 ATTEMPTS = 10
@@ -25,9 +25,13 @@ ATTEMPTS = 10
 ONE_AT_A_TIME = "SELECT pg_advisory_lock(hashtext('gemel.retention'))"
 SET_DAYS = "UPDATE tenant SET retention_days = %s WHERE name = %s"
 TENANTS = """
-SELECT t.tenant, t.name, coalesce(t.retention_days, d.retention_days)
-FROM tenant t CROSS JOIN (SELECT retention_days FROM tenant WHERE tenant = 0) AS d
+SELECT t.tenant, t.name, coalesce(t.retention_days, d.retention_days), h.retention_line
+FROM tenant t JOIN tenant_head h USING (tenant)
+CROSS JOIN (SELECT retention_days FROM tenant WHERE tenant = 0) AS d
 WHERE t.tenant <> 0 ORDER BY t.tenant"""
+KEPT = """
+SELECT t.name, t.retention_days, h.retention_line
+FROM tenant t LEFT JOIN tenant_head h USING (tenant) ORDER BY t.tenant"""
 LEAVES = """
 SELECT c.relname, pg_get_expr(c.relpartbound, c.oid)
 FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
@@ -47,30 +51,56 @@ ORDER BY s.tenant, s.series, s.source_time DESC"""
 
 @dataclass(frozen=True, slots=True)
 class Retained:
-    """What retention did, or would do: leaves dropped, samples deleted by tenant, and the lines by tenant."""
+    """What retention did, or would do: leaves dropped, samples deleted by tenant, and the lines in force.
+
+    The samples of leaves that go whole are counted by `retain` alone, before it applies.
+    """
 
     leaves: list[str]
     deleted: dict[str, int]
     lines: dict[str, str]
 
 
-def retain(owner_dsn: str, days: int, tenant: str | None = None, *, dry_run: bool = False) -> Retained:
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """How long history is kept, by the platform's default or for a tenant.
+
+    `days` None means as long as the platform says for a tenant, and for ever for the platform. `line` is the
+    day before which history is gone, None where nothing is.
+    """
+
+    name: str
+    days: int | None
+    line: str | None
+
+
+def read_kept(owner_dsn: str) -> list[Kept]:
+    """Return how long the platform and each tenant keep history, the platform first."""
+    with psycopg.connect(owner_dsn) as connection:
+        rows = connection.execute(KEPT).fetchall()
+    return [Kept(name, days, line and _day(line)) for name, days, line in rows]
+
+
+def retain(owner_dsn: str, days: int | None, tenant: str | None = None, *, dry_run: bool = False) -> Retained:
     """Keep `days` of history from now on, for one tenant or as the default of all, and apply it.
 
-    Raises InvalidError (InvalidArgument) for days below 1 and NotFoundError (TenantNotFound).
+    None takes the setting away: the tenant does as the platform says, the platform keeps history for ever.
+    What goes is counted before it does. Raises InvalidError (InvalidArgument) for days below 1 and
+    NotFoundError (TenantNotFound).
     """
-    if days < 1:
+    if days is not None and days < 1:
         raise InvalidError("InvalidArgument", f"--days {days} is below 1.")
     with psycopg.connect(owner_dsn) as connection:
         if not connection.execute(SET_DAYS, (days, tenant or "platform")).rowcount:
             raise NotFoundError(
                 "TenantNotFound", f"There is no tenant {tenant!r}.", "See `gemel tenant list`."
             )
+        told = _foresee(connection, _read_lines(connection, datetime.now(UTC)))
         if dry_run:
-            told = _foresee(connection, _read_lines(connection, datetime.now(UTC)))
             connection.rollback()
             return told
-    return apply_retention(owner_dsn)
+    done = apply_retention(owner_dsn)
+    return replace(done, deleted=told.deleted)
 
 
 def apply_retention(owner_dsn: str, *, now: datetime | None = None) -> Retained:
@@ -105,21 +135,29 @@ def apply_retention(owner_dsn: str, *, now: datetime | None = None) -> Retained:
 
 @dataclass(frozen=True, slots=True)
 class _Lines:
-    """The line of each tenant that has one, and the one before which nobody keeps anything."""
+    """The line of each tenant that has days set, and the one before which nobody keeps anything.
+
+    `in_force` has the lines of tenants whose days were taken away, too: what is gone does not come back.
+    """
 
     names: dict[int, str]
     by_tenant: dict[int, datetime]
+    in_force: dict[int, datetime]
     everyone: datetime | None
 
     def told(self) -> dict[str, str]:
-        return {self.names[number]: line.date().isoformat() for number, line in self.by_tenant.items()}
+        return {self.names[number]: _day(line) for number, line in self.in_force.items()}
 
 
 def _read_lines(connection: psycopg.Connection, now: datetime) -> _Lines:
-    tenants = [(int(number), str(name), days) for number, name, days in connection.execute(TENANTS)]
-    lines = {number: _line(now, days) for number, _, days in tenants if days is not None}
+    tenants = connection.execute(TENANTS).fetchall()
+    names = {number: name for number, name, _, _ in tenants}
+    in_force = {number: line for number, _, _, line in tenants if line is not None}
+    lines = {number: _line(now, days) for number, _, days, _ in tenants if days is not None}
+    # A line never moves back.
+    lines = {number: max(line, in_force.get(number, line)) for number, line in lines.items()}
     everyone = min(lines.values()) if lines and len(lines) == len(tenants) else None
-    return _Lines({number: name for number, name, _ in tenants}, lines, everyone)
+    return _Lines(names, lines, in_force | lines, everyone)
 
 
 def _foresee(connection: psycopg.Connection, lines: _Lines) -> Retained:
@@ -129,6 +167,10 @@ def _foresee(connection: psycopg.Connection, lines: _Lines) -> Retained:
         deleted[lines.names[number]] = int(counted[0]) if counted else 0
     leaves = [] if lines.everyone is None else _leaves_before(connection, lines.everyone)
     return Retained(leaves, deleted, lines.told())
+
+
+def _day(line: datetime) -> str:
+    return line.astimezone(UTC).date().isoformat()
 
 
 def _line(now: datetime, days: int) -> datetime:

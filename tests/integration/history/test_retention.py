@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from gemel.base.clock import to_us
-from gemel.history.retention import apply_retention, retain
+from gemel.history.retention import apply_retention, read_kept, retain
 from gemel.history.samples import Sample, SampleBatch
 from gemel.history.values import Encoded
 from gemel.history.weeks import WEEK_US, Weeks
@@ -100,5 +100,6 @@ def test_dry_run_changes_nothing(database: Dsns) -> None:
     told = retain(database.owner, 7, name[0], dry_run=True)
     assert told.deleted[name[0]] >= 1
     assert left(database, tenant, 1) == [3.0, 2.0, 0.0]
+    assert next(kept.days for kept in read_kept(database.owner) if kept.name == name[0]) is None
     with pytest.raises(Exception, match="below 1"):
         retain(database.owner, 0)
