@@ -103,7 +103,19 @@ def test_bad_rows_wait_in_quarantine_and_exit_says_so(site: Site, ingested: Path
     assert '"pressure"' in shown.out
     assert "TwinUnknown" in shown.out
 
+    numbers = [event["number"] for event in site.run("quarantine", "list", "--json").json()]
+    assert numbers == sorted(numbers, reverse=True)
+    assert len(numbers) > 1
+    after = site.run("quarantine", "list", "--after", str(numbers[-1]), "--json").json()
+    assert [event["number"] for event in after] == sorted(numbers)[1:]
+    newest = site.run("quarantine", "list", "--limit", "1", "--json")
+    assert [event["number"] for event in newest.json()] == numbers[:1]
+    assert "more than these 1" in newest.err
+
     assert site.run("quarantine", "replay", number, "--json").code == 4
+    for action in ("replay", "discard"):
+        none = site.run("quarantine", action, "99999", "--json")
+        assert (none.code, none.error()["code"]) == (1, "QuarantineNotFound")
     assert site.run("quarantine", "discard", number, "--json").json() == {"discarded": 1}
     begin = ["--valid-from", "2020-01-01T00:00:00Z"]
     assert site.run("twins", "create", "rig-2", "--model", RIG, *begin).code == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -29,11 +30,11 @@ PIPE_COLUMNS = 200
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console of standard output or standard error; wide where it is not a terminal."""
+    """Return a console of standard output or standard error; not a terminal, it is wide unless COLUMNS says."""
     from rich.console import Console
 
     made = Console(stderr=stderr, highlight=False)
-    if not made.is_terminal:
+    if not (made.is_terminal or os.environ.get("COLUMNS")):
         made.width = max(made.width, PIPE_COLUMNS)
     return made
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gemel.base.errors import InvalidError
+from gemel.base.errors import InvalidError, NotFoundError
 from gemel.cli import output
 from gemel.cli.command import command, group
 from gemel.cli.exits import Exit
@@ -23,7 +24,7 @@ __all__ = ["app"]
 
 app = group("quarantine", "Quarantine: events that were rejected, each with its reason.")
 
-PAGE = 200
+PAGE = 1000
 CODE_HELP = "Only events of this code."
 SOURCE_HELP = "Only events of this source."
 
@@ -44,22 +45,40 @@ class Chosen:
             raise InvalidError("UsageInvalid", "No events are named.", "Give numbers, --code or --source.")
         return named
 
+    def check(self, found: int) -> None:
+        """Raise NotFoundError (QuarantineNotFound) where numbers were given and no event was found by them."""
+        if self.numbers and not found:
+            numbers = ", ".join(map(str, self.numbers))
+            raise NotFoundError(
+                "QuarantineNotFound",
+                f"No event in quarantine matches {numbers}.",
+                "`gemel quarantine list` shows the numbers.",
+            )
+
 
 @command(
     app,
     "list",
-    ("gemel quarantine list", "newest last, with the reason of each"),
+    ("gemel quarantine list", "newest first, with the reason of each"),
+    ("gemel quarantine list --after 1200", "those that came after number 1200, oldest first"),
     ("gemel quarantine list --code TwinUnknown --json", "those of one code, for a script"),
 )
 def list_events(
     server: ServerOptions,
     code: Annotated[str | None, typer.Option("--code", help=CODE_HELP)] = None,
     source: Annotated[str | None, typer.Option("--source", help=SOURCE_HELP)] = None,
+    after: Annotated[
+        int | None,
+        typer.Option("--after", min=0, metavar="NUMBER", help="Only events after this one, oldest first."),
+    ] = None,
     limit: Limit = 100,
 ) -> None:
-    """List quarantined events."""
+    """List quarantined events, newest first."""
     with server.client() as client:
-        print_rows(_pages(client, code, source), limit, server.as_json, _table)
+        found = _pages(client, code, source, after or 0)
+        # The service lists by number, upwards: the newest are the last of all pages.
+        rows = found if after is not None else reversed(deque(found, limit + 1))
+        print_rows(rows, limit, server.as_json, _table)
 
 
 @command(app, "show", ("gemel quarantine show 17", "the event as it arrived"))
@@ -88,6 +107,7 @@ def replay(chosen: Chosen, server: ServerOptions) -> None:
     """Offer quarantined events again; what is taken now leaves the quarantine. Exit code 4 if some stay."""
     with server.client() as client:
         result = client.call("POST", "/v1/quarantine/replay", json=chosen.body())
+    chosen.check(result["events"])
     if server.as_json:
         output.print_json(result)
     else:
@@ -106,14 +126,14 @@ def discard(chosen: Chosen, server: ServerOptions) -> None:
     """Delete quarantined events for good."""
     with server.client() as client:
         result = client.call("POST", "/v1/quarantine/discard", json=chosen.body())
+    chosen.check(result["discarded"])
     if server.as_json:
         output.print_json(result)
     else:
         output.note(f"Discarded {result['discarded']:,}.")
 
 
-def _pages(client: Client, code: str | None, source: str | None) -> Iterator[dict[str, Any]]:
-    after: int | None = None
+def _pages(client: Client, code: str | None, source: str | None, after: int) -> Iterator[dict[str, Any]]:
     while True:
         page = client.get("/v1/quarantine", code=code, source=source, after=after, limit=PAGE)["value"]
         yield from page

@@ -1,4 +1,4 @@
-"""`gemel query`: the graph in the Azure Digital Twins query language."""
+"""`gemel query`: questions to the graph, in a part of the Azure Digital Twins query language."""
 
 from __future__ import annotations
 
@@ -41,6 +41,9 @@ def query(
 
 
 def _table(rows: list[dict[str, Any]]) -> None:
+    if not rows:
+        output.note("No rows.")
+        return
     flattened = [flat(row) for row in rows]
     columns = list(dict.fromkeys(name for row in flattened for name in row))
     cells = [[row.get(name) for name in columns] for row in flattened]

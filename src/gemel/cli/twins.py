@@ -131,7 +131,7 @@ def patch_twin(
     ("gemel twins delete pump-1", "it must have no relationships left"),
 )
 def delete(twin: TwinId, server: ServerOptions) -> None:
-    """Delete a twin; its history stays."""
+    """Delete a twin; its samples stay in the database, but cannot be read by its id any more."""
     with server.client() as client:
         client.send("DELETE", _place(twin))
     if server.as_json:

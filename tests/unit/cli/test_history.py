@@ -55,7 +55,7 @@ def test_too_many_samples_are_drawn_as_means_over_the_whole_history_and_told_of(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(history, "PLOT_ROWS", 100)
-    monkeypatch.setenv("COLUMNS", "36")
+    monkeypatch.setenv("COLUMNS", "200")
     asked: list[dict[str, str]] = []
     history._plot(server(asked), "t", PLACE, {"path": ["flow"]}, None)
     told = capsys.readouterr()

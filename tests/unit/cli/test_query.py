@@ -34,3 +34,9 @@ def test_a_table_that_is_too_wide_is_shown_row_by_row(
     assert wide.count("column39") == 2
     query._table([{"a": 1}])
     assert "row 1" not in capsys.readouterr().out
+
+
+def test_no_rows_are_told_of_beside_the_result(capsys: pytest.CaptureFixture[str]) -> None:
+    query._table([])
+    told = capsys.readouterr()
+    assert (told.out, told.err) == ("", "No rows.\n")
