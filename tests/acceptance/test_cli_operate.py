@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pwd
 import signal
 import socket
 import stat
@@ -97,6 +99,65 @@ def test_the_audit_trail_tells_of_acts_and_refusals(site: Site) -> None:
     assert "more than these 1" in site.run("audit", "--limit", "1").err
 
 
+def acts(site: Site, *arguments: str) -> list[tuple[str, str, str]]:
+    entries = site.run("audit", *arguments, "--json").json()
+    assert {entry["tenant"] for entry in entries} <= {"platform", "default"}
+    return [(entry["action"], entry["target"], entry["result"]) for entry in entries]
+
+
+def test_operators_acts_and_refusals_are_in_the_platforms_trail(site: Site, tmp_path: Path) -> None:
+    file = tmp_path / "audited.gemel"
+    site.run("tenant", "create", "south")
+    site.run("tenant", "create", "south")
+    site.run("tenant", "create", "South!")
+    site.run("key", "create", "--tenant", "nobody", "--name", "k", "--scope", "read")
+    site.run("key", "revoke", "missing")
+    site.run("history", "retain", "--days", "9000", "--tenant", "south", "--yes")
+    site.run("history", "retain", "--days", "9000", "--tenant", "south", "--dry-run")
+    site.run("history", "retain", "--days", "9000", "--tenant", "nobody", "--yes")
+    site.run("backup", str(file))
+    site.run("restore", str(file), "--replace")
+    me = f"operator:{pwd.getpwuid(os.geteuid()).pw_name}"
+    told = acts(site, "--platform", "--actor", me)
+    assert told[:9][::-1] == [
+        ("tenant.create", "south", "ok"),
+        ("tenant.create", "south", "TenantAlreadyExists"),
+        ("tenant.create", "South!", "InvalidArgument"),
+        ("key.create", "nobody/k", "TenantNotFound"),
+        ("key.revoke", "default/missing", "KeyNotFound"),
+        ("history.retain", "south", "ok"),
+        ("history.retain", "nobody", "TenantNotFound"),
+        ("database.backup", str(file), "ok"),
+        ("database.restore", str(file), "DataDirectoryInUse"),
+    ]
+    assert acts(site, "--platform", "--limit", "1") == [("audit.list", "platform", "ok")]
+    refused = acts(site, "--platform", "--action", "tenant.create", "--result", "InvalidArgument")
+    assert refused == [("tenant.create", "South!", "InvalidArgument")]
+
+
+def test_a_trail_is_filtered_and_paged_alike_over_http_and_as_the_operator(site: Site) -> None:
+    for _ in range(3):
+        site.run("twins", "delete", "filtered")
+    over_http = site.run("audit", "--target", "filtered", "--json").json()
+    as_operator = site.run("audit", "--tenant", "default", "--target", "filtered", "--json").json()
+    assert over_http == as_operator
+    assert [entry["result"] for entry in over_http] == ["DigitalTwinNotFound"] * 3
+    for trail in ([], ["--tenant", "default"]):
+        rest = ["--target", "filtered", "--before", str(over_http[0]["number"])]
+        assert site.run("audit", *trail, *rest, "--json").json() == over_http[1:]
+        at = over_http[1]["at"]
+        since = site.run("audit", *trail, "--target", "filtered", "--since", at, "--json").json()
+        until = site.run("audit", *trail, "--target", "filtered", "--until", at, "--json").json()
+        assert (since, until) == (over_http[:2], over_http[2:])
+        bad = site.run("audit", *trail, "--since", "yesterday", "--json")
+        assert (bad.code, bad.error()["code"]) == (1, "InvalidArgument")
+        assert "default" in site.run("audit", *trail, "--action", "twin.delete", "--limit", "1").out
+    nobody = site.run("audit", "--tenant", "nobody", "--json")
+    assert (nobody.code, nobody.error()["code"]) == (1, "TenantNotFound")
+    both = site.run("audit", "--tenant", "default", "--platform", "--json")
+    assert (both.code, both.error()["code"]) == (2, "UsageInvalid")
+
+
 def test_the_schema_is_up_to_date(site: Site) -> None:
     status = site.run("db", "status", "--json").json()
     assert status["applied"]
@@ -121,6 +182,20 @@ def test_doctor_finds_a_site_well_and_names_what_is_not(site: Site, tmp_path: Pa
     assert verdicts(site, "--key", "gk_1_aaaaaaaa_" + "A" * 43)["key"] == "fail"
 
 
+def test_doctor_sees_a_database_that_a_killed_server_left_behind(tmp_path: Path) -> None:
+    left = Site(tmp_path / "left")
+    try:
+        left.start()
+        left.stop(signal.SIGKILL)
+        told = left.run("doctor").out
+        assert "gemel up` adopts it" in " ".join(told.split())
+        assert "does not run" not in told
+        left.start()
+        assert left.run("twins", "list").code == 0
+    finally:
+        left.close()
+
+
 def test_doctor_without_json_says_what_to_do(site: Site, tmp_path: Path) -> None:
     done = site.run("doctor", "--data", str(tmp_path / "none"))
     assert "gemel up" in done.out
@@ -137,6 +212,8 @@ def test_a_backup_is_restored_elsewhere_and_serves_the_same(site: Site, tmp_path
         full = copy.run("restore", str(file), "--json")
         assert (full.code, full.error()["code"]) == (1, "OperationNotAllowed")
         assert copy.run("restore", str(file), "--replace").code == 0
+        trail = acts(copy, "--platform", "--action", "database.restore")
+        assert [entry[1:] for entry in trail] == [(str(file), "ok")], "the refused one went with its database"
         copy.start()
         for question in (["twins", "get", "station"], ["models", "list"], ["history", "show", "station"]):
             assert copy.run(*question, "--json").json() == site.run(*question, "--json").json()

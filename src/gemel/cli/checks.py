@@ -138,6 +138,12 @@ def schema(facts: Facts) -> Finding:
     """Judge the database's schema."""
     if facts.schema_fault is not None:
         return Finding(Verdict.FAIL, facts.schema_fault.message, remedy_of(facts.schema_fault) or "")
+    if facts.orphan_pid is not None:
+        return Finding(
+            Verdict.WARN,
+            f"The database runs as process {facts.orphan_pid}, and its gemel is gone.",
+            "`gemel up` adopts it, and brings its schema up to date; nothing is lost.",
+        )
     if facts.pending is None:
         return Finding(Verdict.SKIPPED, "The database does not run; `gemel up` brings its schema up to date.")
     if facts.unknown:

@@ -43,7 +43,10 @@ class ServerFacts:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What was seen of this machine. A mode is None where there is no such file."""
+    """What was seen of this machine. A mode is None where there is no such file.
+
+    `holder_pid` is the server on the data directory, `orphan_pid` a database there that its server left behind.
+    """
 
     settings: Settings
     port: int
@@ -57,6 +60,7 @@ class Facts:
     programs: dict[str, str] = field(default_factory=dict)
     programs_fault: GemelError | None = None
     holder_pid: int | None = None
+    orphan_pid: int | None = None
     pending: tuple[str, ...] | None = None
     unknown: tuple[str, ...] = ()
     schema_fault: GemelError | None = None
@@ -84,11 +88,24 @@ def gather(settings: Settings, port: int) -> Facts:
         programs=programs,
         programs_fault=programs_fault,
         holder_pid=holder.pid if holder else None,
+        orphan_pid=None if holder or settings.database_url else _orphan(folder),
         pending=pending,
         unknown=unknown,
         schema_fault=schema_fault,
         server=_server(settings),
     )
+
+
+def _orphan(folder: Path) -> int | None:
+    """Return the process of the database that runs on a data directory with no server, or None."""
+    from gemel.store.postmaster import alive, marker, read_pid_file
+
+    cluster = folder / "postgres"
+    try:
+        state = read_pid_file(cluster)
+        return state.pid if state and alive(state.pid, marker(cluster)) else None
+    except OSError:
+        return None
 
 
 def _mode(path: Path) -> int | None:

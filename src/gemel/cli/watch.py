@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,9 +17,10 @@ from gemel.cli.options import ServerOptions
 if TYPE_CHECKING:
     from gemel.cli.client import Client
 
-__all__ = ["changes", "register"]
+__all__ = ["Outage", "changes", "register"]
 
 PAUSE_S = 1.0
+PAUSE_S_MAX = 10.0
 
 
 def register(app: typer.Typer) -> None:
@@ -47,38 +48,63 @@ def watch(
     """Print changes as they commit, until Ctrl-C; nothing is missed when the server is away for a while."""
     params = [("twin", twin) for twin in twins or ()] + ([("model", model)] if model else [])
     last = "" if after is None else str(after)
-    with server.client() as client:
-        try:
-            for event in changes(client, params, last):
-                _show(event, as_json=server.as_json)
-        except KeyboardInterrupt:
-            return
+    try:
+        for event in changes(server.client, params, last):
+            _show(event, as_json=server.as_json)
+    except KeyboardInterrupt:
+        return
 
 
-def changes(client: Client, params: list[tuple[str, str]], last: str) -> Iterator[sse.ServerEvent]:
+def changes(
+    connect: Callable[[], Client], params: list[tuple[str, str]], last: str
+) -> Iterator[sse.ServerEvent]:
     """Yield changes without end; a lost connection is opened again where it broke off.
 
-    A change of many samples is several events; one that was cut off comes again whole. The first connection
-    must succeed: its error is raised, as is every refusal later.
+    `connect` finds the server anew each time, which may have come back at another place. A change of many
+    samples is several events; one that was cut off comes again whole. The first connection must succeed: its
+    error is raised, as is every refusal later.
     """
-    connected = False
+    outage: Outage | None = None
     while True:
         try:
             headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last} if last else {})
-            with client.stream("/v1/changes", params, headers) as lines:
-                if connected:
-                    output.note("Connected again.")
-                connected = True
+            with connect() as client, client.stream("/v1/changes", params, headers) as lines:
+                if outage is not None:
+                    outage.end(client.url)
+                outage = Outage()
                 stream = sse.EventStream(lines, last)
                 try:
                     yield from stream
                 finally:
                     last = stream.last_id
         except (EnvironmentFaultError, UnavailableError) as error:
-            if not connected:
+            if outage is None:
                 raise
-            output.note(f"{error.message} Trying again from change {last or 'now'}.")
-        time.sleep(PAUSE_S)
+            outage.tell(f"{error.message} Trying again from change {last or 'now'}.")
+        time.sleep(outage.pause_s())
+
+
+class Outage:
+    """One outage: says each thing once, and pauses longer and longer."""
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+        self._pauses = 0
+
+    def tell(self, line: str) -> None:
+        """Say what is wrong, unless it was said before."""
+        if line not in self._told:
+            output.note(line)
+        self._told.add(line)
+
+    def pause_s(self) -> float:
+        """Return how long to wait before the next attempt."""
+        self._pauses += 1
+        return min(PAUSE_S * 2.0 ** (self._pauses - 1), PAUSE_S_MAX)
+
+    def end(self, url: str) -> None:
+        """Say that it is over."""
+        output.note(f"Connected again, to {url}.")
 
 
 def _show(event: sse.ServerEvent, *, as_json: bool) -> None:

@@ -83,6 +83,7 @@ def test_all_is_well_where_it_is() -> None:
         ("key", replace(WELL, server=replace(REACHED, scopes=None)), Verdict.OK, "not admin"),
         ("key", replace(WELL, server=GONE), Verdict.SKIPPED, "reached"),
         ("database schema", replace(WELL, pending=None), Verdict.SKIPPED, "does not run"),
+        ("database schema", replace(WELL, pending=None, orphan_pid=9), Verdict.WARN, "runs as process 9"),
         ("database schema", replace(WELL, pending=("0002_x",)), Verdict.FAIL, "0002_x"),
         ("database schema", replace(WELL, unknown=("0009_y",)), Verdict.FAIL, "0009_y"),
         (

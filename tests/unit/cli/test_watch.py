@@ -24,8 +24,8 @@ class Cut(httpx.SyncByteStream):
         raise httpx.ReadError("Connection reset")
 
 
-def client(*answers: httpx.Response | Exception) -> tuple[Client, list[str | None]]:
-    """Return a client whose stream requests get these answers in turn, and the ids that it resumes from."""
+def client(*answers: httpx.Response | Exception) -> tuple[Callable[[], Client], list[str | None]]:
+    """Return what makes clients whose stream requests get these answers in turn, and the ids resumed from."""
     left, resumed = list(answers), list[str | None]()
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -35,7 +35,10 @@ def client(*answers: httpx.Response | Exception) -> tuple[Client, list[str | Non
             raise given
         return given
 
-    return Client(Address("http://127.0.0.1:1", "k"), httpx.MockTransport(answer)), resumed
+    def connect() -> Client:
+        return Client(Address(f"http://127.0.0.1:{len(resumed) + 1}", "k"), httpx.MockTransport(answer))
+
+    return connect, resumed
 
 
 def refusal(status: int, code: str) -> httpx.Response:
@@ -58,6 +61,25 @@ def test_a_lost_stream_goes_on_behind_the_last_whole_event() -> None:
     events = list(islice(watch.changes(found, [], "6"), 3))
     assert [event.data for event in events] == ["a", "b", "c"]
     assert resumed == ["6", "7", "7", "7", "8"]
+
+
+def test_an_outage_is_told_once_and_its_end_with_where_the_server_is(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    away = [refusal(503, "DatabaseUnavailable") for _ in range(5)]
+    found, resumed = client(
+        httpx.Response(200, text="id: 1\ndata: a\n\n"), *away, httpx.Response(200, text="id: 2\ndata: b\n\n")
+    )
+    assert [event.data for event in islice(watch.changes(found, [], ""), 2)] == ["a", "b"]
+    assert len(resumed) == 7
+    said = capsys.readouterr().err.splitlines()
+    assert said == ["No. Trying again from change 1.", "Connected again, to http://127.0.0.1:7."]
+
+
+def test_pauses_grow_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "PAUSE_S", 1.0)
+    outage = watch.Outage()
+    assert [outage.pause_s() for _ in range(6)] == [1.0, 2.0, 4.0, 8.0, 10.0, 10.0]
 
 
 def test_the_place_moves_past_changes_that_were_filtered_out() -> None:
