@@ -212,8 +212,8 @@ def test_a_backup_is_restored_elsewhere_and_serves_the_same(site: Site, tmp_path
         full = copy.run("restore", str(file), "--json")
         assert (full.code, full.error()["code"]) == (1, "OperationNotAllowed")
         assert copy.run("restore", str(file), "--replace").code == 0
-        trail = acts(copy, "--platform", "--action", "database.restore")
-        assert [entry[1:] for entry in trail] == [(str(file), "ok")], "the refused one went with its database"
+        trail = acts(copy, "--platform", "--target", str(file))
+        assert trail == [("database.restore", str(file), "ok")], "the others went with the database replaced"
         copy.start()
         for question in (["twins", "get", "station"], ["models", "list"], ["history", "show", "station"]):
             assert copy.run(*question, "--json").json() == site.run(*question, "--json").json()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from itertools import islice
 from typing import Annotated
 
 import msgspec
@@ -15,16 +17,18 @@ from gemel.api.call import AnyRequest, Call, call_of
 from gemel.api.params import checked_text
 from gemel.api.routing import JSON, RouteInfo, route
 from gemel.base.clock import now_us
-from gemel.base.errors import InvalidError
+from gemel.base.errors import Detail, InvalidError
 from gemel.history.ordering import OUTCOMES
-from gemel.ingest.events import BATCH, LINES, SINGLE, Event
+from gemel.ingest.events import BATCH, LINES, SINGLE, Decoded, Event
 from gemel.ingest.positions import Position, read_position
 from gemel.ingest.requests import IngestRequest, IngestResult
 from gemel.security.principal import Scope
 
-__all__ = ["HANDLERS", "SourcePosition"]
+__all__ = ["HANDLERS", "SourcePosition", "batch_target"]
 
 TAG = "Events"
+SOURCES_MAX = 3
+SOURCE_LENGTH_MAX = 150
 EVENT = {
     "specversion": "1.0",
     "id": "a-1",
@@ -100,15 +104,14 @@ async def ingest(
     received_us = now_us()
     started_s = time.perf_counter()
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    decoded = await call.services.ingest.decode(await request.body(), media_type)
-    wanted = IngestRequest(
-        decoded,
-        received_us,
-        call.entry(target=_target(source)),
-        position=_position(source, position),
-        create_model=create_model,
-    )
-    result = await call.services.ingest.submit(call.tenant, wanted)
+    read_to = _position(source, position)
+
+    def request_of(decoded: Decoded) -> IngestRequest:
+        entry = call.entry(target=batch_target(source, decoded.events))
+        return IngestRequest(decoded, received_us, entry, position=read_to, create_model=create_model)
+
+    body = await request.body()
+    result = await call.services.ingest.receive(call.tenant, body, media_type, request_of)
     _count(call, result, time.perf_counter() - started_s)
     return json_answer(result)
 
@@ -134,8 +137,20 @@ def _position(source: str | None, position: str | None) -> Position | None:
     return Position(checked_text("Gemel-Source", source), checked_text("Gemel-Position", position))
 
 
-def _target(source: str | None) -> str:
-    return "" if source is None else source
+def batch_target(source: str | None, events: Sequence[Event | Detail]) -> str:
+    """Return what the audit trail names as the target of a batch: its source, and how many events it has.
+
+    The source is the one that the request names, else those of the events: at most three, then "…".
+    """
+    count = f"({len(events)} event{'' if len(events) == 1 else 's'})"
+    sources = {source} if source else dict.fromkeys(e.source for e in events if isinstance(e, Event))
+    # Clipped, so that the count stands within what the trail keeps of a target.
+    shown = [_clipped(name) for name in islice(sources, SOURCES_MAX)]
+    return " ".join([", ".join(shown) + ", …" * (len(sources) > SOURCES_MAX), count]).strip()
+
+
+def _clipped(name: str) -> str:
+    return name if len(name) <= SOURCE_LENGTH_MAX else f"{name[: SOURCE_LENGTH_MAX - 1]}…"
 
 
 def _count(call: Call, result: IngestResult, seconds: float) -> None:

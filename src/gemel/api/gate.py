@@ -26,10 +26,10 @@ from gemel.base.errors import (
     OverloadedError,
     UnavailableError,
 )
-from gemel.observe.logs import get_log
 from gemel.observe.trace import current_trace, new_trace
-from gemel.security.audit import PLATFORM, AuditEntry, record_refusal
+from gemel.security.audit import PLATFORM, AuditEntry
 from gemel.security.principal import Principal
+from gemel.security.refusals import Refusals
 from gemel.security.tokens import invalid_token
 
 __all__ = ["Gate"]
@@ -39,8 +39,6 @@ VERSION_MIN, VERSION_MAX = "2020-10-31", "2023-10-31"
 UNDECLARED = RouteInfo(scope=None)
 NOT_REFUSALS = (OverloadedError, UnavailableError, InternalError, EnvironmentFaultError)
 
-log = get_log(__name__)
-
 
 class Gate:
     """Lets requests through to their routes, and records the refusals of writes."""
@@ -48,6 +46,7 @@ class Gate:
     def __init__(self, services: Services) -> None:
         settings = services.settings
         self._services = services
+        self._refusals = Refusals(services.database)
         self._admission = Admission(
             settings.in_flight_bytes_max, settings.body_bytes_max, services.metrics.in_flight_bytes.set
         )
@@ -78,17 +77,7 @@ class Gate:
                 PLATFORM,
                 AuditEntry("unknown", None, info.action, _target(scope), refusal.code, trace.trace_id),
             )
-        try:
-            await record_refusal(self._services.database, tenant, entry)
-        except Exception as failure:
-            # The caller's refusal is answered all the same; what could not be recorded is told here.
-            log.error(
-                "refusal not recorded",
-                action=entry.action,
-                target=entry.target,
-                result=entry.result,
-                error=str(failure),
-            )
+        await self._refusals.record(tenant, entry)
 
     async def _pass(self, app: ASGIApp, scope: HTTPScope, receive: Receive, send: Send) -> None:
         info = info_of(cast("HTTPRouteHandler", scope["route_handler"]))

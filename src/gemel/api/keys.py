@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import replace
+from typing import Annotated, NamedTuple
 
 import msgspec
 from litestar import Response, delete, get, post
+from litestar.di import NamedDependency, Provide
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import PathParameter, QueryParameter
 
 from gemel.api.bodies import empty_answer, json_answer, read_json
 from gemel.api.call import AnyRequest, call_of
+from gemel.api.durations import parse_moment_us
 from gemel.api.params import Limit
 from gemel.api.routing import JSON, RouteInfo, route
 from gemel.api.wire import AuditView, KeyView, Listed, NewKeyRequest, NewKeyView
-from gemel.security.audit import list_audit, record
+from gemel.security.audit import record
 from gemel.security.principal import Scope
+from gemel.security.trail import AuditFilter, list_audit
 
 __all__ = ["HANDLERS"]
 
 TAG = "Keys and audit"
 NEW = {"name": "line 1", "scopes": ["ingest"]}
+
+
+class Period(NamedTuple):
+    """From when and up to when, in µs; None where it is open."""
+
+    from_us: int | None
+    to_us: int | None
 
 
 @get("/v1/keys", **route(TAG, RouteInfo(Scope.ADMIN, "key.list", answer={JSON: Listed[KeyView]})))
@@ -73,9 +84,47 @@ async def revoke_key(
     return empty_answer()
 
 
-@get("/v1/audit", **route(TAG, RouteInfo(Scope.ADMIN, "audit.list", answer={JSON: Listed[AuditView]})))
+def given_acts(
+    action: Annotated[
+        str | None, QueryParameter(name="action", description="Only actions that start with this.")
+    ] = None,
+    target: Annotated[
+        str | None, QueryParameter(name="target", description="Only targets that start with this.")
+    ] = None,
+    actor: Annotated[str | None, QueryParameter(name="actor", description="Only of this actor.")] = None,
+    result: Annotated[
+        str | None, QueryParameter(name="result", description="Only with this result: ok or an error code.")
+    ] = None,
+) -> AuditFilter:
+    """Return which acts a request asks for, of any time."""
+    return AuditFilter(action, target, actor, result)
+
+
+def given_period(
+    start: Annotated[str | None, QueryParameter(name="from", description="Since then: RFC 3339.")] = None,
+    end: Annotated[
+        str | None, QueryParameter(name="to", description="Up to then, exclusive: RFC 3339.")
+    ] = None,
+) -> Period:
+    """Return the period that a request names, open where it names no end."""
+    return Period(
+        None if start is None else parse_moment_us("from", start),
+        None if end is None else parse_moment_us("to", end),
+    )
+
+
+@get(
+    "/v1/audit",
+    dependencies={
+        "acts": Provide(given_acts, sync_to_thread=False),
+        "period": Provide(given_period, sync_to_thread=False),
+    },
+    **route(TAG, RouteInfo(Scope.ADMIN, "audit.list", answer={JSON: Listed[AuditView]})),
+)
 async def get_audit(
     request: AnyRequest,
+    acts: NamedDependency[AuditFilter],
+    period: NamedDependency[Period],
     before: Annotated[
         int | None,
         QueryParameter(name="before", ge=0, le=2**63 - 1, description="Only entries numbered below."),
@@ -84,8 +133,9 @@ async def get_audit(
 ) -> Response[bytes]:
     """Read the audit trail of this tenant, newest first."""
     call = call_of(request)
+    wanted = replace(acts, from_us=period.from_us, to_us=period.to_us, before=before)
     async with call.services.database.write(call.tenant) as tx:
-        rows = await list_audit(tx, limit, before)
+        rows = await list_audit(tx, limit, wanted)
         await record(tx, [call.entry()])
     return json_answer({"value": [msgspec.convert(row, AuditView, from_attributes=True) for row in rows]})
 

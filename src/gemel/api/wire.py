@@ -136,6 +136,7 @@ class AuditView(msgspec.Struct, rename="camel"):
 
     number: int
     at: Time
+    tenant: str
     actor: str
     key_id: str | None
     action: str

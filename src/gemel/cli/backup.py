@@ -10,7 +10,7 @@ import typer
 from gemel.base.errors import ConflictError
 from gemel.cli import output
 from gemel.cli.command import Panel, command
-from gemel.cli.operate import acting
+from gemel.cli.operate import Act, acting, recorded
 from gemel.cli.options import LocalOptions
 
 __all__ = ["register"]
@@ -40,7 +40,7 @@ def backup(
     """Write one consistent state of everything, keys too, to a file that only you can read."""
     from gemel.store.backup import backup as write
 
-    with acting(local) as found:
+    with acting(local) as found, recorded(found, Act("database.backup", str(file.resolve()))):
         manifest = write(found.owner_dsn, found.install, found.data_dir, file)
     bytes_in_all = sum(member.bytes for member in manifest.members.values())
     if local.as_json:
@@ -55,21 +55,23 @@ def restore(
     replace: Annotated[bool, typer.Option("--replace", help="Replace the data that is there.")] = False,
 ) -> None:
     """Put a backup back, all of it or nothing; no server may run on the data directory."""
+    from gemel.security.audit import record_migrations
     from gemel.store.backup import restore as put_back
     from gemel.store.migrate import migrate
     from gemel.store.server import DirectoryLock
 
     settings = local.settings()
     holder = DirectoryLock(settings.data_dir).holder()
-    if holder is not None:
-        raise ConflictError(
-            "DataDirectoryInUse",
-            f"Process {holder.pid} serves the data directory {settings.data_dir}.",
-            "Stop it first, or restore into another directory with --data.",
-        )
-    with acting(local, migrated=False) as found:
+    act = Act("database.restore", str(file.resolve()))
+    with acting(local, migrated=False) as found, recorded(found, act):
+        if holder is not None:
+            raise ConflictError(
+                "DataDirectoryInUse",
+                f"Process {holder.pid} serves the data directory {settings.data_dir}.",
+                "Stop it first, or restore into another directory with --data.",
+            )
         manifest = put_back(found.owner_dsn, found.install, found.data_dir, file, replace=replace)
-        migrate(found.owner_dsn)
+        record_migrations(found.owner_dsn, migrate(found.owner_dsn))
     if local.as_json:
         output.print_json({"file": str(file), "created": manifest.created, "gemel": manifest.gemel})
     else:

@@ -7,7 +7,7 @@ import typer
 from gemel.cli import output
 from gemel.cli.command import command, group
 from gemel.cli.exits import Exit
-from gemel.cli.operate import acting
+from gemel.cli.operate import Act, acting, refusals
 from gemel.cli.options import LocalOptions
 
 __all__ = ["app"]
@@ -38,10 +38,12 @@ def status(local: LocalOptions) -> None:
 @command(app, "migrate", ("gemel db migrate", "`gemel up` does the same at its start"))
 def migrate(local: LocalOptions) -> None:
     """Bring the database to this program's schema."""
+    from gemel.security.audit import record_migrations
     from gemel.store.migrate import migrate as bring_up
 
-    with acting(local, migrated=False) as found:
+    with acting(local, migrated=False) as found, refusals(found.owner_dsn, Act("database.migrate", "schema")):
         fresh = bring_up(found.owner_dsn)
+        record_migrations(found.owner_dsn, fresh)
     if local.as_json:
         output.print_json({"applied": fresh})
     else:

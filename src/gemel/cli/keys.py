@@ -9,7 +9,7 @@ import typer
 
 from gemel.cli import output
 from gemel.cli.command import command, group
-from gemel.cli.operate import owner
+from gemel.cli.operate import Act, owner
 from gemel.cli.options import LocalOptions
 
 __all__ = ["app"]
@@ -37,7 +37,7 @@ def create(
     from gemel.security.hmac_key import load_hmac_key
     from gemel.security.tenants import NewKey, create_key
 
-    with owner(local) as connection:
+    with owner(local, Act("key.create", f"{tenant}/{name}")) as connection:
         secret = load_hmac_key(local.settings().data_dir)
         key_id, token = create_key(connection, secret, NewKey(tenant, name, scopes))
     if local.as_json:
@@ -71,7 +71,7 @@ def revoke(
     """Revoke a key for good."""
     from gemel.security.tenants import revoke_key
 
-    with owner(local) as connection:
+    with owner(local, Act("key.revoke", f"{tenant}/{key_id}")) as connection:
         revoke_key(connection, tenant, key_id)
     if local.as_json:
         output.print_json({"keyId": key_id, "tenant": tenant, "revoked": True})

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, NamedTuple
 
-from gemel.base.errors import EnvironmentFaultError
+from gemel.base.errors import EnvironmentFaultError, GemelError
 from gemel.cli.options import LocalOptions
 
 if TYPE_CHECKING:
@@ -14,7 +14,14 @@ if TYPE_CHECKING:
 
     from gemel.app import Operator
 
-__all__ = ["acting", "database_fault", "database_faults", "owner"]
+__all__ = ["Act", "acting", "database_fault", "database_faults", "owner", "recorded", "refusals"]
+
+
+class Act(NamedTuple):
+    """What an operator does, for the platform's audit trail."""
+
+    action: str
+    target: str
 
 
 def database_fault(error: Exception) -> EnvironmentFaultError:
@@ -51,9 +58,48 @@ def acting(local: LocalOptions, *, migrated: bool = True) -> Iterator[Operator]:
 
 
 @contextmanager
-def owner(local: LocalOptions) -> Iterator[psycopg.Connection]:
-    """Connect to that database as its owner, in one transaction. Raises as `acting` does."""
+def owner(local: LocalOptions, act: Act | None = None) -> Iterator[psycopg.Connection]:
+    """Connect to that database as its owner, in one transaction. Raises as `acting` does.
+
+    Where the block refuses an act that is named, the audit trail tells; one that is done the block records.
+    """
     import psycopg
 
-    with acting(local) as found, psycopg.connect(found.owner_dsn) as connection:
+    with (
+        acting(local) as found,
+        refusals(found.owner_dsn, act),
+        psycopg.connect(found.owner_dsn) as connection,
+    ):
         yield connection
+
+
+@contextmanager
+def recorded(found: Operator, act: Act | None) -> Iterator[None]:
+    """Leave an entry of the block's act in the audit trail, done or refused; None is an act that changes nothing."""
+    import psycopg
+
+    from gemel.security.audit import record_operator_act
+
+    with refusals(found.owner_dsn, act):
+        yield
+    if act is not None:
+        with psycopg.connect(found.owner_dsn) as connection:
+            record_operator_act(connection, *act)
+
+
+@contextmanager
+def refusals(owner_dsn: str, act: Act | None) -> Iterator[None]:
+    """Leave an entry in the audit trail where the block refuses an act: its result is the error's code."""
+    import psycopg
+
+    from gemel.security.audit import record_operator_act
+
+    try:
+        yield
+    except GemelError as error:
+        # Told all the same where there is no trail, as in a database that has no schema yet.
+        with suppress(psycopg.Error):
+            if act is not None:
+                with psycopg.connect(owner_dsn) as connection:
+                    record_operator_act(connection, *act, error.code)
+        raise

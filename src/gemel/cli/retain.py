@@ -11,7 +11,7 @@ import typer
 from gemel.base.errors import InvalidError
 from gemel.cli import output
 from gemel.cli.command import command
-from gemel.cli.operate import acting
+from gemel.cli.operate import Act, acting, recorded
 from gemel.cli.options import LocalOptions
 
 if TYPE_CHECKING:
@@ -71,7 +71,8 @@ def retain(local: LocalOptions, wanted: Wanted) -> None:
     with acting(local) as found:
         if not (wanted.dry_run or wanted.yes or wanted.forever):
             _ask(found, wanted)
-        done = _apply(found, wanted, dry_run=wanted.dry_run)
+        with recorded(found, None if wanted.dry_run else Act("history.retain", wanted.tenant or "platform")):
+            done = _apply(found, wanted, dry_run=wanted.dry_run)
     if local.as_json:
         output.print_json({**asdict(done), "dryRun": wanted.dry_run})
     else:

@@ -9,7 +9,7 @@ import typer
 
 from gemel.cli import output
 from gemel.cli.command import command, group
-from gemel.cli.operate import owner
+from gemel.cli.operate import Act, owner
 from gemel.cli.options import LocalOptions
 
 __all__ = ["app"]
@@ -25,7 +25,7 @@ def create(
     """Create a tenant; it has no key yet."""
     from gemel.security.tenants import create_tenant
 
-    with owner(local) as connection:
+    with owner(local, Act("tenant.create", name)) as connection:
         number = create_tenant(connection, name)
     if local.as_json:
         output.print_json({"tenant": number, "name": name})

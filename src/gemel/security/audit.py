@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import pwd
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gemel.base.clock import iso_us
-from gemel.store.database import Database, ReadTransaction, WriteTransaction
+import psycopg
+
+from gemel.store.database import Database, WriteTransaction
 
 __all__ = [
     "INSERT_AUDIT",
     "PLATFORM",
     "AuditEntry",
-    "AuditRow",
     "audit_columns",
-    "list_audit",
+    "operator_name",
     "record",
+    "record_migrations",
+    "record_operator_act",
     "record_refusal",
+    "storable",
 ]
 
 PLATFORM = 0
@@ -27,30 +33,12 @@ TEXT_LENGTH_MAX = 512
 INSERT_AUDIT = """
 INSERT INTO audit (tenant, actor, key_id, action, target, result, trace_id)
 SELECT %s, * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])"""
-LIST_AUDIT = """
-SELECT audit_no, (extract(epoch FROM at) * 1000000)::bigint, actor, key_id, action, target, result, trace_id
-FROM audit WHERE tenant = current_tenant() AND audit_no < %s ORDER BY audit_no DESC LIMIT %s"""
-NUMBER_MAX = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
     """One act: who, under which key, did what to what, how it ended ("ok" or a code), in which trace."""
 
-    actor: str
-    key_id: str | None
-    action: str
-    target: str
-    result: str
-    trace_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class AuditRow:
-    """An entry as it stands in the trail: with its number and its time (RFC 3339)."""
-
-    number: int
-    at: str
     actor: str
     key_id: str | None
     action: str
@@ -77,15 +65,34 @@ async def record_refusal(database: Database, tenant: int, entry: AuditEntry) -> 
     await database.query(tenant, INSERT_AUDIT, (tenant, *audit_columns([entry])), read_only=False)
 
 
-async def list_audit(tx: ReadTransaction, limit: int, before: int | None = None) -> list[AuditRow]:
-    """Return the newest `limit` entries of the tenant, newest first, those numbered under `before` only."""
-    rows = await tx.rows(LIST_AUDIT, (NUMBER_MAX if before is None else before, limit))
-    return [AuditRow(number, iso_us(at_us), *rest) for number, at_us, *rest in rows]
+def operator_name() -> str:
+    """Return who an operator is in the audit trail: the user of this process, as in "operator:root"."""
+    user = os.geteuid()
+    try:
+        return f"operator:{pwd.getpwuid(user).pw_name}"
+    except KeyError:
+        return f"operator:{user}"
 
 
-def _storable(text: str | None) -> str | None:
-    if text is None:
-        return None
+def record_operator_act(owner: psycopg.Connection, action: str, target: str, result: str = "ok") -> None:
+    """Append an act of the operator to the platform's trail; `result` is "ok" or an error's code."""
+    entry = AuditEntry(operator_name(), None, action, target, result, secrets.token_hex(16))
+    owner.execute(INSERT_AUDIT, (PLATFORM, *audit_columns([entry])))
+
+
+def record_migrations(owner_dsn: str, applied: Sequence[str]) -> None:
+    """Append the act of the migrations that were applied, by their names; none leave no entry."""
+    if applied:
+        with psycopg.connect(owner_dsn) as owner:
+            record_operator_act(owner, "database.migrate", ", ".join(applied))
+
+
+def storable(text: str) -> str:
+    """Return a text as the trail keeps it: no longer than 512 characters, without NUL and lone surrogates."""
     return (
         text[:TEXT_LENGTH_MAX].replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
     )
+
+
+def _storable(text: str | None) -> str | None:
+    return None if text is None else storable(text)

@@ -11,7 +11,7 @@ import psycopg
 
 from gemel.base.clock import iso_us
 from gemel.base.errors import ConflictError, InvalidError, NotFoundError
-from gemel.security.audit import INSERT_AUDIT, PLATFORM, AuditEntry, audit_columns
+from gemel.security.audit import INSERT_AUDIT, PLATFORM, AuditEntry, audit_columns, operator_name
 from gemel.security.keys import INSERT_KEY, LIST_KEYS, REVOKE_KEY, KeyInfo, key_info, key_missing, key_name
 from gemel.security.principal import parse_scopes
 from gemel.security.tokens import RandomBytes, digest, mint
@@ -51,8 +51,8 @@ class TenantInfo:
     keys: int
 
 
-def create_tenant(owner: psycopg.Connection, name: str, *, actor: str = "operator") -> int:
-    """Make a tenant and its head row; return its number.
+def create_tenant(owner: psycopg.Connection, name: str, *, actor: str | None = None) -> int:
+    """Make a tenant and its head row; return its number. `actor` is the operator unless named.
 
     Raises InvalidError (InvalidArgument) for a name of another form and ConflictError (TenantAlreadyExists).
     """
@@ -103,7 +103,7 @@ def create_key(
     hmac_key: bytes,
     wanted: NewKey,
     *,
-    actor: str = "operator",
+    actor: str | None = None,
     random_bytes: RandomBytes = secrets.token_bytes,
 ) -> tuple[str, str]:
     """Make a key of a named tenant; return its id and its token, which is shown only now."""
@@ -121,7 +121,7 @@ def list_keys(owner: psycopg.Connection, tenant: str) -> list[KeyInfo]:
     return [key_info(row) for row in owner.execute(LIST_KEYS, (find_tenant(owner, tenant),)).fetchall()]
 
 
-def revoke_key(owner: psycopg.Connection, tenant: str, key_id: str, *, actor: str = "operator") -> None:
+def revoke_key(owner: psycopg.Connection, tenant: str, key_id: str, *, actor: str | None = None) -> None:
     """Revoke a live key of a named tenant; serving processes follow within a second."""
     with owner.transaction():
         number = find_tenant(owner, tenant)
@@ -130,6 +130,6 @@ def revoke_key(owner: psycopg.Connection, tenant: str, key_id: str, *, actor: st
         _audit(owner, number, actor, "key.revoke", key_id)
 
 
-def _audit(owner: psycopg.Connection, tenant: int, actor: str, action: str, target: str) -> None:
-    entry = AuditEntry(actor, None, action, target, "ok", secrets.token_hex(16))
+def _audit(owner: psycopg.Connection, tenant: int, actor: str | None, action: str, target: str) -> None:
+    entry = AuditEntry(actor or operator_name(), None, action, target, "ok", secrets.token_hex(16))
     owner.execute(INSERT_AUDIT, (tenant, *audit_columns([entry])))

@@ -184,7 +184,7 @@ def test_writes_are_audited_once(site: Site, client: httpx.Client) -> None:
     before = len(site.audited("one"))
     send(client, [event(n, second=n) for n in range(30, 40)], **{"Gemel-Source": "audited"})
     (row,) = site.audited("one")[before:]
-    assert row[:3] == ("events.ingest", "audited", "ok")
+    assert row[:3] == ("events.ingest", "audited (10 events)", "ok")
 
 
 def test_ten_thousand_bad_events_are_answered(client: httpx.Client) -> None:

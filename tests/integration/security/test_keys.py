@@ -10,9 +10,10 @@ import pytest
 
 from gemel.base.errors import ConflictError, InvalidError, NotFoundError, UnauthenticatedError
 from gemel.security import tenants
-from gemel.security.audit import PLATFORM, AuditEntry, list_audit, record, record_refusal
+from gemel.security.audit import PLATFORM, AuditEntry, record, record_refusal
 from gemel.security.keys import Keyring
 from gemel.security.principal import Scope
+from gemel.security.trail import AuditFilter, list_audit
 from gemel.store.database import Database
 from support.postgres import Dsns
 
@@ -216,7 +217,7 @@ def test_acts_and_refusals_are_audited_apart(site: Site) -> None:
         await record_refusal(database, PLATFORM, refused)
         async with database.read(site.two) as read:
             rows = await list_audit(read, 4)
-            older = await list_audit(read, 2, rows[1].number)
+            older = await list_audit(read, 2, AuditFilter(before=rows[1].number))
         assert sorted(row.target for row in rows) == ["t0", "t1", "t2", "t\N{REPLACEMENT CHARACTER}?"]
         assert [row.number for row in older] == [row.number for row in rows[2:4]]
         async with database.read(PLATFORM) as read:
