@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
 import msgspec
 
 from gemel.base.clock import Clock
-from gemel.base.errors import GemelError, OverloadedError, TooLargeError
+from gemel.base.errors import GemelError, TooLargeError
 from gemel.graph.context import GraphContext
 from gemel.graph.directory import Directory
 from gemel.history.ordering import OUTCOMES
@@ -24,6 +23,7 @@ from gemel.ingest.events import LINES, SINGLE, Decoded, Event, decode_body, deco
 from gemel.ingest.framing import VALUES_MAX, count_values
 from gemel.ingest.requests import IngestOptions, IngestRequest, IngestResult
 from gemel.ingest.resolve import TimeRules, resolve
+from gemel.ingest.room import Room
 from gemel.ingest.steps import STEPS, Group, Parts, Prepared
 from gemel.security.audit import AuditEntry
 from gemel.store.database import Database
@@ -34,8 +34,9 @@ __all__ = ["Ingest"]
 REPLAY_EVENTS = 1000
 REPLAY_BYTES = 4 << 20
 INLINE_EVENTS = 50
-VALUES_HELD_MAX = 3 * VALUES_MAX
-RETRY_AFTER_S = 1
+ROOM_BYTES = 10 << 20
+VALUE_BYTES = 10
+"""What a value counts for at least, in bytes of a body; VALUES_MAX of them fill the room."""
 
 T = TypeVar("T")
 
@@ -51,32 +52,28 @@ class Ingest:
         self._clock = clock
         self._parts = Parts(directory, context, options.dedupe_window_us)
         self._retention_us: dict[int, int] = {}
-        self._values = 0
+        self.room = Room(ROOM_BYTES)
         self._committer: GroupCommitter[Prepared, IngestResult] = GroupCommitter(
             self._apply,
             weight=lambda item: len(item.request.decoded.events),
             weight_max=options.commit_events_max,
         )
 
-    async def decode(self, body: bytes, media_type: str) -> Decoded:
-        """Decode a body off the event loop. Raises InvalidError and TooLargeError as `decode_body` does.
+    async def receive(
+        self, tenant: int, body: bytes, media_type: str, request_of: Callable[[Decoded], IngestRequest]
+    ) -> IngestResult:
+        """Decode a body off the event loop, and submit what `request_of` makes of it.
 
-        A body's values weigh more than its bytes, so room is held for them for as long as what is returned: for
-        as many as its bytes could be or, once that is half of all room, for as many as there are. Raises
-        TooLargeError (BodyTooLarge) beyond VALUES_MAX of them, and OverloadedError (Overloaded) where all that
-        are held would be more than VALUES_HELD_MAX.
+        Decoded events weigh a multiple of their bytes, so that only so many bodies are in work at once; others
+        wait as they came. Raises what `decode_body` and `submit` raise, and TooLargeError (BodyTooLarge) for a
+        body of more than VALUES_MAX values.
         """
-        values = len(body) // 2 + 1
-        if values > VALUES_MAX or self._values + values > VALUES_HELD_MAX // 2:
-            values = count_values(body)
-        self._hold(values)
-        try:
+        values = count_values(body)
+        if values > VALUES_MAX:
+            raise TooLargeError("BodyTooLarge", f"The body has more than {VALUES_MAX} values.", "Split it.")
+        async with self.room.hold(max(len(body), VALUE_BYTES * values)):
             decoded = await asyncio.to_thread(decode_body, body, media_type)
-        except BaseException:
-            self._hold(-values)
-            raise
-        weakref.finalize(decoded, self._hold, -values).atexit = False
-        return decoded
+            return await self.submit(tenant, request_of(decoded))
 
     async def submit(self, tenant: int, request: IngestRequest) -> IngestResult:
         """Commit a request's events with those that wait beside it, and return what became of them.
@@ -112,18 +109,6 @@ class Ingest:
     async def close(self) -> None:
         """Wait until everything taken has been answered."""
         await self._committer.close()
-
-    def _hold(self, values: int) -> None:
-        if values > VALUES_MAX:
-            raise TooLargeError("BodyTooLarge", f"The body has more than {VALUES_MAX} values.", "Split it.")
-        if values > 0 and self._values + values > VALUES_HELD_MAX:
-            raise OverloadedError(
-                "Overloaded",
-                f"{self._values} values are in work; {VALUES_HELD_MAX} is the limit.",
-                "Wait for Retry-After, then send it again; nothing of it was kept.",
-                retry_after_s=RETRY_AFTER_S,
-            )
-        self._values += values
 
     async def _prepare(self, tenant: int, request: IngestRequest) -> Prepared:
         """Resolve a request by what is known now, and see to it that its weeks exist."""

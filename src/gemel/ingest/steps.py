@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 
@@ -21,6 +22,9 @@ from gemel.security.audit import record
 from gemel.store.database import Epochs, WriteTransaction
 
 __all__ = ["STEPS", "Group", "Parts", "Prepared", "Step"]
+
+REJECTS_AT_ONCE = 2_000
+"""Rejects that are made into rows together: a body may be all rejects, and each weighs a kilobyte on its way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,20 +136,30 @@ async def keep_rejects(_: Parts, tx: WriteTransaction, group: Group) -> None:
         if item.request.strict and faults:
             group.results[number] = _refusal(next(iter(faults.values())))
             continue
-        rejects = {
-            index: quarantine.reject_of(decoded.events[index], fault, decoded.raw(index))
-            for index, fault in faults.items()
-        }
-        numbers = await quarantine.store(tx, list(rejects.values()), replayed=bool(item.request.replayed))
-        if isinstance(result, IngestResult):
-            result.quarantined = len(rejects)
-            result.rejected = [
-                Rejected(index, reject.fault.code, reject.fault.message, numbers[reject.identity])
-                for index, reject in rejects.items()
+        replayed = bool(item.request.replayed)
+        rejected: list[Rejected] = []
+        for part in _batched(faults.items(), REJECTS_AT_ONCE):
+            rejects = [
+                (index, quarantine.reject_of(decoded.events[index], fault, decoded.raw(index)))
+                for index, fault in part
             ]
+            numbers = await quarantine.store(tx, [reject for _, reject in rejects], replayed=replayed)
+            rejected += [
+                Rejected(index, reject.fault.code, reject.fault.message, numbers[reject.identity])
+                for index, reject in rejects
+            ]
+        if isinstance(result, IngestResult):
+            result.quarantined, result.rejected = len(rejected), rejected
         await quarantine.remove(
             tx, [no for index, no in enumerate(item.request.replayed) if index not in faults]
         )
+
+
+def _batched(pairs: Iterable[tuple[int, Detail]], size: int) -> Iterator[list[tuple[int, Detail]]]:
+    """Cut pairs into lists of at most `size` (itertools.batched, which Python 3.11 does not have)."""
+    source = iter(pairs)
+    while part := list(islice(source, size)):
+        yield part
 
 
 async def sign(_: Parts, tx: WriteTransaction, group: Group) -> None:
