@@ -69,6 +69,8 @@ def test_a_twin_lives_from_create_to_delete(site: Site) -> None:
     assert made.json()["motor"]["speed"] == 1450
     again = site.run("twins", "create", "p#1?a%", "--model", PUMP, "--json")
     assert (again.code, again.error()["code"]) == (1, "PreconditionFailed")
+    assert again.error()["message"] == "There is already a twin p#1?a%."
+    assert "gemel twins patch" in again.error()["next"]
 
     patched = site.run(
         "twins", "patch", "p#1?a%", "--set", "motor.speed=1480.5", "--remove", "label", "--json"
@@ -80,7 +82,7 @@ def test_a_twin_lives_from_create_to_delete(site: Site) -> None:
 
     shown = site.run("twins", "get", "p#1?a%").out
     assert "1480.5" in shown
-    assert "revolutionPerMinute" in shown
+    assert "rpm" in shown
 
     assert site.run("twins", "delete", "p#1?a%").code == 0
     gone = site.run("twins", "get", "p#1?a%", "--json")
@@ -129,5 +131,7 @@ def test_twins_are_related_and_unrelated(site: Site) -> None:
 
     held = site.run("twins", "delete", "station", "--json")
     assert (held.code, held.error()["code"]) == (1, "RelationshipsNotDeleted")
+    again = site.run("relate", "station", "contains", "tank", "--json")
+    assert again.error()["message"] == "There is already a relationship contains-tank of station."
     assert site.run("unrelate", "station", "contains-tank").code == 0
     assert site.run("twins", "delete", "station").code == 0

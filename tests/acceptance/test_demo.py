@@ -80,6 +80,8 @@ def test_it_ends_by_itself_every_counter_moves_and_a_second_run_goes_on(site: Si
         assert name in done.out
     assert "started in" in done.err
     assert "Stopped" in done.err
+    assert "gemel up` serves it" in done.err
+    assert "gemel twins list` and" in done.err
     assert_nothing_is_left(site)
 
     report = demo(site, "--for", "8")

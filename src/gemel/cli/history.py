@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
+from difflib import get_close_matches
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
@@ -51,6 +54,8 @@ class Window:
 
     def params(self) -> dict[str, Any]:
         """Return the parameters of the request."""
+        for option, text in (("--from", self.start), ("--to", self.end)):
+            _check_time(option, text)
         given = {"from": self.start, "to": self.end, "every": self.every, "agg": self.agg}
         wanted = {name: value for name, value in given.items() if value}
         return wanted | ({"fill": "previous"} if self.fill else {})
@@ -91,7 +96,7 @@ def show(
         )
     place = f"/v1/twins/{quote(twin, safe='')}/history"
     params = {**window.params(), "path": paths or []}
-    with server.client() as client:
+    with server.client() as client, _meant(client, twin, paths or []):
         if form.csv:
             _print_csv(client, place, params, form.limit)
         elif server.as_json:
@@ -105,6 +110,33 @@ def show(
 
 
 register_retain(app)
+
+
+def _check_time(option: str, text: str | None) -> None:
+    try:
+        if text is None or datetime.fromisoformat(text.upper()).tzinfo is not None:
+            return
+    except ValueError:
+        pass
+    raise InvalidError(
+        "UsageInvalid", f"{option} {text!r} is no time with a zone.", f"As in {option} 2026-01-31T12:00:00Z."
+    )
+
+
+@contextmanager
+def _meant(client: Client, twin: str, paths: Sequence[str]) -> Iterator[None]:
+    """Name the paths that were likely meant where the block is refused for one that is not in the model."""
+    try:
+        yield
+    except InvalidError as error:
+        if error.code != "PathNotInModel":
+            raise
+        known = list(client.get(f"/v1/twins/{quote(twin, safe='')}/telemetry")["values"])
+        found = [near for path in paths if path not in known for near in get_close_matches(path, known)]
+        told = (
+            f"Did you mean {' or '.join(found)}?" if found else f"There are {', '.join(known) or 'none yet'}."
+        )
+        raise InvalidError(error.code, error.message, told, error.details) from error
 
 
 def _rows(client: Client, place: str, params: dict[str, Any], page: int = PAGE) -> Iterator[dict[str, Any]]:

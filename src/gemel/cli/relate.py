@@ -9,6 +9,7 @@ import typer
 
 from gemel.cli import output
 from gemel.cli.command import Panel, command
+from gemel.cli.conflicts import absent
 from gemel.cli.options import ServerOptions
 from gemel.cli.values import assignments, nested
 
@@ -54,7 +55,12 @@ def relate(
     """Relate a twin to another; a relationship of this id must not exist."""
     chosen = relationship or f"{name}-{target}"
     body = {"$targetId": target, "$relationshipName": name, **nested(assignments(values or ()))}
-    with server.client() as client:
+    taken = f"There is already a relationship {chosen} of {source}."
+    hint = (
+        f"`gemel twins get {source}` shows it; give another id with --id, "
+        f"or take it away first with `gemel unrelate {source} {chosen}`."
+    )
+    with server.client() as client, absent(taken, hint):
         made = client.call("PUT", _place(source, chosen), json=body, headers={"If-None-Match": "*"})
     if server.as_json:
         output.print_json(made)

@@ -11,9 +11,11 @@ import typer
 from gemel.base.errors import InvalidError
 from gemel.cli import output
 from gemel.cli.command import command, group
+from gemel.cli.conflicts import absent
 from gemel.cli.options import ServerOptions
 from gemel.cli.rows import Limit, print_rows
 from gemel.cli.values import assignments, nested, patch
+from gemel.demo.units import unit_symbol
 
 if TYPE_CHECKING:
     from gemel.cli.client import Client
@@ -53,12 +55,12 @@ def create(
     with server.client() as client:
         metadata = {"$model": model} | ({"$validFrom": valid_from} if valid_from else {})
         body = {"$metadata": metadata, **nested(given, _components(client, model))}
-        made = client.call(
-            "PUT",
-            _place(twin),
-            json=body,
-            headers={"If-None-Match": "*"},
-        )
+        with absent(
+            f"There is already a twin {twin}.",
+            f"`gemel twins get {twin}` shows it, `gemel twins patch {twin} --set PATH=VALUE` changes it; "
+            "or choose another id.",
+        ):
+            made = client.call("PUT", _place(twin), json=body, headers={"If-None-Match": "*"})
     if server.as_json:
         output.print_json(made)
     else:
@@ -83,7 +85,8 @@ def get(twin: TwinId, server: ServerOptions) -> None:
         incoming = list(client.pages(f"{_place(twin)}/incomingrelationships"))
     output.print_table(("twin", "model", "etag"), [(twin, body["$metadata"]["$model"], body["$etag"])])
     rows = [
-        (path, v["value"], v.get("unit"), v["sourceTime"], v["quality"]) for path, v in sorted(values.items())
+        (path, v["value"], unit_symbol(v.get("unit")), v["sourceTime"], v["quality"])
+        for path, v in sorted(values.items())
     ]
     if rows:
         output.print_table(("path", "value", "unit", "source time", "quality"), rows)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from types import FrameType
 
 from rich.console import Console
@@ -113,8 +115,24 @@ def _farewell(options: DemoOptions, platform: Platform) -> str:
     if not platform.own:
         return f"The platform at {platform.url} goes on, as it did before."
     data_dir = options.settings.data_dir
-    command = "gemel up" if load_settings().data_dir == data_dir else f"gemel up --data {data_dir}"
-    return f"Stopped. What was streamed is kept: `{command}` serves it."
+    place = "" if load_settings().data_dir == data_dir else f" --data {quote(str(data_dir))}"
+    program = _program()
+    return (
+        f"Stopped. What was streamed is kept: `{program} up{place}` serves it, and then, in another terminal,\n"
+        f"`{program} twins list{place}` and `{program} history show tank level{place}` show it."
+        if options.replay is None
+        else f"Stopped. What was played is kept: `{program} up{place}` serves it."
+    )
+
+
+def _program() -> str:
+    """Return how this program is called from here: by its name where the shell finds it, else by its path."""
+    own = Path(sys.argv[0]).absolute()
+    if own.name != "gemel" or shutil.which("gemel") == str(own):
+        return "gemel"
+    with suppress(ValueError):
+        return quote(str(own.relative_to(Path.cwd())))
+    return quote(str(own))
 
 
 @contextmanager

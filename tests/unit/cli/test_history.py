@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from gemel.base.clock import iso_us
+from gemel.base.errors import InvalidError
 from gemel.cli import history
 from gemel.cli.client import Address, Client
 
@@ -80,3 +81,22 @@ def test_csv_is_one_table_with_one_header_over_all_pages(
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "path,time,value"
     assert [line.split(",")[2] for line in lines[1:]] == [str(n) for n in range(rows)]
+
+
+def test_a_path_that_is_not_in_the_model_is_met_with_those_that_are_near() -> None:
+    with pytest.raises(InvalidError) as caught, history._meant(server([]), "t", ["flwo"]):
+        raise InvalidError("PathNotInModel", "No.")
+    assert caught.value.hint == "Did you mean flow?"
+    with pytest.raises(InvalidError) as caught, history._meant(server([]), "t", ["zzz"]):
+        raise InvalidError("PathNotInModel", "No.")
+    assert caught.value.hint == "There are flow."
+    with pytest.raises(InvalidError, match="Other"), history._meant(server([]), "t", ["flwo"]):
+        raise InvalidError("InvalidArgument", "Other.")
+
+
+@pytest.mark.parametrize("text", ["yesterday", "2026-01-31T12:00:00"])
+def test_what_is_no_time_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(InvalidError) as caught:
+        history.Window(end=text).params()
+    assert caught.value.message == f"--to {text!r} is no time with a zone."
+    assert "--to 2026-01-31T12:00:00Z" in str(caught.value.hint)
