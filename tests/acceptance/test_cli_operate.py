@@ -221,6 +221,14 @@ def test_a_backup_is_restored_elsewhere_and_serves_the_same(site: Site, tmp_path
         copy.close()
 
 
+def test_a_file_that_is_no_backup_leaves_no_database_behind(site: Site, tmp_path: Path) -> None:
+    file, fresh = tmp_path / "bad.gemel", tmp_path / "fresh"
+    file.write_text("not a backup")
+    refused = site.run("restore", str(file), "--data", str(fresh), "--json")
+    assert (refused.code, refused.error()["code"]) == (1, "BackupInvalid")
+    assert not fresh.exists()
+
+
 def test_retention_is_told_before_it_is_done_and_unset(site: Site) -> None:
     told = site.run("history", "retain", "--days", "30", "--dry-run", "--json").json()
     assert told["dryRun"] is True

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
 
 from gemel.base.errors import ConflictError
+from gemel.base.settings import load_settings
 from gemel.cli import output
 from gemel.cli.command import Panel, command
 from gemel.cli.operate import Act, acting, recorded
@@ -56,12 +58,17 @@ def restore(
 ) -> None:
     """Put a backup back, all of it or nothing; no server may run on the data directory."""
     from gemel.security.audit import record_migrations
+    from gemel.store.archive import opened_archive
     from gemel.store.backup import restore as put_back
     from gemel.store.migrate import migrate
     from gemel.store.server import DirectoryLock
 
     settings = local.settings()
     holder = DirectoryLock(settings.data_dir).holder()
+    if not (settings.database_url or (settings.data_dir / "postgres").exists()):
+        # A file that is no backup must not leave a database behind where there was none.
+        with opened_archive(file):
+            pass
     act = Act("database.restore", str(file.resolve()))
     with acting(local, migrated=False) as found, recorded(found, act):
         if holder is not None:
@@ -75,4 +82,9 @@ def restore(
     if local.as_json:
         output.print_json({"file": str(file), "created": manifest.created, "gemel": manifest.gemel})
     else:
-        output.note(f"Restored {file}, as of {manifest.created}. Start it with `gemel up`.")
+        place = (
+            ""
+            if load_settings().data_dir == settings.data_dir
+            else f" --data {quote(str(settings.data_dir))}"
+        )
+        output.note(f"Restored {file}, as of {manifest.created}. Start it with `gemel up{place}`.")

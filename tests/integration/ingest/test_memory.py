@@ -9,8 +9,7 @@ import pytest
 
 from gemel.base.clock import now_us
 from gemel.base.errors import TooLargeError
-from gemel.ingest import pipeline
-from gemel.ingest.events import BATCH, LINES, SINGLE, Decoded
+from gemel.ingest.events import BATCH, LINES, SINGLE, Decoded, decode_body
 from gemel.ingest.requests import IngestRequest
 from support.parts import AUDIT, TenantParts, event, open_parts
 from support.postgres import Dsns
@@ -38,14 +37,13 @@ def test_what_is_in_work_is_bounded_and_given_back(database: Dsns, monkeypatch: 
     async def main() -> None:
         nonlocal most
         async with open_parts(database) as parts:
-            decode = pipeline.decode_body
 
             def watched(body: bytes, media_type: str) -> Decoded:
                 nonlocal most
                 most = max(most, parts.ingest.room.held)
-                return decode(body, media_type)
+                return decode_body(body, media_type)
 
-            monkeypatch.setattr(pipeline, "decode_body", watched)
+            monkeypatch.setattr("gemel.ingest.pipeline.decode_body", watched)
             bodies = [with_values(3_000), with_values(6_000), with_values(200_000)] * 4
             done = await asyncio.gather(*(taken(parts, body, SINGLE) for body in bodies))
             assert done == [0] * len(bodies)  # a list is no temperature
