@@ -20,7 +20,6 @@ from gemel.base.clock import now_us
 from gemel.base.errors import EnvironmentFaultError
 from gemel.base.settings import Settings
 from gemel.observe.logs import configure_logs, get_log
-from gemel.security.audit import record_migrations
 from gemel.store.database import Database
 from gemel.store.server import DirectoryLock
 from gemel.store.supervisor import Sentinel, Supervisor
@@ -59,7 +58,6 @@ def serve(settings: Settings, host: str, port: int, on_ready: Callable[[str], No
             applied = storage.prepare()
             if applied:
                 log.info("migrated", applied=applied)
-                record_migrations(storage.owner_dsn, applied)
             ensure_default(storage.owner_dsn, settings.data_dir)
             with asyncio.Runner(loop_factory=_loop_factory()) as runner:
                 runner.run(_Serving(settings, storage, listening, url).run(on_ready))

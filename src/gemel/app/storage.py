@@ -10,6 +10,7 @@ from psycopg.conninfo import make_conninfo
 
 from gemel.base.errors import InvalidError
 from gemel.base.settings import Settings
+from gemel.security.audit import record_migrations
 from gemel.store.migrate import migrate
 from gemel.store.roles import SERVE_ROLE
 from gemel.store.server import BundledServer
@@ -30,7 +31,9 @@ class Storage:
         if self.bundled is not None:
             self.bundled.start()
             self.bundled.create_database()
-        return migrate(self.owner_dsn)
+        applied = migrate(self.owner_dsn)
+        record_migrations(self.owner_dsn, applied)
+        return applied
 
 
 def open_storage(settings: Settings) -> Storage:
