@@ -139,7 +139,7 @@ def _span(node: Node, fault: Fault) -> tuple[int, int]:
     held = _sharing(member.node, fault) or holding
     if held is not None:
         return held.start, held.end
-    if member.node.text in "{[":
+    if fault.value is None or member.node.text in "{[":
         return member.start, member.end
     return member.node.start, member.node.end
 
