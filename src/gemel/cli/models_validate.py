@@ -94,7 +94,7 @@ def _excerpt(error: ModelError, file: ModelFile, gutter: str) -> Text:
     start = error.column - 1
     cut = max(0, start - BEFORE) if len(line) > SOURCE_WIDTH else 0
     shown = line[cut : cut + SOURCE_WIDTH]
-    indent = "".join("\t" if each == "\t" else " " for each in shown[: start - cut])
+    indent = " " * (start - cut)
     carets = "^" * max(1, min(error.width, len(shown) - (start - cut)))
     return Text.assemble(
         (f"{gutter} |\n", "blue"),
@@ -108,7 +108,6 @@ def _excerpt(error: ModelError, file: ModelFile, gutter: str) -> Text:
 
 
 def _printable(text: str) -> str:
-    """The text without what would move a terminal's cursor; as many characters as before."""
-    return "".join(
-        each if each.isprintable() or each == "\t" else "\N{REPLACEMENT CHARACTER}" for each in text
-    )
+    """The text without what would move a terminal's cursor; as many characters as before, a tab being one."""
+    text = text.replace("\t", " ")
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
