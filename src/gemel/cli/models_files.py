@@ -8,11 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gemel.base.errors import InvalidError
+from gemel.cli.options import ServerOptions
 
 if TYPE_CHECKING:
     from gemel.models import ModelError, ModelSet
 
-__all__ = ["ModelFile", "json_files", "parse_files", "read_files"]
+__all__ = [
+    "ModelFile",
+    "is_dtmi",
+    "json_files",
+    "models_of_files",
+    "models_of_server",
+    "parse_files",
+    "read_files",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +55,28 @@ def parse_files(files: Sequence[ModelFile]) -> tuple[ModelSet, tuple[ModelError,
         return parse([file.text for file in files]), ()
     except ModelParsingError as error:
         return ModelSet(), error.errors
+
+
+def models_of_files(paths: Sequence[Path]) -> ModelSet:
+    """Parse the files meant as one set of models; ModelParsingError where they are wrong."""
+    from gemel.models import parse
+
+    return parse([file.text for file in read_files(paths)])
+
+
+def models_of_server(server: ServerOptions, *dtmis: str) -> ModelSet:
+    """Fetch the tenant's models: some with all that they depend on, or all."""
+    from gemel.models import parse
+
+    wanted = {"dependenciesFor": list(dtmis)} if dtmis else {}
+    with server.client() as client:
+        found = client.pages("/models", includeModelDefinition="true", **wanted)
+        return parse([each["model"] for each in found])
+
+
+def is_dtmi(text: str) -> bool:
+    """Whether an argument names a model rather than a file."""
+    return text.startswith("dtmi:")
 
 
 def _read(path: Path) -> bytes:

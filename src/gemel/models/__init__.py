@@ -1,5 +1,7 @@
 """DTDL: the language of models, without input or output."""
 
+from gemel.models.changes import Change
+from gemel.models.diff import diff_models, diff_sets
 from gemel.models.dtmi import Dtmi, parse_dtmi
 from gemel.models.errors import ModelError, ModelParsingError
 from gemel.models.interfaces import (
@@ -20,6 +22,7 @@ from gemel.models.values import validate_value
 
 __all__ = [
     "Array",
+    "Change",
     "Command",
     "Component",
     "Content",
@@ -43,6 +46,8 @@ __all__ = [
     "Telemetry",
     "TwinType",
     "compile_twin_type",
+    "diff_models",
+    "diff_sets",
     "parse",
     "parse_dtmi",
     "validate_value",
