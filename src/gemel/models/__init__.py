@@ -2,8 +2,10 @@
 
 from gemel.models.changes import Change
 from gemel.models.diff import diff_models, diff_sets
+from gemel.models.drawing import to_svg
 from gemel.models.dtmi import Dtmi, parse_dtmi
 from gemel.models.errors import ModelError, ModelParsingError
+from gemel.models.graph import graph_of, to_mermaid
 from gemel.models.interfaces import (
     Command,
     Component,
@@ -48,7 +50,10 @@ __all__ = [
     "compile_twin_type",
     "diff_models",
     "diff_sets",
+    "graph_of",
     "parse",
     "parse_dtmi",
+    "to_mermaid",
+    "to_svg",
     "validate_value",
 ]
