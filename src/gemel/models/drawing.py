@@ -55,7 +55,7 @@ def to_svg(graph: ModelGraph) -> str:
     """Draw the graph; each box has the full DTMI as its tooltip."""
     boxes = _place(_rows(graph), (*graph.models, *graph.outside))
     right = max((box.x + box.width / 2 for box in boxes.values()), default=0) + _MARGIN
-    bottom = max((box.y + _HEIGHT / 2 for box in boxes.values()), default=0) + _MARGIN
+    bottom = max((box.y + _HEIGHT / 2 for box in boxes.values()), default=0) + _GAP_Y
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {right:.0f} {bottom:.0f}" '
         f'width="{right:.0f}" height="{bottom:.0f}">',
@@ -151,10 +151,8 @@ def _line(link: Link, boxes: Mapping[str, _Box]) -> tuple[str, str]:
     source, target = boxes[link.source], boxes[link.target]
     # A part is marked at its whole; the others are marked where they lead.
     end = "start" if link.kind is LinkKind.COMPONENT else "end"
-    if source is target:
-        x, y = source.x + source.width / 2, source.y
-        path = f"M{x:.1f} {y - 8:.1f} c30 -14 30 30 0 16"
-        middle = (x + 24, y + 22)
+    if source.y == target.y:
+        path, middle = _below(source, target)
     else:
         bend = {LinkKind.EXTENDS: 0.0, LinkKind.COMPONENT: -_BEND, LinkKind.RELATIONSHIP: _BEND}[link.kind]
         cx = (source.x + target.x) / 2 - (target.y - source.y) * bend
@@ -167,3 +165,12 @@ def _line(link: Link, boxes: Mapping[str, _Box]) -> tuple[str, str]:
         return line, ""
     words = escape(", ".join(link.names))
     return line, f'<text class="label" x="{middle[0]:.1f}" y="{middle[1]:.1f}">{words}</text>'
+
+
+def _below(source: _Box, target: _Box) -> tuple[str, tuple[float, float]]:
+    """A line between boxes of one row, or from a box to itself, through the gap below; and its middle."""
+    y = source.y + _HEIGHT / 2
+    x1, x2 = (source.x - 14, source.x + 14) if source is target else (source.x, target.x)
+    deep = y + _GAP_Y * 0.75
+    path = f"M{x1:.1f} {y:.1f} C{x1:.1f} {deep:.1f} {x2:.1f} {deep:.1f} {x2:.1f} {y:.1f}"
+    return path, ((x1 + x2) / 2, y + _GAP_Y * 0.56 + 4)
