@@ -96,8 +96,12 @@ class _Comparison:
 
     def _words(self, path: str, old: Interface | Content, new: Interface | Content) -> None:
         """Texts for people."""
-        for name in ("display_name", "description", "comment"):
-            before, after = getattr(old, name), getattr(new, name)
+        texts = {
+            "displayName": (old.display_name, new.display_name),
+            "description": (old.description, new.description),
+            "comment": (old.comment, new.comment),
+        }
+        for name, (before, after) in texts.items():
             if before != after:
                 here = f"{path}.{name}" if path else name
                 self.changes.compatible(here, _words_of(before), _words_of(after), "a text for people")
