@@ -1,9 +1,8 @@
-"""`gemel models`: upload, list and show models."""
+"""`gemel models`: upload, list and show models; what needs no server stands in the modules beside this one."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -11,13 +10,14 @@ from urllib.parse import quote
 import typer
 
 from gemel.base.errors import InvalidError
-from gemel.cli import output
+from gemel.cli import models_diff, models_graph, models_validate, output
 from gemel.cli.command import command, group
+from gemel.cli.models_files import json_files
 from gemel.cli.options import ServerOptions
 
 __all__ = ["app"]
 
-app = group("models", "Models: DTDL interfaces, versions 2 and 3.")
+app = group("models", "Models: DTDL interfaces, versions 2 to 4.")
 
 
 @command(
@@ -31,7 +31,7 @@ def add(
     server: ServerOptions,
 ) -> None:
     """Upload models, all of them or none; a file holds one model or an array of them."""
-    documents = [document for path in _json_files(files) for document in _documents(path)]
+    documents = [document for path in json_files(files) for document in _documents(path)]
     if not documents:
         raise InvalidError("UsageInvalid", f"There is no model in {', '.join(map(str, files))}.")
     with server.client() as client:
@@ -82,14 +82,6 @@ def show(
     output.print_json(found if server.as_json else found["model"])
 
 
-def _json_files(paths: Sequence[Path]) -> Iterator[Path]:
-    for path in paths:
-        if path.is_dir():
-            yield from sorted(path.rglob("*.json"))
-        else:
-            yield path
-
-
 def _documents(path: Path) -> list[Any]:
     try:
         read = json.loads(path.read_text("utf-8-sig"))
@@ -104,3 +96,8 @@ def _any_language(texts: Any) -> str:
     if not isinstance(texts, dict) or not texts:
         return ""
     return str(texts.get("en") or next(iter(texts.values())))
+
+
+models_validate.register(app)
+models_diff.register(app)
+models_graph.register(app)

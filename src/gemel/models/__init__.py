@@ -1,7 +1,11 @@
 """DTDL: the language of models, without input or output."""
 
+from gemel.models.changes import Change
+from gemel.models.diff import diff_models, diff_sets
+from gemel.models.drawing import to_svg
 from gemel.models.dtmi import Dtmi, parse_dtmi
 from gemel.models.errors import ModelError, ModelParsingError
+from gemel.models.graph import graph_of, to_mermaid
 from gemel.models.interfaces import (
     Command,
     Component,
@@ -20,6 +24,7 @@ from gemel.models.values import validate_value
 
 __all__ = [
     "Array",
+    "Change",
     "Command",
     "Component",
     "Content",
@@ -43,7 +48,12 @@ __all__ = [
     "Telemetry",
     "TwinType",
     "compile_twin_type",
+    "diff_models",
+    "diff_sets",
+    "graph_of",
     "parse",
     "parse_dtmi",
+    "to_mermaid",
+    "to_svg",
     "validate_value",
 ]

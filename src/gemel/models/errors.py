@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import reprlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import NoReturn
 
 from gemel.base.errors import Detail, InvalidError
 from gemel.models.language import metamodel_file
+from gemel.models.sources import Fault, Sources
 
 __all__ = ["DocumentAbandonedError", "ModelError", "ModelParsingError", "Report"]
 
@@ -18,7 +20,14 @@ _PREFIX = "dtmi:dtdl:parsingError:"
 
 @dataclass(frozen=True, slots=True)
 class ModelError:
-    """One broken rule: its validation id, the elements and property concerned, and what to do."""
+    """One broken rule: its validation id, the elements and property concerned, and what to do.
+
+    `document` is the index of the document, counted from 0; those that a resolver gave follow those given
+    to `parse`. `line` and `column` count from 1, in the text of the document; of a document that was given
+    decoded, in its layout with two spaces of indentation. `width` is how many characters of the line are
+    concerned. All four are None for what came from no document. `hint` is the part of the message that says
+    how to mend it.
+    """
 
     code: str
     primary_id: str | None
@@ -26,6 +35,11 @@ class ModelError:
     property: str | None
     value: str | None
     message: str
+    hint: str
+    document: int | None = None
+    line: int | None = None
+    column: int | None = None
+    width: int | None = None
 
 
 class ModelParsingError(InvalidError):
@@ -55,24 +69,32 @@ class Report:
     def __init__(self) -> None:
         """Start empty."""
         self.errors: list[ModelError] = []
+        self.sources = Sources()
+        self._faults: list[Fault] = []
 
     def add(self, name: str, **facts: object) -> None:
         """Report one broken rule.
 
         `facts` may give `id` (the element), `other` (a second element), `property`, `value` and `rule`
-        (what is allowed); the message of the rule names those it needs. The thousandth error ends the parse.
+        (what is allowed); the message of the rule names those it needs. `raw` is the object at fault where
+        that is not the one that the element was read from. The thousandth error ends the parse.
         """
+        raw = facts.pop("raw", None)
         text = {key: _text_of(fact) for key, fact in facts.items() if fact is not None}
         filled = {"id": "the document", "other": "?", "property": "?", "value": "?", "rule": "?"} | text
+        message, hint = (part.format_map(_shortened(filled)) for part in _template(name))
         error = ModelError(
             code=_PREFIX + name,
             primary_id=text.get("id"),
             secondary_id=text.get("other"),
             property=text.get("property"),
             value=text.get("value"),
-            message=_messages()[name].format_map({key: _shorten(fact) for key, fact in filled.items()}),
+            message=f"{message} {hint}",
+            hint=hint,
         )
         self.errors.append(error)
+        origin = self.sources.origin_of(text.get("id")) if raw is None else self.sources.at(raw)
+        self._faults.append(Fault(error.secondary_id, error.property, error.value, origin))
         if len(self.errors) >= _ERRORS_MAX:
             self.raise_if_any()
 
@@ -84,13 +106,34 @@ class Report:
     def raise_if_any(self) -> None:
         """End the parse when anything was reported."""
         if self.errors:
-            raise ModelParsingError(tuple(self.errors))
+            raise ModelParsingError(tuple(map(self._placed, self.errors, self._faults)))
+
+    def _placed(self, error: ModelError, fault: Fault) -> ModelError:
+        if fault.origin is None:
+            return error
+        found = self.sources.locate(fault)
+        if found is None:
+            return replace(error, document=fault.origin.document)
+        return replace(
+            error, document=fault.origin.document, line=found.line, column=found.column, width=found.width
+        )
 
 
 @functools.cache
 def _messages() -> dict[str, str]:
     messages: dict[str, str] = metamodel_file("messages.json")["messages"]
     return messages
+
+
+@functools.cache
+def _template(name: str) -> tuple[str, str]:
+    """The message of a rule in two parts: what is wrong, and in its last sentence how to mend it."""
+    fault, dot, remedy = _messages()[name].rpartition(". ")
+    return f"{fault}{dot}".rstrip(), remedy
+
+
+def _shortened(facts: Mapping[str, str]) -> dict[str, str]:
+    return {key: _shorten(fact) for key, fact in facts.items()}
 
 
 def _text_of(fact: object) -> str:

@@ -12,7 +12,7 @@ from gemel.models.errors import Report
 from gemel.models.language import language, metamodel_file
 from gemel.models.reader import Reader
 
-__all__ = ["link", "standard_element"]
+__all__ = ["link", "standard_element", "undefined"]
 
 
 def link(
@@ -32,6 +32,16 @@ def link(
         assert target is not None
         if _check(reference, target, elements, known, report):
             _connect(reference, target)
+
+
+def undefined(
+    references: Iterable[Reference], elements: Mapping[str, Element], known: Mapping[str, Element]
+) -> list[str]:
+    """The identifiers that are referred to and that neither these elements nor the language define, in order."""
+    targets = dict.fromkeys(
+        each.target for each in references if each.text is None or each.text.startswith("dtmi:")
+    )
+    return [each for each in targets if each not in elements and each not in known and not is_reserved(each)]
 
 
 def _target(

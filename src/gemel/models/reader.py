@@ -21,6 +21,7 @@ from gemel.models.errors import DocumentAbandonedError, Report
 from gemel.models.language import ClassRule, limit_of
 from gemel.models.literals import Literal, read_literal
 from gemel.models.properties import read_properties
+from gemel.models.sources import Document, Origin, decode
 from gemel.models.types import Kinds, read_types
 
 __all__ = ["Reader"]
@@ -43,12 +44,31 @@ class Reader:
 
     def read(self, documents: Iterable[object]) -> None:
         """Read every document; a document that cannot be understood is reported and left."""
+        sources = self.report.sources
         for document in documents:
-            for value in values_of(document):
+            index = len(sources.documents)
+            sources.documents.append(Document(document))
+            for value in self._decoded(document, sources.documents[-1]):
+                sources.current = Origin(index, value)
                 try:
                     self._read_root(value)
                 except DocumentAbandonedError:
                     continue
+        sources.current = None
+
+    def _decoded(self, document: object, kept: Document) -> Iterable[object]:
+        """The values of a document, which may be a text; one that is not JSON is reported."""
+        if isinstance(document, bytes | str):
+            self.report.sources.current = Origin(len(self.report.sources.documents) - 1, None)
+            try:
+                text = document if isinstance(document, str) else document.decode("utf-8")
+                kept.text = text.removeprefix("\ufeff")
+                kept.value = decode(kept.text)
+            except ValueError as error:
+                kept.broken_at = getattr(error, "pos", None)
+                self.report.add("invalidJson", value=str(error))
+                return ()
+        return values_of(kept.value)
 
     def _read_root(self, raw: object) -> None:
         if not isinstance(raw, dict):
@@ -118,6 +138,7 @@ class Reader:
         element_id = self._identify(raw, scope, place)
         if self._is_duplicate(raw, element_id, place):
             return None
+        self.report.sources.add(element_id, raw)
         types = types_of(raw)
         if types is None and not place.type_optional:
             self._bad_type(place, element_id, "an object without @type", expected)
@@ -214,7 +235,7 @@ class Reader:
         if element_id not in self.elements and element_id not in self.known:
             return False
         if id_of(raw) is not None:
-            self.report.add("duplicateDefinition", id=element_id)
+            self.report.add("duplicateDefinition", id=element_id, raw=raw)
         elif place.rule is not None and place.rule.segment is not None:
             segment = place.rule.segment
             self.report.add(
