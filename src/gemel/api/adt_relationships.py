@@ -117,7 +117,7 @@ async def patch_relationship(
 async def delete_relationship(
     request: AnyRequest, twin_id: TwinId, relationship_id: RelationshipId, if_match: IfMatch = None
 ) -> Response[None]:
-    """Delete a relationship; its history stays."""
+    """Delete a relationship; what it was stays recorded."""
     call = call_of(request)
     async with call.services.database.write(call.tenant) as tx:
         await relationships.delete_relationship(tx, twin_id, relationship_id, if_match)
