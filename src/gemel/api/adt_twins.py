@@ -128,7 +128,7 @@ async def patch_twin(request: AnyRequest, twin_id: TwinId, if_match: IfMatch = N
     **route(TAG, RouteInfo(Scope.WRITE, "twin.delete", failures=(404, 412)), status=204),
 )
 async def delete_twin(request: AnyRequest, twin_id: TwinId, if_match: IfMatch = None) -> Response[None]:
-    """Delete a twin that has no relationships; its samples stay stored until retention, and a twin made anew does not inherit them."""
+    """Delete a twin that has no relationships; its samples stay stored, and no new twin inherits them."""
     call = call_of(request)
     async with call.services.database.write(call.tenant) as tx:
         await twins.delete_twin(tx, call.services.context, twin_id, if_match)
