@@ -88,6 +88,15 @@ def on_models(owned: Owned) -> Rows:
             )
         ],
         ("DELETE", "/models/{model_id}"): [Attempt(f"/models/{PUMP}", 404)],
+        ("GET", "/v1/models"): [Attempt("/v1/models?search=pump", 200)],
+        ("GET", "/v1/models/{model_id}"): [Attempt(f"/v1/models/{PUMP}", 404)],
+        ("PUT", "/v1/models/{model_id}/deprecation"): [
+            Attempt(f"/v1/models/{PUMP}/deprecation", 404, {"json": {"successor": "dtmi:two:Own;1"}})
+        ],
+        ("DELETE", "/v1/models/{model_id}/deprecation"): [Attempt(f"/v1/models/{PUMP}/deprecation", 404)],
+        ("POST", "/v1/models/{model_id}/log"): [
+            Attempt(f"/v1/models/{PUMP}/log", 404, {"json": {"note": "mine"}})
+        ],
         ("POST", "/query"): [
             Attempt("/query", 200, {"json": {"query": query}})
             for query in (

@@ -67,7 +67,7 @@ async def add_models(request: AnyRequest) -> Response[bytes]:
     if not isinstance(documents, list):
         raise InvalidError("InvalidArgument", "The body must be an array of DTDL interfaces.")
     async with call.services.database.write(call.tenant) as tx:
-        added = await library.add_models(tx, call.services.context.library, documents)
+        added = await library.add_models(tx, call.services.context.library, documents, call.principal.actor)
         await record(tx, [call.entry(target=data["id"]) for data in added])
     return json_answer(added)
 
@@ -131,7 +131,9 @@ async def update_model(request: AnyRequest, model_id: ModelId) -> Response[None]
     call = call_of(request)
     operations = await read_json(request)
     async with call.services.database.write(call.tenant) as tx:
-        await library.update_model(tx, call.services.context.library, model_id, operations)
+        await library.update_model(
+            tx, call.services.context.library, model_id, operations, call.principal.actor
+        )
         await record(tx, [call.entry()])
     return empty_answer()
 
@@ -144,7 +146,7 @@ async def delete_model(request: AnyRequest, model_id: ModelId) -> Response[None]
     """Delete a model that no other model and no twin refers to."""
     call = call_of(request)
     async with call.services.database.write(call.tenant) as tx:
-        await library.delete_model(tx, call.services.context.library, model_id)
+        await library.delete_model(tx, call.services.context.library, model_id, call.principal.actor)
         await record(tx, [call.entry()])
     return empty_answer()
 

@@ -10,12 +10,14 @@ from litestar.params import QueryParameter
 
 from gemel.api.bodies import empty_answer, json_answer, read_json
 from gemel.api.call import AnyRequest, call_of
+from gemel.api.deprecations import deprecation_headers
 from gemel.api.params import Component, IfMatch, IfNoneMatch, TwinId
 from gemel.api.routing import JSON, RouteInfo, route
 from gemel.api.wire import JsonPatch, TwinBody
 from gemel.base.errors import InvalidError
 from gemel.graph import twins
 from gemel.graph.content import parse_time_us
+from gemel.graph.model_story import deprecation_of
 from gemel.graph.patching import PatchRequest
 from gemel.security.audit import record
 from gemel.security.principal import Scope
@@ -99,8 +101,9 @@ async def put_twin(
             if_none_match=if_none_match,
             valid_from_us=valid_from_us,
         )
+        deprecation = await deprecation_of(tx, made.body["$metadata"]["$model"])
         await record(tx, [call.entry()])
-    return json_answer(made.body, headers={"ETag": made.etag})
+    return json_answer(made.body, headers={"ETag": made.etag} | deprecation_headers(deprecation))
 
 
 @patch(

@@ -22,6 +22,7 @@ from gemel.api import (
     health,
     history,
     keys,
+    models,
     openapi,
     quarantine,
     query,
@@ -43,6 +44,7 @@ __all__ = ["HANDLERS", "Application", "create_app"]
 METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"})
 HANDLERS: list[HTTPRouteHandler] = [
     *adt_models.HANDLERS,
+    *models.HANDLERS,
     *adt_twins.HANDLERS,
     *adt_relationships.HANDLERS,
     *adt_telemetry.HANDLERS,

@@ -13,6 +13,7 @@ import msgspec
 from gemel.base.clock import from_us
 from gemel.base.errors import ConflictError, InvalidError, NotFoundError
 from gemel.graph.jsonpatch import invalid, parse_operations
+from gemel.graph.model_log import ModelLogEntry, added_entries, append_log
 from gemel.graph.names import check_model_id
 from gemel.graph.paging import Page, check_page_size, decode_token, encode_token
 from gemel.history.changes import append
@@ -137,7 +138,7 @@ def _parse(texts: list[str]) -> ModelSet:
 
 
 async def add_models(
-    tx: WriteTransaction, library: ModelLibrary, documents: Sequence[Any]
+    tx: WriteTransaction, library: ModelLibrary, documents: Sequence[Any], actor: str | None = None
 ) -> list[dict[str, Any]]:
     """Add models, all or none; return the model data of each, as the list of models gives it.
 
@@ -158,6 +159,7 @@ async def add_models(
     stories = [msgspec.json.encode(_languages(document.get("description"))).decode() for document in added]
     await tx.execute(INSERT, (from_us(stamp), ids, texts, names, stories))
     await library.replace(tx, models)
+    await append_log(tx, await asyncio.to_thread(added_entries, models, ids, actor))
     for model_id in ids:
         await append(tx, "model.created", {"model": model_id})
     rows = {row[0]: row for row in await _by_id(tx, ids)}
@@ -207,7 +209,9 @@ async def list_models(
     return Page(items, encode_token(TOKEN, after=items[-1]["id"]) if more else None)
 
 
-async def update_model(tx: WriteTransaction, library: ModelLibrary, model_id: str, patch: Any) -> None:
+async def update_model(
+    tx: WriteTransaction, library: ModelLibrary, model_id: str, patch: Any, actor: str | None = None
+) -> None:
     """Apply a JSON Patch to a model's data: its one member that changes is /decommissioned, by replace.
 
     Raises InvalidError (JsonPatchInvalid) for any other patch, and what `decommission` raises.
@@ -219,11 +223,16 @@ async def update_model(tx: WriteTransaction, library: ModelLibrary, model_id: st
         value = operation.value
         if not isinstance(value, bool):
             raise invalid("/decommissioned must be true or false.")
-    await decommission(tx, library, model_id, decommissioned=value)
+    await decommission(tx, library, model_id, decommissioned=value, actor=actor)
 
 
 async def decommission(
-    tx: WriteTransaction, library: ModelLibrary, model_id: str, *, decommissioned: bool
+    tx: WriteTransaction,
+    library: ModelLibrary,
+    model_id: str,
+    *,
+    decommissioned: bool,
+    actor: str | None = None,
 ) -> None:
     """Take a model out of use for new twins, or back into use.
 
@@ -242,10 +251,14 @@ async def decommission(
                 "Decommission those first.",
             )
     await tx.execute(SET_DECOMMISSIONED, (decommissioned, model_id))
+    kind = "decommissioned" if decommissioned else "recommissioned"
+    await append_log(tx, [ModelLogEntry(model_id, actor, kind)])
     await append(tx, "model.updated", {"model": model_id, "decommissioned": decommissioned})
 
 
-async def delete_model(tx: WriteTransaction, library: ModelLibrary, model_id: str) -> None:
+async def delete_model(
+    tx: WriteTransaction, library: ModelLibrary, model_id: str, actor: str | None = None
+) -> None:
     """Delete a model that no other model and no twin refers to.
 
     Raises NotFoundError (ModelNotFound), ConflictError (ModelReferencesNotDeleted, ModelInUse).
@@ -264,6 +277,7 @@ async def delete_model(tx: WriteTransaction, library: ModelLibrary, model_id: st
         )
     await tx.execute(DELETE, (model_id,))
     await library.replace(tx, models.without({model_id}))
+    await append_log(tx, [ModelLogEntry(model_id, actor, "deleted")])
     await append(tx, "model.deleted", {"model": model_id})
 
 

@@ -19,6 +19,7 @@ from gemel.models.interfaces import (
 from gemel.models.model_set import ModelSet
 from gemel.models.parser import parse
 from gemel.models.schemas import Array, Enum, EnumEntry, Field, Geospatial, Map, Object, Primitive, Schema
+from gemel.models.search import Hit, search_models
 from gemel.models.twin_type import Slot, TwinType, compile_twin_type
 from gemel.models.values import validate_value
 
@@ -33,6 +34,7 @@ __all__ = [
     "EnumEntry",
     "Field",
     "Geospatial",
+    "Hit",
     "Interface",
     "Map",
     "ModelError",
@@ -53,6 +55,7 @@ __all__ = [
     "graph_of",
     "parse",
     "parse_dtmi",
+    "search_models",
     "to_mermaid",
     "to_svg",
     "validate_value",

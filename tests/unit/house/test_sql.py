@@ -29,6 +29,7 @@ OWNERS = {
     "sample_superseded": "history",
     "change": "history",
     "model": "graph",
+    "model_log": "graph",
     "twin": "graph",
     "twin_span": "graph",
     "relationship": "graph",
