@@ -13,6 +13,7 @@ from gemel.graph.reading import TwinReader
 from gemel.ingest.pipeline import Ingest
 from gemel.observe.metrics import Metrics
 from gemel.observe.tally import Tallies
+from gemel.outbound import Outbound
 from gemel.security.keys import Keyring
 from gemel.store.database import Database
 
@@ -32,5 +33,6 @@ class Services:
     twins: TwinReader
     patcher: TwinPatcher
     ingest: Ingest
+    outbound: Outbound
     metrics: Metrics = field(default_factory=Metrics)
     tallies: Tallies = field(default_factory=Tallies)

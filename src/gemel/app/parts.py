@@ -16,6 +16,7 @@ from gemel.history.paths import Paths
 from gemel.history.weeks import Weeks
 from gemel.ingest.pipeline import Ingest
 from gemel.ingest.requests import IngestOptions
+from gemel.outbound import Outbound, OutboundPolicy
 from gemel.security.hmac_key import load_hmac_key
 from gemel.security.keys import Keyring
 from gemel.store.database import Database
@@ -26,7 +27,10 @@ US_PER_S = 1_000_000
 
 
 def make_services(settings: Settings, database: Database, ready: Callable[[], bool]) -> Services:
-    """Wire the parts over a database; nothing is opened yet."""
+    """Wire the parts over a database; nothing is opened yet.
+
+    Raises InvalidError (InvalidArgument) for a setting that does not parse.
+    """
     paths, library, weeks = Paths(), ModelLibrary(), Weeks(database)
     tolerance_us = int(settings.future_tolerance_s * US_PER_S)
     context = GraphContext(library, paths, weeks, tolerance_us)
@@ -46,4 +50,5 @@ def make_services(settings: Settings, database: Database, ready: Callable[[], bo
         twins=TwinReader(database, context),
         patcher=TwinPatcher(database, context),
         ingest=Ingest(database, directory, context, options, now_us),
+        outbound=Outbound(OutboundPolicy.parse(settings.outbound_allow)),
     )

@@ -104,6 +104,7 @@ class _Serving:
             for task in beside:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
+            await services.outbound.aclose()
             await self._database.close()
             log.info("stopped", url=self._url)
 

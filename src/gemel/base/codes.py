@@ -135,6 +135,14 @@ CODES: dict[str, Code] = {
         "The input file is not the one that reading began with.",
         "Ingest it again when it is complete; nothing is doubled.",
     ),
+    # calls to others
+    "OutboundRefused": Code(
+        "A URL is not called: it is malformed, or leads to an address that is not public and not allowed.",
+        "Mend the URL, or let the operator add the host to `GEMEL_OUTBOUND_ALLOW`.",
+    ),
+    "OutboundFailed": Code(
+        "Another server could not be called, or did not answer as it should.", "Look at it, then try again."
+    ),
     # tenants and keys
     "TenantNotFound": Code("There is no tenant of this name.", "See `gemel tenant list`."),
     "TenantAlreadyExists": Code("A tenant of this name is there.", "Choose another name."),

@@ -52,6 +52,11 @@ class Settings:
         "GEMEL_DEDUPE_WINDOW_H", 24.0, "How long ids of events without a time are remembered."
     )
     change_days: int = setting("GEMEL_CHANGE_DAYS", 7, "How long the change feed can be resumed from.")
+    outbound_allow: str = setting(
+        "GEMEL_OUTBOUND_ALLOW",
+        "",
+        "What jobs and webhooks may call beside public addresses: host names, host:port, networks (CIDR).",
+    )
     log_level: str = setting("GEMEL_LOG_LEVEL", "info", "debug, info, warning or error.")
 
 
