@@ -2,14 +2,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from support.api_site import PUMP, Site
+import httpx
+
+from support.api_site import PUMP
 
 TWIN: dict[str, Any] = {"$metadata": {"$model": PUMP}, "motor": {"$metadata": {}}}
 NEXT = "dtmi:test:Motor;1"
 
 
-def test_making_a_twin_of_a_deprecated_model_tells_so(site: Site) -> None:
-    client = site.client()
+def test_making_a_twin_of_a_deprecated_model_tells_so(client: httpx.Client) -> None:
     place = f"/v1/models/{PUMP}/deprecation"
     assert "Deprecation" not in client.put("/digitaltwins/old", json=TWIN).headers
     later = {"from": "2261-01-01T00:00:00Z"}
@@ -32,8 +33,7 @@ def test_making_a_twin_of_a_deprecated_model_tells_so(site: Site) -> None:
     assert client.delete("/digitaltwins/old").status_code == 204
 
 
-def test_what_is_wrong_with_a_deprecation_or_note_is_said(site: Site) -> None:
-    client = site.client()
+def test_what_is_wrong_with_a_deprecation_or_note_is_said(client: httpx.Client) -> None:
     place = f"/v1/models/{PUMP}"
     for path, body, code in (
         ("deprecation", {"from": "yesterday"}, "InvalidArgument"),
@@ -47,8 +47,7 @@ def test_what_is_wrong_with_a_deprecation_or_note_is_said(site: Site) -> None:
     assert client.get("/v1/models/pump").json()["error"]["code"] == "InvalidArgument"
 
 
-def test_a_search_is_bounded(site: Site) -> None:
-    client = site.client()
+def test_a_search_is_bounded(client: httpx.Client) -> None:
     found = client.get("/v1/models", params={"search": "test", "limit": 1}).json()["value"]
     assert len(found) == 1
     assert client.get("/v1/models").status_code == 400
