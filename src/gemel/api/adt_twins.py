@@ -30,6 +30,7 @@ NEW_TWIN = {"$metadata": {"$model": "dtmi:example:Pump;1"}, "speed": 1450.0}
 TWIN_EXAMPLE = {
     "$dtId": "pump-1",
     "$etag": 'W/"00000000-0000-002a-0006-4a1b2c3d4e5f"',
+    "$lifecycle": "active",
     "speed": 1450.0,
     "$metadata": {
         "$model": "dtmi:example:Pump;1",

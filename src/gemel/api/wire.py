@@ -54,10 +54,11 @@ class ModelData(msgspec.Struct, omit_defaults=True):
 
 
 class TwinBody(msgspec.Struct):
-    """A twin: `$dtId`, `$etag`, `$metadata` with the model and times, and its properties and components."""
+    """A twin: `$dtId`, `$etag`, `$lifecycle`, `$metadata` (model and times), its properties and components."""
 
     dt_id: str = msgspec.field(name="$dtId")
     etag: str = msgspec.field(name="$etag")
+    lifecycle: str = msgspec.field(name="$lifecycle")
     metadata: dict[str, Any] = msgspec.field(name="$metadata")
 
 

@@ -79,6 +79,10 @@ CODES: dict[str, Code] = {
     "JsonPatchInvalid": Code(
         "The JSON Patch is malformed or does not apply.", "Use add, replace and remove on paths that exist."
     ),
+    "LifecycleTransitionInvalid": Code(
+        "The state may not follow the one that the twin was in.",
+        "The message names what may; a wrong state is corrected with validFrom.",
+    ),
     "RelationshipsNotDeleted": Code("The twin still has relationships.", "Delete them first."),
     "InvalidRelationship": Code("The model has no such relationship.", "Look at the source twin's model."),
     "OperationNotAllowed": Code("The operation is not allowed here.", "The message says why."),

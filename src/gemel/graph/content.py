@@ -18,6 +18,7 @@ from gemel.models import Primitive, Slot, TwinType
 
 __all__ = [
     "HEADER",
+    "LIFECYCLE",
     "METADATA",
     "MODEL",
     "SOURCE_TIME",
@@ -34,7 +35,8 @@ __all__ = [
 ]
 
 METADATA, MODEL, SOURCE_TIME, VALID_FROM = "$metadata", "$model", "sourceTime", "$validFrom"
-HEADER = frozenset({"$dtId", "$etag", METADATA})
+LIFECYCLE = "$lifecycle"
+HEADER = frozenset({"$dtId", "$etag", LIFECYCLE, METADATA})
 FAULTS_MAX = 100
 
 _Moment = Annotated[datetime, msgspec.Meta(tz=True)]

@@ -12,10 +12,12 @@ import msgspec
 from gemel.base.clock import from_us
 from gemel.graph.context import GraphContext
 from gemel.graph.library import ModelLibrary
+from gemel.graph.lifecycle import ACTIVE
 from gemel.graph.live import LiveTwin, TwinRow
 from gemel.graph.loading import FLOOR, MICROSECONDS
 from gemel.graph.names import check_twin_id, is_twin_id
 from gemel.graph.spans import move_starts, open_spans
+from gemel.graph.timeline import Standing
 from gemel.graph.writing import existing_type, number_paths, tell_twin, usable_type
 from gemel.history.paths import Paths
 from gemel.models import Slot, TwinType
@@ -180,7 +182,8 @@ async def create_missing(
     rows = await tx.rows(CREATE, (model_id, components, now, now, list(starts_us), starts))
     if not rows:
         return []
-    await open_spans(tx, [(no, twin_id, start_us) for no, twin_id, start_us in rows], model_id, stamp_us)
+    standing = Standing(model_id, twin_type.components, ACTIVE)
+    await open_spans(tx, [(no, twin_id, start_us) for no, twin_id, start_us in rows], standing, stamp_us)
     tx.touch_graph()
     async with tx.connection.pipeline():
         for twin_no, twin_id, start_us in rows:

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 from gemel.base.clock import iso_us
 from gemel.base.errors import NotFoundError
-from gemel.graph.content import METADATA, MODEL, SOURCE_TIME
+from gemel.graph.content import LIFECYCLE, METADATA, MODEL, SOURCE_TIME
 from gemel.graph.etag import etag
+from gemel.graph.lifecycle import ACTIVE
 from gemel.history.state import StateValue
 
 __all__ = ["Held", "LiveTwin", "TwinDocument", "TwinRow", "check_component"]
@@ -38,6 +39,7 @@ class TwinRow(NamedTuple):
     created_us: int
     recorded_us: int
     floor_us: int
+    lifecycle: str = ACTIVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ class LiveTwin:
     def document(self) -> TwinDocument:
         """Return the whole twin."""
         tag = self.etag
-        body: dict[str, Any] = {"$dtId": self.row.twin_id, "$etag": tag}
+        body: dict[str, Any] = {"$dtId": self.row.twin_id, "$etag": tag, LIFECYCLE: self.row.lifecycle}
         places = self._nest(body)
         times: dict[str, dict[str, Any]] = {owner: {} for owner in places}
         newest = dict.fromkeys(places, self.row.created_us)

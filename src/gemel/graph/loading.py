@@ -23,11 +23,15 @@ FLOOR = f"""
 coalesce((SELECT max({MICROSECONDS.format("s.valid_to")}) FROM twin_span AS s
     WHERE s.tenant = current_tenant() AND s.twin_id = t.twin_id AND s.twin_no <> t.twin_no
       AND s.recorded_to = 'infinity' AND s.valid_to < 'infinity'), 0)"""
-BY_ID = f"SELECT {COLUMNS}, {FLOOR} FROM twin AS t WHERE t.tenant = current_tenant() AND t.twin_id = ANY(%s)"
-WITHOUT_FLOOR = (
-    f"SELECT {COLUMNS}, 0 FROM twin AS t WHERE t.tenant = current_tenant() AND t.twin_id = ANY(%s)"
-)
-BY_NO = f"SELECT {COLUMNS}, 0 FROM twin AS t WHERE t.tenant = current_tenant() AND t.twin_no = ANY(%s)"
+BY_ID = f"""
+SELECT {COLUMNS}, {FLOOR}, t.lifecycle FROM twin AS t
+WHERE t.tenant = current_tenant() AND t.twin_id = ANY(%s)"""
+WITHOUT_FLOOR = f"""
+SELECT {COLUMNS}, 0, t.lifecycle FROM twin AS t
+WHERE t.tenant = current_tenant() AND t.twin_id = ANY(%s)"""
+BY_NO = f"""
+SELECT {COLUMNS}, 0, t.lifecycle FROM twin AS t
+WHERE t.tenant = current_tenant() AND t.twin_no = ANY(%s)"""
 
 
 async def load_twins(

@@ -1,42 +1,48 @@
-"""When each twin was, and with which model, on two axes: closed rows are never changed but for their end.
+"""When each twin was, and how it stood, on two axes: closed rows are never changed but for their end.
 
-A span says: from `valid_from` to `valid_to` the twin was so, and from `recorded_from` to `recorded_to` that
+A span says: from `valid_from` to `valid_to` the twin stood so, and from `recorded_from` to `recorded_to` that
 is what we knew. A change ends the open row as knowledge and tells the same time anew.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+import msgspec
 
 from gemel.base.clock import from_us
-from gemel.store.database import WriteTransaction
+from gemel.graph.loading import MICROSECONDS
+from gemel.graph.timeline import FOREVER_US, Span, Split, Standing
+from gemel.store.database import ReadTransaction, WriteTransaction
 
-__all__ = ["end_span", "move_starts", "open_spans", "turn_span"]
+__all__ = ["end_span", "known_spans", "move_starts", "open_spans", "tell_split", "turn_span"]
 
-OPEN = """
-INSERT INTO twin_span (tenant, twin_no, twin_id, model_id, valid_from, recorded_from)
-SELECT current_tenant(), t.no, t.id, %s, t.starts, %s
+STANDING = "model_id, components, lifecycle, reason, actor"
+INTO = f"twin_span (tenant, twin_no, twin_id, valid_from, valid_to, recorded_from, {STANDING})"
+
+OPEN = f"""
+INSERT INTO {INTO}
+SELECT current_tenant(), t.no, t.id, t.starts, 'infinity', %s, %s, %s::jsonb, %s, %s, %s
 FROM unnest(%s::bigint[], %s::text[], %s::timestamptz[]) AS t (no, id, starts)"""
 
-FORGET_OPEN = """
-UPDATE twin_span SET recorded_to = %s
-WHERE tenant = current_tenant() AND twin_no = %s AND valid_to = 'infinity' AND recorded_to = 'infinity'
-RETURNING twin_no, twin_id, model_id, valid_from"""
+KNOWN_OPEN = f"""
+WITH known AS (
+    UPDATE twin_span SET recorded_to = %s
+    WHERE tenant = current_tenant() AND twin_no = %s AND valid_to = 'infinity' AND recorded_to = 'infinity'
+    RETURNING twin_no, twin_id, valid_from, {STANDING})"""
 
-END = f"""
-WITH known AS ({FORGET_OPEN})
-INSERT INTO twin_span (tenant, twin_no, twin_id, model_id, valid_from, valid_to, recorded_from)
-SELECT current_tenant(), twin_no, twin_id, model_id, valid_from, %s, %s FROM known"""
+END = f"""{KNOWN_OPEN}
+INSERT INTO {INTO}
+SELECT current_tenant(), twin_no, twin_id, valid_from, %s, %s, {STANDING} FROM known"""
 
-TURN = f"""
-WITH known AS ({FORGET_OPEN})
-INSERT INTO twin_span (tenant, twin_no, twin_id, model_id, valid_from, valid_to, recorded_from)
-SELECT current_tenant(), twin_no, twin_id, model_id, valid_from, %s, %s FROM known
+TURN = f"""{END}
 UNION ALL
-SELECT current_tenant(), twin_no, twin_id, %s, %s, 'infinity', %s FROM known"""
+SELECT current_tenant(), twin_no, twin_id, %s, 'infinity', %s, %s, %s::jsonb, lifecycle, reason, actor
+FROM known"""
 
 # The first span of a twin is the one that starts when the twin does.
-MOVE_STARTS = """
+MOVE_STARTS = f"""
 WITH moved AS (
     SELECT m.no, m.starts, t.valid_from AS started
     FROM unnest(%s::bigint[], %s::timestamptz[]) AS m (no, starts)
@@ -45,22 +51,42 @@ WITH moved AS (
     UPDATE twin_span AS s SET recorded_to = %s FROM moved
     WHERE s.tenant = current_tenant() AND s.twin_no = moved.no AND s.valid_from = moved.started
       AND s.recorded_to = 'infinity'
-    RETURNING s.twin_no, s.twin_id, s.model_id, moved.starts, s.valid_to
+    RETURNING s.twin_no, s.twin_id, moved.starts, s.valid_to, {STANDING}
 ), told AS (
-    INSERT INTO twin_span (tenant, twin_no, twin_id, model_id, valid_from, valid_to, recorded_from)
-    SELECT current_tenant(), twin_no, twin_id, model_id, starts, valid_to, %s FROM known
+    INSERT INTO {INTO}
+    SELECT current_tenant(), twin_no, twin_id, starts, valid_to, %s, {STANDING} FROM known
 )
 UPDATE twin SET valid_from = moved.starts FROM moved
 WHERE twin.tenant = current_tenant() AND twin.twin_no = moved.no"""
 
+KNOWN = f"""
+SELECT {MICROSECONDS.format("valid_from")},
+       CASE WHEN valid_to < 'infinity' THEN {MICROSECONDS.format("valid_to")} ELSE {FOREVER_US} END, {STANDING}
+FROM twin_span
+WHERE tenant = current_tenant() AND twin_no = %s AND recorded_to = 'infinity' ORDER BY valid_from"""
+
+FORGET = """
+UPDATE twin_span SET recorded_to = %s
+WHERE tenant = current_tenant() AND twin_no = %s AND recorded_to = 'infinity' AND valid_from = ANY(%s)"""
+
+TELL = f"""
+INSERT INTO {INTO}
+SELECT current_tenant(), t.twin_no, t.twin_id, s.starts, coalesce(s.ends, 'infinity'), %s, s.model_id,
+       s.components, s.lifecycle, s.reason, s.actor
+FROM unnest(%s::timestamptz[], %s::timestamptz[], %s::text[], %s::jsonb[], %s::text[], %s::text[], %s::text[])
+    AS s (starts, ends, model_id, components, lifecycle, reason, actor)
+JOIN twin AS t ON t.tenant = current_tenant() AND t.twin_no = %s"""
+
 
 async def open_spans(
-    tx: WriteTransaction, twins: Sequence[tuple[int, str, int]], model_id: str, stamp_us: int
+    tx: WriteTransaction, twins: Sequence[tuple[int, str, int]], standing: Standing, stamp_us: int
 ) -> None:
-    """Tell that twins of one model are there: number, id, and since when (µs) of each."""
+    """Tell that twins are there, all standing alike: number, id, and since when (µs) of each."""
     numbers, ids, starts = zip(*twins, strict=True)
     moments = [from_us(start_us) for start_us in starts]
-    await tx.execute(OPEN, (model_id, from_us(stamp_us), list(numbers), list(ids), moments))
+    model_id, components, *lifecycle = standing
+    content = (model_id, _json(components), *lifecycle)
+    await tx.execute(OPEN, (from_us(stamp_us), *content, list(numbers), list(ids), moments))
 
 
 async def end_span(tx: WriteTransaction, twin_no: int, stamp_us: int) -> None:
@@ -69,10 +95,12 @@ async def end_span(tx: WriteTransaction, twin_no: int, stamp_us: int) -> None:
     await tx.execute(END, (now, twin_no, now, now))
 
 
-async def turn_span(tx: WriteTransaction, twin_no: int, model_id: str, stamp_us: int) -> None:
-    """Tell that a twin has another model from `stamp_us` on."""
+async def turn_span(
+    tx: WriteTransaction, twin_no: int, model_id: str, components: Mapping[str, str], stamp_us: int
+) -> None:
+    """Tell that a twin has another model and its components from `stamp_us` on."""
     now = from_us(stamp_us)
-    await tx.execute(TURN, (now, twin_no, now, now, model_id, now, now))
+    await tx.execute(TURN, (now, twin_no, now, now, now, now, model_id, _json(components)))
 
 
 async def move_starts(tx: WriteTransaction, starts_us: Mapping[int, int]) -> None:
@@ -83,3 +111,29 @@ async def move_starts(tx: WriteTransaction, starts_us: Mapping[int, int]) -> Non
     starts: Sequence[object] = [from_us(time_us) for time_us in starts_us.values()]
     await tx.execute(MOVE_STARTS, (list(starts_us), starts, now, now))
     tx.touch_graph()
+
+
+async def known_spans(tx: ReadTransaction, twin_no: int) -> list[Span]:
+    """Return what is known now of a twin, in the order of time and without gaps."""
+    return [Span(row[0], row[1], Standing(*row[2:])) for row in await tx.rows(KNOWN, (twin_no,))]
+
+
+async def tell_split(tx: WriteTransaction, twin_no: int, split: Split, stamp_us: int) -> None:
+    """Tell that from `stamp_us` on, spans of a live twin are not what we know, and others are."""
+    now = from_us(stamp_us)
+    await tx.execute(FORGET, (now, twin_no, [from_us(span.from_us) for span in split.closed]))
+    starts: list[datetime] = [from_us(span.from_us) for span in split.opened]
+    ends = [None if span.to_us == FOREVER_US else from_us(span.to_us) for span in split.opened]
+    standings = [span.standing for span in split.opened]
+    columns = [
+        [each.model_id for each in standings],
+        [_json(each.components) for each in standings],
+        [each.lifecycle for each in standings],
+        [each.reason for each in standings],
+        [each.actor for each in standings],
+    ]
+    await tx.execute(TELL, (now, starts, ends, *columns, twin_no))
+
+
+def _json(components: Mapping[str, str]) -> str:
+    return msgspec.json.encode(dict(components)).decode()

@@ -9,6 +9,7 @@ from typing import Any
 from gemel.graph.changing import Change
 from gemel.graph.content import (
     HEADER,
+    LIFECYCLE,
     METADATA,
     MODEL,
     SOURCE_TIME,
@@ -21,6 +22,7 @@ from gemel.graph.content import (
     value_fault,
 )
 from gemel.graph.jsonpatch import MISSING, Operation, apply, invalid, pointer_text
+from gemel.graph.lifecycle import LIFECYCLE_HINT
 from gemel.graph.live import LiveTwin
 from gemel.models import TwinType
 
@@ -111,6 +113,8 @@ class _Reading:
         if rest and rest[0] == METADATA:
             self._take_metadata(operation, owner, rest[1:])
             return
+        if operation.pointer[:1] == (LIFECYCLE,):
+            raise invalid(f"'/{LIFECYCLE}' cannot be patched. {LIFECYCLE_HINT}")
         if not operation.pointer or (not owner and rest[0] in HEADER):
             raise invalid(f"'{pointer_text(operation.pointer)}' cannot be patched.")
         if rest:

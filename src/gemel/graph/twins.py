@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,13 +11,23 @@ import msgspec
 from gemel.base.clock import from_us
 from gemel.base.errors import InvalidError
 from gemel.graph.changing import Change, Limits, change_twin, time_fault
-from gemel.graph.content import METADATA, VALID_FROM, model_of, parse_time_us, raise_faults, read_twin
+from gemel.graph.content import (
+    LIFECYCLE,
+    METADATA,
+    VALID_FROM,
+    model_of,
+    parse_time_us,
+    raise_faults,
+    read_twin,
+)
 from gemel.graph.context import GraphContext
 from gemel.graph.etag import check_if_match, check_if_none_match
+from gemel.graph.lifecycle import ACTIVE, LIFECYCLE_HINT, check_state
 from gemel.graph.live import LiveTwin, TwinDocument, TwinRow
 from gemel.graph.loading import documents, load_twin, load_twins
 from gemel.graph.names import check_twin_id
 from gemel.graph.spans import end_span, open_spans
+from gemel.graph.timeline import Standing
 from gemel.graph.twin_patch import explicit_times_us
 from gemel.graph.writing import (
     existing_type,
@@ -44,8 +55,8 @@ NEXT = """
 SELECT nextval('twin_no'), coalesce(max((extract(epoch FROM valid_to) * 1000000)::bigint), 0) FROM twin_span
 WHERE tenant = current_tenant() AND twin_id = %s AND recorded_to = 'infinity' AND valid_to < 'infinity'"""
 INSERT = """
-INSERT INTO twin (tenant, twin_no, twin_id, model_id, components, valid_from, created, recorded)
-VALUES (current_tenant(), %s, %s, %s, %s::jsonb, %s, %s, %s)"""
+INSERT INTO twin (tenant, twin_no, twin_id, model_id, components, lifecycle, valid_from, created, recorded)
+VALUES (current_tenant(), %s, %s, %s, %s::jsonb, %s, %s, %s, %s)"""
 RELATED = """
 SELECT (SELECT count(*) FROM relationship WHERE tenant = current_tenant() AND source_no = %s),
        (SELECT count(*) FROM relationship WHERE tenant = current_tenant() AND target_no = %s)"""
@@ -96,7 +107,8 @@ async def put_twin(
 
     `body` is as ADT takes it; `valid_from_us` (else `$metadata.$validFrom`) says since when a new twin has been
     there, and then its first values have been so since, too. On a twin that exists it can only move the start
-    back. Await `context.prepare(explicit_times_us(body))` before the transaction opens.
+    back. A new twin is active unless `$lifecycle` says otherwise.
+    Await `context.prepare(explicit_times_us(body))` before the transaction opens.
     Raises InvalidError (InvalidArgument, ValidationFailed, ModelDecommissioned), PreconditionError.
     """
     check_twin_id(twin_id)
@@ -109,8 +121,10 @@ async def put_twin(
     content = read_twin(body, twin_type)
     raise_faults(content)
     change = Change(twin_type, content.values, times_us=content.times_us, restamped=True)
+    lifecycle = _lifecycle_of(body, before)
     if before is None:
-        return await _create(tx, context, twin_id, change, valid_from_us)
+        born = TwinRow(0, twin_id, model_id, {}, 0, 0, 0, 0, lifecycle)
+        return await _create(tx, context, born, change, valid_from_us)
     return await _replace(tx, context, before, change, valid_from_us)
 
 
@@ -140,23 +154,30 @@ async def delete_twin(
 
 
 async def _create(
-    tx: WriteTransaction, context: GraphContext, twin_id: str, change: Change, valid_from_us: int | None
+    tx: WriteTransaction, context: GraphContext, born: TwinRow, change: Change, valid_from_us: int | None
 ) -> TwinDocument:
     stamp_us = tx.stamp()
     limits = context.limits(tx, stamp_us)
-    rows = await tx.rows(NEXT, (twin_id,))
+    rows = await tx.rows(NEXT, (born.twin_id,))
     twin_no, floor_us = int(rows[0][0]), int(rows[0][1])
     if valid_from_us is not None:
         valid_from_us = _checked_start(valid_from_us, stamp_us, limits, floor_us)
         change = replace(change, at_us=max(valid_from_us, limits.earliest_us))
     start_us = stamp_us if valid_from_us is None else valid_from_us
-    row = TwinRow(twin_no, twin_id, change.twin_type.model, {}, start_us, stamp_us, stamp_us, floor_us)
-    outcome = change_twin(LiveTwin(row), change, stamp_us, limits)
+    born = born._replace(
+        twin_no=twin_no,
+        valid_from_us=start_us,
+        created_us=stamp_us,
+        recorded_us=stamp_us,
+        floor_us=floor_us,
+    )
+    outcome = change_twin(LiveTwin(born), change, stamp_us, limits)
     row = outcome.twin.row
     moments = (from_us(row.valid_from_us), from_us(stamp_us), from_us(stamp_us))
     components = msgspec.json.encode(row.components).decode()
-    await tx.execute(INSERT, (twin_no, twin_id, row.model_id, components, *moments))
-    await open_spans(tx, [(twin_no, twin_id, row.valid_from_us)], row.model_id, stamp_us)
+    await tx.execute(INSERT, (twin_no, row.twin_id, row.model_id, components, row.lifecycle, *moments))
+    standing = Standing(row.model_id, row.components, row.lifecycle)
+    await open_spans(tx, [(twin_no, row.twin_id, row.valid_from_us)], standing, stamp_us)
     tx.touch_graph()
     await number_paths(tx, context, change.twin_type)
     await tell_twin(tx, "twin.created", outcome.twin)
@@ -185,6 +206,19 @@ async def _replace(
     await tell_twin(tx, "twin.updated", after, **more)
     await write_properties(tx, context, outcome.samples)
     return after.document()
+
+
+def _lifecycle_of(body: Mapping[str, Any], before: LiveTwin | None) -> str:
+    """Return the state of a twin that a body makes, or leaves."""
+    if before is None:
+        return check_state(body.get(LIFECYCLE, ACTIVE))
+    if body.get(LIFECYCLE, before.row.lifecycle) != before.row.lifecycle:
+        raise InvalidError(
+            "InvalidArgument",
+            f"The twin {before.row.twin_id} is {before.row.lifecycle}, and a PUT does not change its $lifecycle.",
+            LIFECYCLE_HINT,
+        )
+    return before.row.lifecycle
 
 
 def _checked_start(valid_from_us: int, stamp_us: int, limits: Limits, floor_us: int) -> int:

@@ -93,7 +93,7 @@ async def write_row(tx: WriteTransaction, context: GraphContext, before: LiveTwi
         await tx.execute(UPDATE, (new.model_id, components, from_us(new.recorded_us), new.twin_no))
     if new.model_id != old.model_id:
         await number_paths(tx, context, await existing_type(tx, context.library, new.model_id))
-        await turn_span(tx, new.twin_no, new.model_id, new.recorded_us)
+        await turn_span(tx, new.twin_no, new.model_id, new.components, new.recorded_us)
         tx.touch_graph()
     if new.valid_from_us < old.valid_from_us:
         await move_starts(tx, {new.twin_no: new.valid_from_us})

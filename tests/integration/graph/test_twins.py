@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from gemel.base.clock import iso_us, now_us
-from support.graph import ASSET, MODELS, PUMP, PUMP2, Site, refused
+from support.graph import ASSET, MODELS, MOTOR, PUMP, PUMP2, Site, refused
 
 Play = Callable[[Callable[[Site], Awaitable[None]]], None]
 
@@ -33,6 +33,7 @@ def test_a_twin_reads_as_it_was_put(play: Play) -> None:
         body = dict(made.body)
         assert body.pop("$dtId") == "p1"
         assert body.pop("$etag") == made.etag
+        assert body.pop("$lifecycle") == "active"
         metadata = body.pop("$metadata")
         motor = body.pop("motor")
         assert body == {
@@ -240,10 +241,11 @@ def test_another_model_closes_the_span(play: Play) -> None:
         assert "motor" not in changed.body
         assert await site.get("p1") == changed
         spans = await site.rows(
-            "SELECT model_id, valid_to = 'infinity', recorded_to = 'infinity' FROM twin_span "
+            "SELECT model_id, components::text, valid_to = 'infinity', recorded_to = 'infinity' FROM twin_span "
             "ORDER BY recorded_from, valid_from"
         )
-        assert spans == [(PUMP, True, False), (PUMP, False, True), (PUMP2, True, True)]
+        motor = f'{{"motor": "{MOTOR}"}}'
+        assert spans == [(PUMP, motor, True, False), (PUMP, motor, False, True), (PUMP2, "{}", True, True)]
 
     play(work)
 
