@@ -94,6 +94,11 @@ def on_models(owned: Owned) -> Rows:
             Attempt(f"/v1/models/{PUMP}/deprecation", 404, {"json": {"successor": "dtmi:two:Own;1"}})
         ],
         ("DELETE", "/v1/models/{model_id}/deprecation"): [Attempt(f"/v1/models/{PUMP}/deprecation", 404)],
+        ("POST", "/v1/models/upgrade"): [
+            Attempt(
+                "/v1/models/upgrade", 404, {"json": {"from": PUMP, "to": "dtmi:two:Own;1", "dryRun": False}}
+            )
+        ],
         ("POST", "/v1/models/{model_id}/log"): [
             Attempt(f"/v1/models/{PUMP}/log", 404, {"json": {"note": "mine"}})
         ],

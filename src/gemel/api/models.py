@@ -17,7 +17,8 @@ from gemel.api.routing import JSON, RouteInfo, route
 from gemel.api.wire import Listed, Time
 from gemel.base.clock import now_us
 from gemel.graph import model_story
-from gemel.graph.model_log import ModelLogEntry
+from gemel.graph.model_log import ModelLogEntry, append_log
+from gemel.graph.upgrade import Upgrade, Upgrader
 from gemel.security.audit import record
 from gemel.security.principal import Scope
 
@@ -84,6 +85,39 @@ class ModelStory(msgspec.Struct, rename="camel", omit_defaults=True):
     decommissioned: bool | None = None
     deprecation: DeprecationView | None = None
     twins: int | None = None
+
+
+class UpgradeRequest(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """Which twins are to have which model.
+
+    `dryRun` only looks; `drop` removes values that do not fit, which their history keeps, where their twins would
+    else stay as they are; a `continuationToken` goes on with the next twins, at most `limit`.
+    """
+
+    from_: str = msgspec.field(name="from")
+    to: str
+    dry_run: bool = True
+    drop: bool = False
+    limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 500
+    continuation_token: str | None = None
+
+
+class MisfitView(msgspec.Struct):
+    """What of a twin does not fit: its dotted path, empty for the twin itself, its value, and why."""
+
+    twin: str
+    path: str
+    value: Any
+    reason: str
+
+
+class UpgradeResult(msgspec.Struct, rename="camel"):
+    """How many twins were looked at and moved (in a dry run: would be), and what does not fit."""
+
+    examined: int
+    moved: int
+    misfits: list[MisfitView]
+    continuation_token: str | None
 
 
 @get("/v1/models", **route(TAG, RouteInfo(Scope.READ, answer={JSON: Listed[ModelHit]})))
@@ -185,6 +219,41 @@ async def add_note(request: AnyRequest, model_id: ModelId) -> Response[None]:
     return empty_answer()
 
 
+@post(
+    "/v1/models/upgrade",
+    **route(
+        TAG,
+        RouteInfo(
+            Scope.WRITE,
+            "model.upgrade",
+            body={JSON: UpgradeRequest},
+            body_example={"from": "dtmi:example:Pump;1", "to": "dtmi:example:Pump;2"},
+            answer={JSON: UpgradeResult},
+            failures=(404,),
+        ),
+    ),
+)
+async def upgrade_models(request: AnyRequest) -> Response[bytes]:
+    """Move twins of one model to another, a page at a time; by default only say which would not fit, and why."""
+    call = call_of(request)
+    body: UpgradeRequest = await read_json(request, UpgradeRequest)
+    services = call.services
+    upgrader = Upgrader(services.database, services.context, services.patcher)
+    wanted = Upgrade(body.from_, body.to, body.dry_run, body.drop)
+    page = await upgrader.page(call.tenant, wanted, call.entry(), body.limit, body.continuation_token)
+    async with services.database.write(call.tenant) as tx:
+        if page.moved and not body.dry_run:
+            await append_log(tx, [_entry(call, body.to, "upgraded", f"{page.moved} twins of {body.from_}")])
+        await record(tx, [call.entry(target=f"{body.from_} {body.to}")])
+    answer = {
+        "examined": page.examined,
+        "moved": page.moved,
+        "misfits": [misfit._asdict() for misfit in page.misfits],
+        "continuationToken": page.token,
+    }
+    return json_answer(answer)
+
+
 def _entry(call: Call, model_id: str, kind: str, note: str) -> ModelLogEntry:
     return ModelLogEntry(model_id, call.principal.actor, kind, note)
 
@@ -195,4 +264,5 @@ HANDLERS: list[HTTPRouteHandler] = [
     deprecate_model,
     withdraw_deprecation,
     add_note,
+    upgrade_models,
 ]

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import typer
 
 from gemel.base.errors import InvalidError
-from gemel.cli import models_diff, models_graph, models_story, models_validate, output
+from gemel.cli import models_diff, models_graph, models_story, models_upgrade, models_validate, output
 from gemel.cli.command import command, group
 from gemel.cli.models_files import json_files
 from gemel.cli.options import ServerOptions
@@ -102,3 +102,4 @@ models_validate.register(app)
 models_diff.register(app)
 models_graph.register(app)
 models_story.register(app)
+models_upgrade.register(app)
