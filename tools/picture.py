@@ -41,7 +41,7 @@ def main() -> None:
     camera = Camera()
     with tempfile.TemporaryDirectory(prefix="gemel-picture-") as folder:
         settings = load_settings({}, data_dir=Path(folder))
-        access = Access(settings, lambda url, key: Client(Address(url, key)))
+        access = Access(settings, lambda holder, key: Client(Address(holder.url, key)))
         with open_platform(access, 8080, lambda: False) as platform:
             assert platform is not None
             plan = plan_live(load_site(STATION))

@@ -43,8 +43,9 @@ class Done(NamedTuple):
 class Site:
     """A data directory, the server on it, and commands that find both by themselves."""
 
-    def __init__(self, data: Path, **environment: str) -> None:
+    def __init__(self, data: Path, *options: str, **environment: str) -> None:
         self.data = data
+        self._options = options
         self._environment = environment
         self.url = ""
         self._server: subprocess.Popen[str] | None = None
@@ -78,7 +79,7 @@ class Site:
 
     def start(self, port: int = 0) -> None:
         """Start the server and wait until it says that it is ready."""
-        self._server = self.popen("up", "--port", str(port), "--json")
+        self._server = self.popen("up", "--port", str(port), "--json", *self._options)
         assert self._server.stdout is not None
         line = self._server.stdout.readline()
         assert line, f"gemel up ended with {self._server.wait(STOP_S_MAX)}"
@@ -102,10 +103,10 @@ class Site:
 
 
 @contextmanager
-def serving(**environment: str) -> Iterator[Site]:
-    """Serve a data directory of its own for the length of the block, with further environment variables."""
+def serving(*options: str, **environment: str) -> Iterator[Site]:
+    """Serve a data directory of its own for the length of the block, with options of `gemel up` and variables."""
     with tempfile.TemporaryDirectory(prefix="gemel-test-") as folder:
-        site = Site(Path(folder, "data"), **environment)
+        site = Site(Path(folder, "data"), *options, **environment)
         try:
             site.start()
             yield site

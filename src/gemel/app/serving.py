@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import ssl
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
 
 import uvicorn
 
@@ -20,11 +23,13 @@ from gemel.base.clock import now_us
 from gemel.base.errors import EnvironmentFaultError
 from gemel.base.settings import Settings
 from gemel.observe.logs import configure_logs, get_log
+from gemel.security.certificate import ensure_certificate, own_files
+from gemel.security.tls import TlsFiles, server_context
 from gemel.store.database import Database
 from gemel.store.server import DirectoryLock
 from gemel.store.supervisor import Sentinel, Supervisor
 
-__all__ = ["serve"]
+__all__ = ["Listening", "serve"]
 
 LOOK_S = 0.02
 STARTING = "(starting)"
@@ -33,11 +38,21 @@ GRACE_S = 10
 log = get_log(__name__)
 
 
-def serve(settings: Settings, host: str, port: int, on_ready: Callable[[str], None] | None = None) -> None:
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Where to listen; with `tls` by https alone, showing `own` or else the data directory's certificate."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    tls: bool = False
+    own: TlsFiles | None = None
+
+
+def serve(settings: Settings, where: Listening, on_ready: Callable[[str], None] | None = None) -> None:
     """Serve until SIGINT or SIGTERM; `on_ready(url)` is called once requests are answered.
 
-    Raises ConflictError (DataDirectoryInUse), EnvironmentFaultError (PortInUse, DatabaseFailed,
-    DataDirectoryUnusable, DatabaseTooOld).
+    Raises ConflictError (DataDirectoryInUse), InvalidError (CertificateInvalid), EnvironmentFaultError
+    (PortInUse, DatabaseFailed, DataDirectoryUnusable, DatabaseTooOld).
     """
     configure_logs(settings.log_level)
     # The pool tells of every connection that a lost database costs; "database lost" says it once.
@@ -46,21 +61,24 @@ def serve(settings: Settings, host: str, port: int, on_ready: Callable[[str], No
     storage = open_storage(settings)
     lock = DirectoryLock(settings.data_dir)
     try:
-        listening = _listen(host, port)
+        listening = _listen(where.host, where.port)
     except EnvironmentFaultError:
         lock.acquire(STARTING)  # most often the port is taken by a gemel on the same directory: then say so
         lock.release()
         raise
-    url = f"http://{_shown(host)}:{listening.getsockname()[1]}"
+    scheme = "https" if where.tls else "http"
+    url = f"{scheme}://{_shown(where.host)}:{listening.getsockname()[1]}"
+    files = (where.own or own_files(settings.data_dir)) if where.tls else None
     try:
-        lock.acquire(url)
+        lock.acquire(url, files.certificate if files else None)
         try:
+            tls = _tls(settings.data_dir, where, files)
             applied = storage.prepare()
             if applied:
                 log.info("migrated", applied=applied)
             ensure_default(storage.owner_dsn, settings.data_dir)
             with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-                runner.run(_Serving(settings, storage, listening, url).run(on_ready))
+                runner.run(_Serving(settings, storage, listening, url, tls).run(on_ready))
         finally:
             if storage.bundled is not None:
                 storage.bundled.stop()
@@ -72,11 +90,19 @@ def serve(settings: Settings, host: str, port: int, on_ready: Callable[[str], No
 class _Serving:
     """One run of the server over a prepared database."""
 
-    def __init__(self, settings: Settings, storage: Storage, listening: socket.socket, url: str) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        storage: Storage,
+        listening: socket.socket,
+        url: str,
+        tls: ssl.SSLContext | None,
+    ) -> None:
         self._settings = settings
         self._storage = storage
         self._listening = listening
         self._url = url
+        self._tls = tls
         self._ready = False
         self._refreshing: asyncio.Task[None] | None = None
         self._database = Database(storage.serve_dsn)
@@ -86,7 +112,7 @@ class _Serving:
         services = make_services(self._settings, self._database, lambda: self._ready)
         # Before the first request: a write at "now" rests on its week being there.
         await services.context.weeks.ensure_ahead(now_us())
-        server = ApiServer(_http(create_app(services)))
+        server = ApiServer(_http(create_app(services), self._tls))
         supervisor = (
             None if self._storage.bundled is None else Supervisor(self._storage.bundled, self._on_state)
         )
@@ -123,8 +149,8 @@ class _Serving:
             self._refreshing = asyncio.get_running_loop().create_task(self._database.refresh())
 
 
-def _http(app: Application) -> uvicorn.Config:
-    return uvicorn.Config(
+def _http(app: Application, tls: ssl.SSLContext | None) -> uvicorn.Config:
+    config = uvicorn.Config(
         app,
         http="httptools",
         lifespan="on",
@@ -133,6 +159,20 @@ def _http(app: Application) -> uvicorn.Config:
         server_header=False,
         timeout_graceful_shutdown=GRACE_S,
     )
+    config.load()
+    config.ssl = tls
+    return config
+
+
+def _tls(data_dir: Path, where: Listening, files: TlsFiles | None) -> ssl.SSLContext | None:
+    if files is None:
+        return None
+    if where.own is None:
+        # Under the directory's lock: a server that runs must not lose the certificate that it shows.
+        why = ensure_certificate(data_dir, where.host)
+        if why:
+            log.info("certificate made", file=str(files.certificate), why=why)
+    return server_context(files)
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -151,6 +191,8 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _shown(host: str) -> str:
+    # An address that stands for all is none that a client can verify, or should show a key to.
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
     return f"[{host}]" if ":" in host else host
 
 

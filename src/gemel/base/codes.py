@@ -158,6 +158,9 @@ CODES: dict[str, Code] = {
     "PortInUse": Code("The port is taken.", "Choose another with --port."),
     "DataDirectoryInUse": Code("Another gemel serves this data directory.", "Use it, or stop it first."),
     "DataDirectoryUnusable": Code("The data directory cannot be used.", "Check the path and its rights."),
+    "CertificateInvalid": Code(
+        "A TLS certificate or its key cannot be used.", "Give PEM files that belong together."
+    ),
     "DatabaseFailed": Code(
         "The bundled database could not be started.", "Read the end of its log, which the message names."
     ),

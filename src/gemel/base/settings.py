@@ -36,6 +36,9 @@ class Settings:
     key: str = setting(
         "GEMEL_KEY", "", "The API key that commands use. Default: default.key of the data directory."
     )
+    ca: str = setting(
+        "GEMEL_CA", "", "A PEM file that vouches for a remote https server. Default: the public authorities."
+    )
     future_tolerance_s: float = setting(
         "GEMEL_FUTURE_TOLERANCE_S", 5.0, "How far ahead of our clock a source time may be."
     )

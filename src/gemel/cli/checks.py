@@ -14,6 +14,7 @@ __all__ = ["CHECKS", "Finding", "Verdict"]
 PYTHON_MIN = (3, 11)
 FREE_BYTES_WARN = 2 << 30
 FREE_BYTES_MIN = 256 << 20
+CERTIFICATE_DAYS_WARN = 30
 
 
 class Verdict(StrEnum):
@@ -107,6 +108,23 @@ def default_key(facts: Facts) -> Finding:
             f"chmod 600 {path}, revoke that key and make another with `gemel key create`.",
         )
     return ok(f"{path}, rights {facts.key_mode:04o}")
+
+
+def certificate(facts: Facts) -> Finding:
+    """Judge the certificate that the server shows."""
+    if facts.certificate is None:
+        return Finding(Verdict.SKIPPED, "No server here shows one; `gemel up --tls` makes one.")
+    if facts.certificate_fault is not None:
+        return Finding(
+            Verdict.FAIL, facts.certificate_fault.message, remedy_of(facts.certificate_fault) or ""
+        )
+    said = f"{facts.certificate}, good for {facts.certificate_days:.0f} days"
+    if facts.certificate_days >= CERTIFICATE_DAYS_WARN:
+        return ok(said)
+    verdict = Verdict.WARN if facts.certificate_days > 0 else Verdict.FAIL
+    return Finding(
+        verdict, said, "Start `gemel up --tls` again, which renews its own, or give it a newer one."
+    )
 
 
 def disk(facts: Facts) -> Finding:
@@ -231,6 +249,7 @@ CHECKS: dict[str, Callable[[Facts], Finding]] = {
     "bundled PostgreSQL": programs,
     "data directory": data_directory,
     "key file": default_key,
+    "certificate": certificate,
     "disk": disk,
     "port": port,
     "server": server,

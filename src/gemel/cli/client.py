@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
@@ -29,6 +29,10 @@ from gemel.base.errors import (
     UnavailableError,
 )
 from gemel.base.settings import Settings
+from gemel.security.tls import pinned, trusting
+
+if TYPE_CHECKING:
+    import ssl
 
 __all__ = ["Address", "Client", "error_of", "locate", "read_lock"]
 
@@ -49,26 +53,40 @@ CLASSES: dict[int, type[GemelError]] = {
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a server is, and the key to show it."""
+    """Where a server is, the key to show it, and by what it is verified; None means the public authorities."""
 
     url: str
     key: str = field(repr=False)
+    trust: ssl.SSLContext | None = None
 
 
 def locate(settings: Settings) -> Address:
     """Return the server and key that settings name, else those of the data directory.
 
     The key in the data directory is only ever shown to this machine. Raises EnvironmentFaultError
-    (ServerUnreachable) where no server is named, and UnauthenticatedError (TokenInvalid) where no key is.
+    (ServerUnreachable) where no server is named, UnauthenticatedError (TokenInvalid) where no key is, and
+    InvalidError (CertificateInvalid) where the file that vouches for the server does not.
     """
     url = (settings.url or _served_url(settings.data_dir)).rstrip("/")
     if not url.startswith(("http://", "https://")):
         raise InvalidError("UsageInvalid", f"{url!r} is not a URL.", "As in --url http://127.0.0.1:8080.")
-    return Address(url, settings.key or _default_key(settings.data_dir, url))
+    here = not settings.url or _is_loopback(url)
+    key = settings.key or _default_key(settings.data_dir, url, here=here)
+    return Address(url, key, _trust(settings, url, here=here))
+
+
+def _trust(settings: Settings, url: str, *, here: bool) -> ssl.SSLContext | None:
+    """Return what verifies a server; the one on the data directory by the very certificate that it shows."""
+    if not url.startswith("https:"):
+        return None
+    certificate = read_lock(settings.data_dir).get("certificate") if here else None
+    if isinstance(certificate, str) and not (settings.url and settings.ca):
+        return pinned(Path(certificate))
+    return trusting(Path(settings.ca)) if settings.ca else None
 
 
 def read_lock(data_dir: Path) -> Mapping[str, Any]:
-    """Return what a running server left in its data directory (`pid`, `url`), or nothing."""
+    """Return what a running server left in its data directory (`pid`, `url`, `certificate`), or nothing."""
     try:
         held = json.loads((data_dir / "gemel.lock").read_text("utf-8"))
     except (OSError, ValueError):
@@ -86,6 +104,7 @@ class Client:
             headers={"Authorization": f"Bearer {address.key}"} if address.key else {},
             timeout=httpx.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
             transport=transport,
+            verify=address.trust or True,
             trust_env=not _is_loopback(address.url),
         )
 
@@ -157,10 +176,7 @@ class Client:
         try:
             yield
         except httpx.TransportError as error:
-            raise EnvironmentFaultError(
-                "ServerUnreachable", f"{self.url} does not answer: {error or type(error).__name__}.",
-                "Start a server with `gemel up`, or name another with --url.",
-            ) from error  # fmt: skip
+            raise _unreached(self.url, str(error) or type(error).__name__) from error
 
 
 def error_of(response: httpx.Response) -> GemelError:
@@ -177,6 +193,15 @@ def error_of(response: httpx.Response) -> GemelError:
         return kind(code, message, f"Try again in {wait_s} s.", details, wait_s)
     fallback = InternalError if response.status_code >= 500 else InvalidError
     return CLASSES.get(response.status_code, fallback)(code, message, details=details)
+
+
+def _unreached(url: str, reason: str) -> EnvironmentFaultError:
+    if "CERTIFICATE_VERIFY_FAILED" in reason:
+        message = f"The certificate of {url} is not one to trust: {reason}."
+        hint = "Set GEMEL_CA to a PEM file that vouches for it: a copy of the server's tls.crt, say."
+        return EnvironmentFaultError("ServerUnreachable", message, hint)
+    hint = "Start a server with `gemel up`, or name another with --url."
+    return EnvironmentFaultError("ServerUnreachable", f"{url} does not answer: {reason.rstrip('.')}.", hint)
 
 
 def _stranger(url: str, response: httpx.Response) -> GemelError:
@@ -204,8 +229,8 @@ def _served_url(data_dir: Path) -> str:
     )
 
 
-def _default_key(data_dir: Path, url: str) -> str:
-    if not _is_loopback(url):
+def _default_key(data_dir: Path, url: str, *, here: bool) -> str:
+    if not here:
         raise UnauthenticatedError(
             "TokenInvalid",
             f"No key is given for {url}.",

@@ -13,6 +13,7 @@ from gemel.cli.options import LocalOptions
 
 if TYPE_CHECKING:
     from gemel.cli.client import Client
+    from gemel.store.server import Holder
 
 __all__ = ["register"]
 
@@ -68,7 +69,9 @@ def demo(
     raise typer.Exit(run(wanted))
 
 
-def _connect(url: str, key: str) -> Client:
+def _connect(holder: Holder, key: str) -> Client:
     from gemel.cli.client import Address, Client
+    from gemel.security.tls import pinned
 
-    return Client(Address(url, key))
+    trust = None if holder.certificate is None else pinned(holder.certificate)
+    return Client(Address(holder.url, key, trust))

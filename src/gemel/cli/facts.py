@@ -45,6 +45,7 @@ class ServerFacts:
 class Facts:
     """What was seen of this machine. A mode is None where there is no such file.
 
+    `certificate` is the one that the server shows, good for `certificate_days` yet.
     `holder_pid` is the server on the data directory, `orphan_pid` a database there that its server left behind.
     """
 
@@ -55,6 +56,9 @@ class Facts:
     data_dir_mode: int | None = None
     data_dir_writable: bool = False
     key_mode: int | None = None
+    certificate: Path | None = None
+    certificate_days: float = 0.0
+    certificate_fault: GemelError | None = None
     free_bytes: int = 0
     port_fault: str = ""
     programs: dict[str, str] = field(default_factory=dict)
@@ -73,6 +77,8 @@ def gather(settings: Settings, port: int) -> Facts:
 
     folder = settings.data_dir
     holder = DirectoryLock(folder).holder()
+    certificate = holder.certificate if holder else None
+    days, certificate_fault = _days_left(certificate)
     programs, programs_fault = _programs(settings)
     pending, unknown, schema_fault = _schema(settings, running=holder is not None)
     return Facts(
@@ -83,6 +89,9 @@ def gather(settings: Settings, port: int) -> Facts:
         data_dir_mode=_mode(folder),
         data_dir_writable=os.access(folder, os.W_OK | os.X_OK),
         key_mode=_mode(folder / "default.key"),
+        certificate=certificate,
+        certificate_days=days,
+        certificate_fault=certificate_fault,
         free_bytes=shutil.disk_usage(_existing(folder)).free,
         port_fault=_port_fault(port),
         programs=programs,
@@ -113,6 +122,17 @@ def _mode(path: Path) -> int | None:
         return stat.S_IMODE(path.stat().st_mode)
     except OSError:
         return None
+
+
+def _days_left(certificate: Path | None) -> tuple[float, GemelError | None]:
+    if certificate is None:
+        return 0.0, None
+    from gemel.security.certificate import days_left
+
+    try:
+        return days_left(certificate), None
+    except GemelError as error:
+        return 0.0, error
 
 
 def _existing(path: Path) -> Path:

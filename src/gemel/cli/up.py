@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import signal
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gemel import __version__
+from gemel.base.errors import InvalidError
 from gemel.cli import output
 from gemel.cli.command import Panel, command
 from gemel.cli.operate import database_faults
 from gemel.cli.options import LocalOptions
+
+if TYPE_CHECKING:
+    from gemel.security.tls import TlsFiles
 
 __all__ = ["register"]
 
@@ -23,6 +28,7 @@ def register(app: typer.Typer) -> None:
         "up",
         ("gemel up", "serve http://127.0.0.1:8080 on the platform's data directory"),
         ("gemel up --data ~/gemel-plant --port 9000", "another directory and port"),
+        ("gemel up --tls", "https, with a certificate that is made at the first start"),
         ("gemel up --port 0 --json", "a free port; the URL comes as JSON on standard output"),
         panel=Panel.RUN,
     )(up)
@@ -34,11 +40,28 @@ def up(
     port: Annotated[
         int, typer.Option("--port", min=0, max=65535, help="The port to listen on; 0 takes a free one.")
     ] = 8080,
+    tls: Annotated[
+        bool,
+        typer.Option("--tls", help="Serve https alone, with the data directory's own certificate."),
+    ] = False,
+    tls_cert: Annotated[
+        Path | None,
+        typer.Option("--tls-cert", metavar="FILE", help="Serve https with this certificate (chain), in PEM."),
+    ] = None,
+    tls_key: Annotated[
+        Path | None,
+        typer.Option(
+            "--tls-key", metavar="FILE", help="Its private key. Default: in the certificate's file."
+        ),
+    ] = None,
 ) -> None:
     """Start the database and the server, and serve until Ctrl-C; both are stopped then."""
-    from gemel.app import serve
+    from gemel.app import Listening, serve
+    from gemel.cli.client import read_lock
 
     settings = local.settings()
+    own = _own_certificate(tls_cert, tls_key)
+    where = Listening(host, port, tls or own is not None, own)
 
     def tell(url: str) -> None:
         facts = {
@@ -47,18 +70,31 @@ def up(
             "data": str(settings.data_dir),
             "key": str(settings.data_dir / "default.key"),
         }
+        certificate = read_lock(settings.data_dir).get("certificate")
+        if certificate:
+            facts["certificate"] = certificate
         if local.as_json:
             output.print_line(facts)
             return
         out = output.console()
         out.print(f"[bold]gemel {__version__}[/bold] is ready at [cyan]{url}[/cyan]; Ctrl-C stops it.")
-        for name in ("openapi", "data", "key"):
-            out.print(f"  {name:<8}{facts[name]}", markup=False, soft_wrap=True)
+        for name in list(facts)[1:]:
+            out.print(f"  {name:<12}{facts[name]}", markup=False, soft_wrap=True)
 
     # Unless it is caught, SIGTERM ends Python at once and leaves the database running.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with database_faults():
-            serve(settings, host, port, tell)
+            serve(settings, where, tell)
     except KeyboardInterrupt:
         return
+
+
+def _own_certificate(certificate: Path | None, key: Path | None) -> TlsFiles | None:
+    from gemel.security.tls import TlsFiles
+
+    if certificate is None:
+        if key is not None:
+            raise InvalidError("UsageInvalid", "--tls-key is of a certificate.", "Give --tls-cert FILE, too.")
+        return None
+    return TlsFiles(certificate.absolute(), (key or certificate).absolute())

@@ -18,13 +18,14 @@ import httpx
 from gemel.base.errors import EnvironmentFaultError, UnauthenticatedError
 from gemel.base.settings import Settings
 from gemel.connectors.sender import Server
+from gemel.security.tls import pinned
 from gemel.store.cluster import unusable
 from gemel.store.server import BundledServer, DirectoryLock, Holder
 
 __all__ = ["Access", "Connect", "Platform", "open_platform"]
 
-Connect = Callable[[str, str], AbstractContextManager[Server]]
-"""Opens a client of the server at a URL, with a key."""
+Connect = Callable[[Holder, str], AbstractContextManager[Server]]
+"""Opens a client of the server on a data directory, with a key."""
 
 KEY_FILE = "default.key"
 LOG_FILE = "demo.log"
@@ -45,9 +46,10 @@ class Access:
 class Platform:
     """A running platform: where it answers, and how to call it. `own` says whether it ends with the demo."""
 
-    def __init__(self, access: Access, url: str, child: subprocess.Popen[bytes] | None) -> None:
-        self.url = url
+    def __init__(self, access: Access, holder: Holder, child: subprocess.Popen[bytes] | None) -> None:
+        self.url = holder.url
         self.own = child is not None
+        self._holder = holder
         self._connect = access.connect
         self._key = _key(access.settings)
         self._log = access.settings.data_dir / LOG_FILE
@@ -55,7 +57,7 @@ class Platform:
 
     def client(self) -> AbstractContextManager[Server]:
         """Return a client of it, as a context manager."""
-        return self._connect(self.url, self._key)
+        return self._connect(self._holder, self._key)
 
     def check(self) -> None:
         """Raise EnvironmentFaultError where the platform is ours and has ended."""
@@ -73,12 +75,12 @@ def open_platform(access: Access, port: int, interrupted: Callable[[], bool]) ->
     settings = access.settings
     holder = _served(settings.data_dir)
     if holder is not None:
-        yield Platform(access, holder.url, None)
+        yield Platform(access, holder, None)
         return
     child = _start(settings.data_dir, port)
     try:
-        url = _wait_ready(child, settings.data_dir, interrupted)
-        yield None if url is None else Platform(access, url, child)
+        holder = _wait_ready(child, settings.data_dir, interrupted)
+        yield None if holder is None else Platform(access, holder, child)
     finally:
         _stop(child, settings)
 
@@ -89,7 +91,7 @@ def _served(data_dir: Path) -> Holder | None:
     if holder is None or not holder.url.startswith("http"):
         return None
     deadline_s = time.monotonic() + READY_S_MAX
-    while (status := _probe(holder.url)) is not None:
+    while (status := _probe(holder)) is not None:
         if status == httpx.codes.OK:
             return holder
         if time.monotonic() > deadline_s:
@@ -124,15 +126,15 @@ def _start(data_dir: Path, port: int) -> subprocess.Popen[bytes]:
 
 def _wait_ready(
     child: subprocess.Popen[bytes], data_dir: Path, interrupted: Callable[[], bool]
-) -> str | None:
+) -> Holder | None:
     lock = DirectoryLock(data_dir)
     deadline_s = time.monotonic() + READY_S_MAX
     while not interrupted():
         if child.poll() is not None:
             raise _ended(child, data_dir / LOG_FILE)
         holder = lock.holder()
-        if holder is not None and holder.pid == child.pid and _probe(holder.url) == httpx.codes.OK:
-            return holder.url
+        if holder is not None and holder.pid == child.pid and _probe(holder) == httpx.codes.OK:
+            return holder
         if time.monotonic() > deadline_s:
             raise EnvironmentFaultError(
                 "ServerUnreachable",
@@ -168,10 +170,13 @@ def _stop_database(data_dir: Path) -> None:
             lock.release()
 
 
-def _probe(url: str) -> int | None:
+def _probe(holder: Holder) -> int | None:
     """Return the status of /readyz, or None where nothing listens."""
+    trust = True if holder.certificate is None else pinned(holder.certificate)
     try:
-        return httpx.get(f"{url}/readyz", timeout=PROBE_S_MAX, trust_env=False).status_code
+        return httpx.get(
+            f"{holder.url}/readyz", timeout=PROBE_S_MAX, trust_env=False, verify=trust
+        ).status_code
     except httpx.ConnectError:
         return None
     except httpx.TransportError:  # it listens, and is not done with starting

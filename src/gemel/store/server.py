@@ -36,10 +36,11 @@ LOG_TAIL_BYTES = 8192
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """The process that serves a data directory, and where it answers."""
+    """The process that serves a data directory, where it answers, and the certificate that it shows, if any."""
 
     pid: int
     url: str
+    certificate: Path | None = None
 
 
 class DirectoryLock:
@@ -53,7 +54,7 @@ class DirectoryLock:
         self._path = data_dir.absolute() / "gemel.lock"
         self._descriptor: int | None = None
 
-    def acquire(self, url: str) -> None:
+    def acquire(self, url: str, certificate: Path | None = None) -> None:
         """Take the lock and write down who holds it.
 
         Raises ConflictError (DataDirectoryInUse) naming the holder, EnvironmentFaultError
@@ -66,7 +67,8 @@ class DirectoryLock:
             os.close(descriptor)
             raise self._in_use() from error
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "url": url}).encode(), 0)
+        told = {"pid": os.getpid(), "url": url} | ({"certificate": str(certificate)} if certificate else {})
+        os.pwrite(descriptor, json.dumps(told).encode(), 0)
         self._descriptor = descriptor
 
     def release(self) -> None:
@@ -81,8 +83,11 @@ class DirectoryLock:
         """Return who serves the directory, or None; takes no lock, so that it disturbs nobody."""
         try:
             content = json.loads(self._path.read_text("utf-8"))
-            holder = Holder(int(content["pid"]), str(content["url"]))
-        except (OSError, ValueError, KeyError, TypeError):
+            certificate = content.get("certificate")
+            holder = Holder(
+                int(content["pid"]), str(content["url"]), Path(certificate) if certificate else None
+            )
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
         try:
             os.kill(holder.pid, 0)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gemel.base.errors import EnvironmentFaultError, UnauthenticatedError
+from gemel.base.errors import EnvironmentFaultError, InvalidError, UnauthenticatedError
 from gemel.base.settings import Settings
 from gemel.cli.checks import CHECKS, Verdict
 from gemel.cli.facts import Facts, ServerFacts, skew_s
@@ -22,6 +22,8 @@ WELL = Facts(
     data_dir_mode=0o700,
     data_dir_writable=True,
     key_mode=0o600,
+    certificate=Path("/srv/gemel/tls.crt"),
+    certificate_days=800.0,
     free_bytes=50 * GIB,
     programs={"postgres": "postgres (PostgreSQL) 18.1"},
     pending=(),
@@ -55,6 +57,15 @@ def test_all_is_well_where_it_is() -> None:
         ("data directory", replace(WELL, data_dir_mode=None), Verdict.WARN, "does not exist"),
         ("data directory", replace(WELL, data_dir_mode=0o750), Verdict.FAIL, "0750"),
         ("data directory", replace(WELL, data_dir_writable=False), Verdict.FAIL, "not writable"),
+        ("certificate", replace(WELL, certificate=None), Verdict.SKIPPED, "--tls"),
+        ("certificate", replace(WELL, certificate_days=29.0), Verdict.WARN, "29 days"),
+        ("certificate", replace(WELL, certificate_days=-1.0), Verdict.FAIL, "-1 days"),
+        (
+            "certificate",
+            replace(WELL, certificate_fault=InvalidError("CertificateInvalid", "No certificate.")),
+            Verdict.FAIL,
+            "No certificate",
+        ),
         ("key file", replace(WELL, key_mode=None), Verdict.WARN, "default.key"),
         ("key file", replace(WELL, key_mode=0o640), Verdict.FAIL, "0640"),
         ("key file", replace(WELL, key_mode=None, settings=replace(HERE, key="k")), Verdict.SKIPPED, "--key"),

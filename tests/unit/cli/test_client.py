@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -24,6 +26,7 @@ from gemel.base.errors import (
 )
 from gemel.base.settings import Settings
 from gemel.cli.client import Address, Client, locate
+from gemel.security.certificate import ensure_certificate, own_files
 
 URL = "http://127.0.0.1:8080"
 
@@ -145,6 +148,56 @@ def test_the_key_file_is_never_shown_to_another_machine(tmp_path: Path, url: str
     serve_from(tmp_path)
     with pytest.raises(UnauthenticatedError, match="No key is given"):
         locate(Settings(data_dir=tmp_path, url=url))
+
+
+def test_the_server_on_the_data_directory_gets_its_key_at_any_address(tmp_path: Path) -> None:
+    serve_from(tmp_path, "http://192.0.2.7:8080")
+    assert locate(Settings(data_dir=tmp_path)).key == "gk_file"
+
+
+def serve_https(folder: Path, url: str = "https://127.0.0.1:8080") -> Path:
+    ensure_certificate(folder, "127.0.0.1")
+    certificate = own_files(folder).certificate
+    (folder / "gemel.lock").write_text(json.dumps({"pid": 1, "url": url, "certificate": str(certificate)}))
+    (folder / "default.key").write_text("gk_file\n")
+    return certificate
+
+
+def test_the_server_on_the_data_directory_is_known_by_its_certificate(tmp_path: Path) -> None:
+    certificate = serve_https(tmp_path)
+    shown = ssl.PEM_cert_to_DER_cert(certificate.read_text())
+    for settings in (
+        Settings(data_dir=tmp_path),
+        Settings(data_dir=tmp_path, url="https://localhost:8080"),
+        Settings(data_dir=tmp_path, ca="/nowhere"),  # is of remote servers
+    ):
+        trust = locate(settings).trust
+        assert trust is not None
+        assert not trust.check_hostname
+        assert trust.get_ca_certs(binary_form=True) in ([], [shown])  # a leaf is not listed as an authority
+        assert trust.cert_store_stats()["x509"] == 1
+
+
+def test_a_remote_server_is_verified_by_the_file_that_is_named(tmp_path: Path) -> None:
+    certificate = serve_https(tmp_path)
+    remote = Settings(data_dir=tmp_path, url="https://plant.example", key="k")
+    assert locate(remote).trust is None
+    trust = locate(replace(remote, ca=str(certificate))).trust
+    assert trust is not None
+    assert trust.check_hostname
+    assert locate(replace(remote, url="http://plant.example", ca="/nowhere")).trust is None
+    with pytest.raises(InvalidError, match="nowhere") as raised:
+        locate(replace(remote, ca="/nowhere"))
+    assert raised.value.code == "CertificateInvalid"
+
+
+def test_a_server_that_is_not_to_be_trusted_says_what_to_do() -> None:
+    def refuse(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED] self-signed", request=request)
+
+    with pytest.raises(EnvironmentFaultError, match="not one to trust") as raised:
+        client(refuse).get("/models")
+    assert "GEMEL_CA" in str(raised.value.hint)
 
 
 @pytest.mark.parametrize("lock", [None, "", "{", "[]", '{"pid": 3}', '{"url": 7}'])

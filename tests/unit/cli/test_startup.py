@@ -3,7 +3,18 @@ from __future__ import annotations
 import subprocess
 import sys
 
-HEAVY = ("httpx", "litestar", "numpy", "pint", "psycopg", "pyarrow", "rich", "uvicorn", "yaml")
+HEAVY = (
+    "cryptography",
+    "httpx",
+    "litestar",
+    "numpy",
+    "pint",
+    "psycopg",
+    "pyarrow",
+    "rich",
+    "uvicorn",
+    "yaml",
+)
 
 
 def test_help_waits_for_no_heavy_library() -> None:
