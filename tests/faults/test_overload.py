@@ -83,6 +83,8 @@ def test_refusals_lose_nothing_that_was_acknowledged() -> None:
         assert flood.faults == []
         assert flood.refused > 0
         assert flood.acknowledged
+        told = site.run("audit", "--result", "Overloaded", "--limit", "1000", "--json").json()
+        assert len(told) == flood.refused, "each 429 has its row"
         for client in range(CLIENTS):
             turns = [turn for own, turn in flood.acknowledged if own == client]
             assert flood.stored(client) == len(turns) * EVENTS

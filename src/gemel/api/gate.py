@@ -19,17 +19,10 @@ from gemel.api.failures import as_error
 from gemel.api.paths import unescape
 from gemel.api.routing import RouteInfo, info_of
 from gemel.api.services import Services
-from gemel.base.errors import (
-    EnvironmentFaultError,
-    InternalError,
-    InvalidError,
-    OverloadedError,
-    UnavailableError,
-)
+from gemel.base.errors import InvalidError, UnavailableError
 from gemel.observe.trace import current_trace, new_trace
 from gemel.security.audit import PLATFORM, AuditEntry
 from gemel.security.principal import Principal
-from gemel.security.refusals import Refusals
 from gemel.security.tokens import invalid_token
 
 __all__ = ["Gate"]
@@ -37,7 +30,6 @@ __all__ = ["Gate"]
 VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(-preview)?", re.ASCII)
 VERSION_MIN, VERSION_MAX = "2020-10-31", "2023-10-31"
 UNDECLARED = RouteInfo(scope=None)
-NOT_REFUSALS = (OverloadedError, UnavailableError, InternalError, EnvironmentFaultError)
 
 
 class Gate:
@@ -46,7 +38,6 @@ class Gate:
     def __init__(self, services: Services) -> None:
         settings = services.settings
         self._services = services
-        self._refusals = Refusals(services.database)
         self._admission = Admission(
             settings.in_flight_bytes_max, settings.body_bytes_max, services.metrics.in_flight_bytes.set
         )
@@ -61,12 +52,12 @@ class Gate:
         return gated
 
     async def record(self, error: Exception, scope: Scope) -> None:
-        """Write the audit row of a refused write or administrative call."""
+        """Write the audit row of a write or administrative call that is answered with an error, whichever."""
         if scope["type"] != ScopeType.HTTP or "route_handler" not in scope:
             return
         info = info_of(cast("HTTPRouteHandler", scope["route_handler"]))
         refusal = as_error(error)
-        if info is None or info.action is None or isinstance(refusal, NOT_REFUSALS):
+        if info is None or info.action is None:
             return
         try:
             call = call_of(scope)
@@ -77,7 +68,8 @@ class Gate:
                 PLATFORM,
                 AuditEntry("unknown", None, info.action, _target(scope), refusal.code, trace.trace_id),
             )
-        await self._refusals.record(tenant, entry)
+        lost = isinstance(refusal, UnavailableError)
+        await self._services.refusals.record(tenant, entry, database_lost=lost)
 
     async def _pass(self, app: ASGIApp, scope: HTTPScope, receive: Receive, send: Send) -> None:
         info = info_of(cast("HTTPRouteHandler", scope["route_handler"]))

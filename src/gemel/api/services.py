@@ -15,6 +15,7 @@ from gemel.observe.metrics import Metrics
 from gemel.observe.tally import Tallies
 from gemel.outbound import Outbound
 from gemel.security.keys import Keyring
+from gemel.security.refusals import Refusals
 from gemel.store.database import Database
 
 __all__ = ["Services"]
@@ -27,6 +28,7 @@ class Services:
     settings: Settings
     database: Database
     keyring: Keyring
+    refusals: Refusals
     ready: Callable[[], bool]
     context: GraphContext
     directory: Directory

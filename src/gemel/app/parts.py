@@ -19,6 +19,8 @@ from gemel.ingest.requests import IngestOptions
 from gemel.outbound import Outbound, OutboundPolicy
 from gemel.security.hmac_key import load_hmac_key
 from gemel.security.keys import Keyring
+from gemel.security.refusals import Refusals
+from gemel.security.spool import Spool
 from gemel.store.database import Database
 
 __all__ = ["make_services"]
@@ -44,6 +46,7 @@ def make_services(settings: Settings, database: Database, ready: Callable[[], bo
         settings=settings,
         database=database,
         keyring=Keyring(database, load_hmac_key(settings.data_dir)),
+        refusals=Refusals(database, Spool(settings.data_dir)),
         ready=ready,
         context=context,
         directory=directory,

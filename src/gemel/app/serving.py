@@ -118,13 +118,14 @@ class _Serving:
         )
         watch = Sentinel(self._storage.owner_dsn, self._on_state) if supervisor is None else supervisor
         maintenance = Maintenance(self._settings, self._storage.owner_dsn, services.context.weeks)
-        beside = [asyncio.create_task(maintenance.run()), asyncio.create_task(watch.run())]
+        duties = (maintenance.run(), watch.run(), services.refusals.run())
+        beside = [asyncio.create_task(duty) for duty in duties]
         try:
             log.info("serving", url=self._url, data=str(self._settings.data_dir))
             beside.append(asyncio.create_task(self._tell_ready(server, on_ready)))
             await server.serve(sockets=[self._listening])
         finally:
-            await asyncio.gather(services.ingest.close(), services.patcher.close())
+            await asyncio.gather(services.ingest.close(), services.patcher.close(), services.refusals.close())
             if supervisor is not None:
                 await supervisor.stop()
             for task in beside:

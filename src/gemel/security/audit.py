@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import psycopg
 
-from gemel.store.database import Database, WriteTransaction
+from gemel.store.database import WriteTransaction
 
 __all__ = [
     "INSERT_AUDIT",
@@ -21,8 +21,8 @@ __all__ = [
     "record",
     "record_migrations",
     "record_operator_act",
-    "record_refusal",
     "storable",
+    "storable_entry",
 ]
 
 PLATFORM = 0
@@ -59,12 +59,6 @@ async def record(tx: WriteTransaction, entries: Sequence[AuditEntry]) -> None:
         await tx.execute(INSERT_AUDIT, (tx.tenant, *audit_columns(entries)))
 
 
-async def record_refusal(database: Database, tenant: int, entry: AuditEntry) -> None:
-    """Append the entry of a refused call, in a transaction of its own that waits for no writer."""
-    # The head is not locked: nothing but the audit row is written, and it has its own numbers.
-    await database.query(tenant, INSERT_AUDIT, (tenant, *audit_columns([entry])), read_only=False)
-
-
 def operator_name() -> str:
     """Return who an operator is in the audit trail: the user of this process, as in "operator:root"."""
     user = os.geteuid()
@@ -91,6 +85,18 @@ def storable(text: str) -> str:
     """Return a text as the trail keeps it: no longer than 512 characters, without NUL and lone surrogates."""
     return (
         text[:TEXT_LENGTH_MAX].replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
+    )
+
+
+def storable_entry(entry: AuditEntry) -> AuditEntry:
+    """Return an entry as the trail keeps it."""
+    return AuditEntry(
+        actor=storable(entry.actor),
+        key_id=_storable(entry.key_id),
+        action=storable(entry.action),
+        target=storable(entry.target),
+        result=storable(entry.result),
+        trace_id=storable(entry.trace_id),
     )
 
 

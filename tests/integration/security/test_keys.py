@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, TypeVar
 
 import psycopg
@@ -10,9 +11,11 @@ import pytest
 
 from gemel.base.errors import ConflictError, InvalidError, NotFoundError, UnauthenticatedError
 from gemel.security import tenants
-from gemel.security.audit import PLATFORM, AuditEntry, record, record_refusal
+from gemel.security.audit import PLATFORM, AuditEntry, record
 from gemel.security.keys import Keyring
 from gemel.security.principal import Scope
+from gemel.security.refusals import Refusals
+from gemel.security.spool import Spool
 from gemel.security.trail import AuditFilter, list_audit
 from gemel.store.database import Database
 from support.postgres import Dsns
@@ -205,16 +208,18 @@ def test_tenants_have_unique_names_of_one_form(site: Site) -> None:
             tenants.find_tenant(site.owner, unknown)
 
 
-def test_acts_and_refusals_are_audited_apart(site: Site) -> None:
+def test_acts_and_refusals_are_audited_apart(site: Site, tmp_path: Path) -> None:
     done = [AuditEntry("k", "id", "twin.put", f"t{n}", "ok", "a" * 32) for n in range(3)]
     refused = AuditEntry("k", "id", "twin.put", "t\0\ud800", "ScopeMissing", "b" * 32)
 
     async def work(database: Database, _: Keyring) -> None:
+        refusals = Refusals(database, Spool(tmp_path))
         async with database.write(site.two) as tx:
             await record(tx, done)
             # The head is locked here: a refusal does not wait for it.
-            await asyncio.wait_for(record_refusal(database, site.two, refused), 5)
-        await record_refusal(database, PLATFORM, refused)
+            await asyncio.wait_for(refusals.record(site.two, refused), 5)
+        await refusals.record(PLATFORM, refused)
+        assert Spool(tmp_path).is_empty()
         async with database.read(site.two) as read:
             rows = await list_audit(read, 4)
             older = await list_audit(read, 2, AuditFilter(before=rows[1].number))
