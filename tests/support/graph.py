@@ -10,7 +10,7 @@ from typing import Any
 from gemel.base.clock import now_us
 from gemel.base.errors import GemelError
 from gemel.graph import library as models
-from gemel.graph import relationships, twins
+from gemel.graph import relationship_reading, relationships, twins
 from gemel.graph.context import GraphContext
 from gemel.graph.directory import Directory
 from gemel.graph.library import ModelLibrary
@@ -136,7 +136,7 @@ class Site:
 
     async def relate(
         self, source: str, relationship_id: str, target: str, name: str = "feeds", **properties: Any
-    ) -> relationships.RelationshipDocument:
+    ) -> relationship_reading.RelationshipDocument:
         body = {"$targetId": target, "$relationshipName": name, **properties}
         async with self.db.write(self.tenant) as tx:
             return await relationships.put_relationship(tx, self.context, source, relationship_id, body)

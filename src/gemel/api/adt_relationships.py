@@ -13,7 +13,7 @@ from gemel.api.call import AnyRequest, call_of
 from gemel.api.params import IfMatch, IfNoneMatch, PageSize, RelationshipId, Token, TwinId, next_link
 from gemel.api.routing import JSON, RouteInfo, route
 from gemel.api.wire import IncomingRelationship, JsonPatch, Paged, Relationship
-from gemel.graph import relationships
+from gemel.graph import relationship_reading, relationships
 from gemel.graph.twins import explicit_times_us
 from gemel.security.audit import record
 from gemel.security.principal import Scope
@@ -49,7 +49,7 @@ async def get_relationship(
     """Get a relationship of a twin."""
     call = call_of(request)
     async with call.services.database.read(call.tenant) as tx:
-        found = await relationships.get_relationship(tx, twin_id, relationship_id)
+        found = await relationship_reading.get_relationship(tx, twin_id, relationship_id)
     return json_answer(found.body, headers={"ETag": found.etag})
 
 
@@ -138,7 +138,9 @@ async def list_relationships(
     """List the relationships that leave a twin."""
     call = call_of(request)
     async with call.services.database.read(call.tenant) as tx:
-        page = await relationships.list_relationships(tx, twin_id, name, page_size=page_size, token=token)
+        page = await relationship_reading.list_relationships(
+            tx, twin_id, name, page_size=page_size, token=token
+        )
     return json_answer({"value": page.items, "nextLink": next_link(request, page.token)})
 
 
@@ -152,7 +154,7 @@ async def list_incoming(
     """List the relationships that lead to a twin."""
     call = call_of(request)
     async with call.services.database.read(call.tenant) as tx:
-        page = await relationships.list_incoming(tx, twin_id, page_size=page_size, token=token)
+        page = await relationship_reading.list_incoming(tx, twin_id, page_size=page_size, token=token)
     return json_answer({"value": page.items, "nextLink": next_link(request, page.token)})
 
 

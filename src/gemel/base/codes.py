@@ -121,6 +121,10 @@ CODES: dict[str, Code] = {
         "The source time is before the retention line.",
         "Discard it: what is before the line is gone for good, and raising --days does not move it back.",
     ),
+    "MomentBeforeRetention": Code(
+        "asOf or knownAt is before the retention line, where values are no longer all kept.",
+        "Ask for a moment at or after the line, which the message names.",
+    ),
     "TimeBeforeTwin": Code(
         "The source time is of an earlier, deleted twin of the same id.",
         "Discard it; a new twin does not inherit.",

@@ -1,4 +1,4 @@
-"""Read live twins: their rows, and their state from history."""
+"""Read twins, as they are or as they were at a moment: their rows, and their state from history."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from gemel.base.errors import NotFoundError
 from gemel.graph.context import GraphContext
 from gemel.graph.live import LiveTwin, TwinRow
+from gemel.history.moment import LIVE, SPAN_THEN, Moment
 from gemel.history.state import read_state
 from gemel.store.database import ReadTransaction, Row
 
@@ -34,6 +35,24 @@ SELECT {COLUMNS}, 0, t.lifecycle FROM twin AS t
 WHERE t.tenant = current_tenant() AND t.twin_no = ANY(%s)"""
 
 
+# A twin was created when it was first recorded, and its row is of its last stamp, which a put or a change of
+# model or lifecycle leaves.
+THEN = f"""
+SELECT s.twin_no, s.twin_id, s.model_id, s.components, {MICROSECONDS.format("s.valid_from")},
+       {MICROSECONDS.format("c.created")}, {MICROSECONDS.format("coalesce(w.stamped, c.created)")}, 0, s.lifecycle
+FROM twin_span AS s
+CROSS JOIN LATERAL (
+    SELECT min(f.recorded_from) AS created FROM twin_span AS f
+    WHERE f.tenant = current_tenant() AND f.twin_no = s.twin_no OFFSET 0) AS c
+CROSS JOIN LATERAL (
+    SELECT max(f.recorded) AS stamped FROM twin_stamp AS f
+    WHERE f.tenant = current_tenant() AND f.twin_no = s.twin_no
+      AND f.valid_from <= %(as_of)s AND f.recorded <= %(known_at)s OFFSET 0) AS w
+WHERE s.tenant = current_tenant() AND {SPAN_THEN.format("s")}"""
+BY_ID_THEN = f"{THEN} AND s.twin_id = ANY(%(ids)s)"
+BY_NO_THEN = f"{THEN} AND s.twin_no = ANY(%(nos)s)"
+
+
 async def load_twins(
     tx: ReadTransaction, context: GraphContext, twin_ids: Collection[str]
 ) -> dict[str, LiveTwin]:
@@ -43,26 +62,41 @@ async def load_twins(
 
 
 async def read_twins(
-    tx: ReadTransaction, context: GraphContext, twin_ids: Collection[str]
+    tx: ReadTransaction, context: GraphContext, twin_ids: Collection[str], moment: Moment = LIVE
 ) -> dict[str, LiveTwin]:
-    """Return those of the twins that exist, by id, to be read, without their floors; in two queries."""
-    rows = await tx.rows(WITHOUT_FLOOR, (list(twin_ids),))
-    return {twin.row.twin_id: twin for twin in await _with_state(tx, context, rows)}
+    """Return those of the twins that exist at a moment, by id, to be read, without their floors; in few queries.
+
+    Raises InvalidError (MomentBeforeRetention).
+    """
+    if moment == LIVE:
+        rows = await tx.rows(WITHOUT_FLOOR, (list(twin_ids),))
+    else:
+        rows = await tx.rows(BY_ID_THEN, moment.parameters | {"ids": list(twin_ids)})
+    return {twin.row.twin_id: twin for twin in await _with_state(tx, context, rows, moment)}
 
 
-async def load_twin(tx: ReadTransaction, context: GraphContext, twin_id: str) -> LiveTwin:
-    """Return a twin to be read, without its floor. Raises NotFoundError (DigitalTwinNotFound)."""
-    twins = await read_twins(tx, context, [twin_id])
+async def load_twin(
+    tx: ReadTransaction, context: GraphContext, twin_id: str, moment: Moment = LIVE
+) -> LiveTwin:
+    """Return a twin to be read, without its floor.
+
+    Raises NotFoundError (DigitalTwinNotFound), InvalidError (MomentBeforeRetention).
+    """
+    twins = await read_twins(tx, context, [twin_id], moment)
     if twin_id not in twins:
         raise twin_not_found(twin_id)
     return twins[twin_id]
 
 
 async def documents(
-    tx: ReadTransaction, context: GraphContext, twin_nos: Sequence[int]
+    tx: ReadTransaction, context: GraphContext, twin_nos: Sequence[int], moment: Moment = LIVE
 ) -> list[dict[str, Any]]:
     """Return the bodies of twins by their numbers, in that order, as GET gives them; missing ones are left out."""
-    twins = await _with_state(tx, context, await tx.rows(BY_NO, (list(twin_nos),)))
+    if moment == LIVE:
+        rows = await tx.rows(BY_NO, (list(twin_nos),))
+    else:
+        rows = await tx.rows(BY_NO_THEN, moment.parameters | {"nos": list(twin_nos)})
+    twins = await _with_state(tx, context, rows, moment)
     bodies = {twin.row.twin_no: twin.document().body for twin in twins}
     return [bodies[twin_no] for twin_no in twin_nos if twin_no in bodies]
 
@@ -76,7 +110,10 @@ def twin_not_found(twin_id: str) -> NotFoundError:
     )
 
 
-async def _with_state(tx: ReadTransaction, context: GraphContext, rows: Sequence[Row]) -> list[LiveTwin]:
+async def _with_state(
+    tx: ReadTransaction, context: GraphContext, rows: Sequence[Row], moment: Moment = LIVE
+) -> list[LiveTwin]:
     twins = [TwinRow(*row) for row in rows]
-    state = await read_state(tx, context.paths, [twin.twin_no for twin in twins]) if twins else {}
+    numbers = [twin.twin_no for twin in twins]
+    state = await read_state(tx, context.paths, numbers, moment) if twins else {}
     return [LiveTwin.of(twin, state[twin.twin_no]) for twin in twins]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 
 from gemel.base.clock import from_us
-from gemel.store.database import WriteTransaction
+from gemel.graph.loading import MICROSECONDS
+from gemel.store.database import ReadTransaction, WriteTransaction
 
-__all__ = ["end_relationship", "open_relationship", "turn_relationship"]
+__all__ = ["end_relationship", "ended_us", "open_relationship", "turn_relationship"]
 
 Key = tuple[int, str]
 """The source's number and the relationship's id."""
@@ -28,6 +29,17 @@ WITH known AS (
 INSERT INTO {COLUMNS}
 SELECT current_tenant(), source_no, relationship_id, name, target_no, properties, valid_from, %s, %s
 FROM known"""
+
+ENDED = f"""
+SELECT coalesce(max({MICROSECONDS.format("valid_to")}), 0) FROM relationship_span
+WHERE tenant = current_tenant() AND source_no = %s AND relationship_id = %s
+  AND recorded_to = 'infinity' AND valid_to < 'infinity'"""
+
+
+async def ended_us(tx: ReadTransaction, source_no: int, relationship_id: str) -> int:
+    """Return when the last relationship of this id ended that is no more, or 0."""
+    rows = await tx.rows(ENDED, (source_no, relationship_id))
+    return int(rows[0][0])
 
 
 async def open_relationship(

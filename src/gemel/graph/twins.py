@@ -37,6 +37,7 @@ from gemel.graph.writing import (
     write_properties,
     write_row,
 )
+from gemel.history.moment import LIVE, Moment
 from gemel.history.state import forget_state
 from gemel.store.database import ReadTransaction, WriteTransaction
 
@@ -63,21 +64,26 @@ SELECT (SELECT count(*) FROM relationship WHERE tenant = current_tenant() AND so
 DELETE = "DELETE FROM twin WHERE tenant = current_tenant() AND twin_no = %s"
 
 
-async def get_twin(tx: ReadTransaction, context: GraphContext, twin_id: str) -> TwinDocument:
-    """Return a twin. Raises InvalidError (InvalidArgument), NotFoundError (DigitalTwinNotFound)."""
+async def get_twin(
+    tx: ReadTransaction, context: GraphContext, twin_id: str, moment: Moment = LIVE
+) -> TwinDocument:
+    """Return a twin, as it is or as it was at a moment.
+
+    Raises InvalidError (InvalidArgument, MomentBeforeRetention), NotFoundError (DigitalTwinNotFound).
+    """
     check_twin_id(twin_id)
-    return (await load_twin(tx, context, twin_id)).document()
+    return (await load_twin(tx, context, twin_id, moment)).document()
 
 
 async def get_component(
-    tx: ReadTransaction, context: GraphContext, twin_id: str, component: str
+    tx: ReadTransaction, context: GraphContext, twin_id: str, component: str, moment: Moment = LIVE
 ) -> TwinDocument:
     """Return a component of a twin by its dotted path; its entity tag is the twin's.
 
-    Raises NotFoundError (DigitalTwinNotFound, ComponentNotFound).
+    Raises NotFoundError (DigitalTwinNotFound, ComponentNotFound), InvalidError (MomentBeforeRetention).
     """
     check_twin_id(twin_id)
-    return (await load_twin(tx, context, twin_id)).component(component)
+    return (await load_twin(tx, context, twin_id, moment)).component(component)
 
 
 def valid_from_of(body: Any) -> int | None:

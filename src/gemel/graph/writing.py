@@ -26,8 +26,10 @@ __all__ = ["existing_type", "number_paths", "tell_twin", "usable_type", "write_p
 
 DECOMMISSIONED = "SELECT decommissioned FROM model WHERE tenant = current_tenant() AND model_id = %s"
 UPDATE = """
-UPDATE twin SET model_id = %s, components = %s::jsonb, recorded = %s
-WHERE tenant = current_tenant() AND twin_no = %s"""
+WITH told AS (
+    INSERT INTO twin_stamp (tenant, twin_no, recorded, valid_from) VALUES (current_tenant(), %(no)s, %(now)s, %(now)s))
+UPDATE twin SET model_id = %(model)s, components = %(components)s::jsonb, recorded = %(now)s
+WHERE tenant = current_tenant() AND twin_no = %(no)s"""
 
 
 async def usable_type(tx: ReadTransaction, library: ModelLibrary, model_id: str) -> TwinType:
@@ -89,8 +91,8 @@ async def write_row(tx: WriteTransaction, context: GraphContext, before: LiveTwi
     """Write what changed of a twin beside its values: model, components, start, recorded time."""
     old, new = before.row, after.row
     if new.recorded_us != old.recorded_us:
-        components = _json(new.components)
-        await tx.execute(UPDATE, (new.model_id, components, from_us(new.recorded_us), new.twin_no))
+        written = {"no": new.twin_no, "model": new.model_id, "components": _json(new.components)}
+        await tx.execute(UPDATE, written | {"now": from_us(new.recorded_us)})
     if new.model_id != old.model_id:
         await number_paths(tx, context, await existing_type(tx, context.library, new.model_id))
         await turn_span(tx, new.twin_no, new.model_id, new.components, new.recorded_us)

@@ -1,27 +1,48 @@
-"""State: the last sample of each series of some twins."""
+"""State: the last sample of each series of some twins, now or at a moment of the past."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
+from gemel.history.moment import LIVE, Moment, check_kept, known_samples
 from gemel.history.paths import Paths, path_no_of, series_of, twin_no_of
 from gemel.history.values import QUALITIES, REMOVED, decode
 from gemel.store.database import ReadTransaction, WriteTransaction
 
 __all__ = ["StateValue", "forget_state", "read_state"]
 
+COLUMNS = """
+l.series, (extract(epoch FROM l.source_time) * 1000000)::bigint, (extract(epoch FROM l.recorded) * 1000000)::bigint,
+l.num, l.kind, l.doc, l.revision, l.quality"""
 # The bounds come as parameters: an operator that is not leakproof, such as <<, would keep row-level security
 # from using the index.
-READ = """
-SELECT l.series, (extract(epoch FROM l.source_time) * 1000000)::bigint,
-       (extract(epoch FROM l.recorded) * 1000000)::bigint, l.num, l.kind, l.doc, l.revision, l.quality
-FROM unnest(%s::bigint[], %s::bigint[]) AS t (low, high)
-CROSS JOIN LATERAL (
-    SELECT * FROM latest WHERE tenant = current_tenant() AND series >= t.low AND series < t.high OFFSET 0) AS l
+TWINS = "unnest(%(low)s::bigint[], %(high)s::bigint[]) AS t (low, high)"
+RANGE = "tenant = current_tenant() AND series >= t.low AND series < t.high"
+READ = f"""
+SELECT {COLUMNS} FROM {TWINS}
+CROSS JOIN LATERAL (SELECT * FROM latest WHERE {RANGE} OFFSET 0) AS l
 ORDER BY l.series"""
 
-FORGET = "DELETE FROM latest WHERE tenant = current_tenant() AND series >= %s AND series < %s"
+ROW = "tenant, series, source_time, recorded, num, kind, doc, revision, quality"
+# Most last samples of all are of the moment, too: nothing is looked up for them.
+THEN = f"""
+SELECT {COLUMNS} FROM {TWINS}
+CROSS JOIN LATERAL (
+    SELECT {ROW} FROM latest WHERE {RANGE} UNION ALL SELECT {ROW} FROM latest_ended WHERE {RANGE} OFFSET 0) AS e
+CROSS JOIN LATERAL (
+    SELECT e.series, e.source_time, e.recorded, e.num, e.kind, e.doc, e.revision, e.quality
+    WHERE e.source_time <= %(as_of)s AND e.recorded <= %(known_at)s
+    UNION ALL
+    SELECT * FROM {{samples}} AS s
+    WHERE e.source_time > %(as_of)s OR e.recorded > %(known_at)s) AS l
+ORDER BY l.series"""
+LAST = ("series = e.series AND source_time <= %(as_of)s", "ORDER BY source_time DESC LIMIT 1")
+
+FORGET = f"""
+WITH gone AS (
+    DELETE FROM latest WHERE tenant = current_tenant() AND series >= %s AND series < %s RETURNING {ROW})
+INSERT INTO latest_ended ({ROW}) SELECT {ROW} FROM gone"""
 
 
 class StateValue(NamedTuple):
@@ -39,13 +60,23 @@ class StateValue(NamedTuple):
 
 
 async def read_state(
-    tx: ReadTransaction, paths: Paths, twin_nos: Collection[int]
+    tx: ReadTransaction, paths: Paths, twin_nos: Collection[int], moment: Moment = LIVE
 ) -> Mapping[int, list[StateValue]]:
-    """Return the state of each twin by its number, in one query; a twin without samples has an empty list."""
+    """Return the state of each twin by its number; a twin without samples has an empty list.
+
+    At a moment of the past deleted twins have theirs, too. Raises InvalidError (MomentBeforeRetention).
+    """
     found: dict[int, list[StateValue]] = {twin_no: [] for twin_no in twin_nos}
-    low = [series_of(twin_no, 0) for twin_no in twin_nos]
-    high = [series_of(twin_no + 1, 0) for twin_no in twin_nos]
-    rows = await tx.rows(READ, (low, high))
+    parameters = {
+        "low": [series_of(twin_no, 0) for twin_no in twin_nos],
+        "high": [series_of(twin_no + 1, 0) for twin_no in twin_nos],
+    }
+    if moment == LIVE:
+        rows = await tx.rows(READ, parameters)
+    else:
+        await check_kept(tx, moment)
+        sql = THEN.format(samples=known_samples(moment, *LAST))
+        rows = await tx.rows(sql, parameters | moment.parameters)
     keys = await paths.keys(tx, {path_no_of(row[0]) for row in rows})
     for series, source_time_us, recorded_us, num, kind, doc, revision, quality in rows:
         path, role = keys[path_no_of(series)]
@@ -65,5 +96,5 @@ async def read_state(
 
 
 async def forget_state(tx: WriteTransaction, twin_no: int) -> None:
-    """Drop the state of a twin that is no more; its history stays."""
+    """Take the state of a twin that is no more out of the live one; its history stays."""
     await tx.execute(FORGET, (series_of(twin_no, 0), series_of(twin_no + 1, 0)))

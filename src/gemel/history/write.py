@@ -72,10 +72,11 @@ WHERE sample.tenant = current_tenant() AND sample.series = r.series AND sample.s
     AND sample.source_time BETWEEN %s AND %s"""
 
 SUPERSEDE = f"""
-INSERT INTO sample_superseded (tenant, superseded, {COLUMNS})
-SELECT current_tenant(), to_timestamp(0) + %s * interval '1 microsecond', series, source_time, recorded,
-       nullif(num, 'NaN'), revision, quality, kind, doc::jsonb
-FROM {ROWS}"""
+INSERT INTO sample_superseded (tenant, {COLUMNS}, superseded)
+SELECT current_tenant(), series, source_time, recorded, nullif(num, 'NaN'), revision, quality, kind, doc::jsonb,
+       superseded
+FROM unnest(%s::bigint[], %s::timestamptz[], %s::timestamptz[], %s::float8[], %s::int[], %s::smallint[],
+            %s::smallint[], %s::text[], %s::timestamptz[]) AS r ({COLUMNS}, superseded)"""
 
 
 async def write_samples(tx: WriteTransaction, batch: SampleBatch) -> npt.NDArray[np.int8]:
@@ -201,12 +202,20 @@ def _with_documents(batch: SampleBatch) -> bytes:
 
 
 async def _correct(tx: WriteTransaction, batch: SampleBatch, made: Plan) -> None:
+    """Write winners over what they oust, and keep what lost: until when it held its key, or as it came, for none.
+
+    So at every recorded time a key has the one value that had been recorded and not yet superseded.
+    """
+    ended: list[int] = []
     if made.winners:
         winners = batch.take(np.array(made.winners, np.int64))
         await tx.execute(REPLACE, (*_columns(winners), *_bounds(winners.time_us)))
-    lost = [*made.ousted, *(batch.row(position)._replace(recorded_us=tx.stamp()) for position in made.losers)]
-    if lost:
-        await tx.execute(SUPERSEDE, (tx.stamp(), *_columns(SampleBatch.of(lost))))
+        ended.extend(winners.recorded_us.tolist())
+    losers = [batch.row(position)._replace(recorded_us=tx.stamp()) for position in made.losers]
+    ended.extend(loser.recorded_us for loser in losers)
+    if ended:
+        columns = _columns(SampleBatch.of([*made.ousted, *losers]))
+        await tx.execute(SUPERSEDE, (*columns, timestamps(np.array(ended, np.int64))))
 
 
 def _columns(batch: SampleBatch) -> tuple[object, ...]:

@@ -7,7 +7,7 @@ first locks the tenant's head row: it is the mutex of the tenant's writes, its c
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -21,9 +21,10 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from gemel.base.errors import NotFoundError, UnavailableError
 from gemel.store import columns
 
-__all__ = ["Database", "Epochs", "ReadTransaction", "Row", "WriteTransaction"]
+__all__ = ["Database", "Epochs", "Parameters", "ReadTransaction", "Row", "WriteTransaction"]
 
 Row = TupleRow
+Parameters = Sequence[Any] | Mapping[str, Any]
 
 POOL_WAIT_S = 10.0
 READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
@@ -57,13 +58,13 @@ class ReadTransaction:
         self.notes: dict[object, Any] = {}
         """What a part wants to remember until the end of this transaction, under a key of its own."""
 
-    async def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+    async def rows(self, sql: str, parameters: Parameters = ()) -> list[Row]:
         """Run one statement and return its rows, in binary where the types allow."""
         cursor = self.connection.cursor(binary=True)
         await cursor.execute(sql, parameters)
         return await cursor.fetchall() if cursor.description else []
 
-    async def row(self, sql: str, parameters: Sequence[Any] = ()) -> Row | None:
+    async def row(self, sql: str, parameters: Parameters = ()) -> Row | None:
         """Run one statement and return its first row, or None."""
         rows = await self.rows(sql, parameters)
         return rows[0] if rows else None
@@ -120,7 +121,7 @@ class WriteTransaction(ReadTransaction):
         """Say that the model set changed."""
         self._model_epoch += 1
 
-    async def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+    async def execute(self, sql: str, parameters: Parameters = ()) -> int:
         """Run one statement and return how many rows it touched."""
         cursor = self.connection.cursor(binary=True)
         await cursor.execute(sql, parameters)

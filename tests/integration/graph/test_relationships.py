@@ -4,16 +4,16 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from gemel.base.clock import iso_us, now_us
-from gemel.graph import relationships
+from gemel.graph import relationship_reading, relationships
 from gemel.graph.paging import Page
 from support.graph import ASSET, MODELS, PUMP, ROOM, Site, refused
 
 Play = Callable[[Callable[[Site], Awaitable[None]]], None]
 
 
-async def get(site: Site, source: str, relationship_id: str) -> relationships.RelationshipDocument:
+async def get(site: Site, source: str, relationship_id: str) -> relationship_reading.RelationshipDocument:
     async with site.db.read(site.tenant) as tx:
-        return await relationships.get_relationship(tx, source, relationship_id)
+        return await relationship_reading.get_relationship(tx, source, relationship_id)
 
 
 async def put_body(site: Site, source: str, relationship_id: str, body: Any, **options: Any) -> Any:
@@ -37,12 +37,12 @@ async def delete(site: Site, source: str, relationship_id: str, if_match: str | 
 
 async def outgoing(site: Site, source: str, name: str | None = None, **options: Any) -> Page:
     async with site.db.read(site.tenant) as tx:
-        return await relationships.list_relationships(tx, source, name, **options)
+        return await relationship_reading.list_relationships(tx, source, name, **options)
 
 
 async def incoming(site: Site, target: str, **options: Any) -> Page:
     async with site.db.read(site.tenant) as tx:
-        return await relationships.list_incoming(tx, target, **options)
+        return await relationship_reading.list_incoming(tx, target, **options)
 
 
 def test_a_relationship_reads_as_it_was_put(play: Play) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gemel.base.errors import InvalidError
-from gemel.graph.relationships import get_relationship
+from gemel.graph.relationship_reading import get_relationship
 from integration.query.conftest import World
 
 T = "SELECT * FROM digitaltwins T WHERE "

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import pwd
-from collections.abc import Sequence
 from os import geteuid
-from typing import Any
 
 import psycopg
 import pytest
@@ -15,7 +13,7 @@ from gemel.base.errors import NotFoundError
 from gemel.security import tenants
 from gemel.security.audit import PLATFORM, operator_name, record_migrations, record_operator_act
 from gemel.security.trail import AuditFilter, list_audit, read_trail
-from gemel.store.database import ReadTransaction, Row
+from gemel.store.database import Parameters, ReadTransaction, Row
 from support.postgres import Dsns
 from support.tenants import open_tenant
 
@@ -66,9 +64,9 @@ def test_what_operators_do_with_keys_is_in_the_trail_of_the_tenant(database: Dsn
 class Seen(ReadTransaction):
     """A transaction that keeps the statements it is given."""
 
-    statements: list[tuple[str, Sequence[Any]]]
+    statements: list[tuple[str, Parameters]]
 
-    async def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+    async def rows(self, sql: str, parameters: Parameters = ()) -> list[Row]:
         self.statements.append((sql, parameters))
         return await super().rows(sql, parameters)
 

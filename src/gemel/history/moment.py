@@ -1,0 +1,77 @@
+"""A moment on both axes of time: what is so then, and what of it was known then."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+
+from gemel.base.clock import from_us, iso_us
+from gemel.base.errors import InvalidError
+from gemel.store.database import ReadTransaction
+
+__all__ = ["END_US", "LIVE", "SPAN_THEN", "Moment", "check_kept", "known_samples"]
+
+END_US = 9_214_646_400_000_000
+"""2262-01-01, after every source time and every recorded time: no limit."""
+
+SPAN_THEN = """
+{0}.valid_from <= %(as_of)s AND {0}.valid_to > %(as_of)s
+    AND {0}.recorded_from <= %(known_at)s AND {0}.recorded_to > %(known_at)s"""
+"""Of a table of spans, on both axes: the row is of the moment whose `parameters` are given."""
+
+LINE = """
+SELECT coalesce((extract(epoch FROM retention_line) * 1000000)::bigint, 0) FROM tenant_head
+WHERE tenant = current_tenant()"""
+
+COLUMNS = "series, source_time, recorded, num, kind, doc, revision, quality"
+# Each arm has its own order and limit, so that the leaves of `sample` are looked at one after the other, and only
+# until there are enough rows.
+AS_OF = f"(SELECT {COLUMNS} FROM sample WHERE tenant = current_tenant() AND {{where}} {{order}})"
+KNOWN_AT = f"""(SELECT {COLUMNS} FROM (
+    (SELECT {COLUMNS} FROM sample WHERE tenant = current_tenant() AND {{where}}
+        AND recorded <= {{known_at}} {{order}})
+    UNION ALL
+    (SELECT {COLUMNS} FROM sample_superseded WHERE tenant = current_tenant() AND {{where}}
+        AND recorded <= {{known_at}} AND superseded > {{known_at}} {{order}})) AS known {{order}})"""
+
+
+class Moment(NamedTuple):
+    """`as_of_us`: what is so at this source time. `known_at_us`: using only what was recorded by then.
+
+    Without a limit on either it is the live state. With one on `known_at_us` alone it is what a live read
+    answered then.
+    """
+
+    as_of_us: int = END_US
+    known_at_us: int = END_US
+
+    @property
+    def parameters(self) -> dict[str, datetime]:
+        """The moment as SQL of this package names it: `as_of` and `known_at`."""
+        return {"as_of": from_us(self.as_of_us), "known_at": from_us(self.known_at_us)}
+
+
+LIVE = Moment()
+
+
+def known_samples(moment: Moment, where: str, order: str, known_at: str = "%(known_at)s") -> str:
+    """Return SQL for samples as they were known at a moment: each key with the value that held it then.
+
+    `where` narrows series and source time, `order` sorts and limits. A value held its key from when it was
+    recorded until it was superseded; one that lost as it came never did. `known_at` is the SQL of the moment's
+    recorded time, and stands in the text only where the moment limits it.
+    """
+    template = AS_OF if moment.known_at_us >= END_US else KNOWN_AT
+    return template.format(where=where, order=order, known_at=known_at)
+
+
+async def check_kept(tx: ReadTransaction, moment: Moment) -> None:
+    """Raise InvalidError (MomentBeforeRetention) where the values of a moment are no longer all there."""
+    time_us = min(moment)
+    row = await tx.row(LINE) if time_us < END_US else None
+    if row is not None and time_us < row[0]:
+        raise InvalidError(
+            "MomentBeforeRetention",
+            f"{iso_us(time_us)} is before {iso_us(row[0])}, the line before which history is no longer kept whole.",
+            "Ask for a moment at or after that.",
+        )
