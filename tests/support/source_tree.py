@@ -27,7 +27,7 @@ class Module:
 
     @property
     def package(self) -> str:
-        """The package of gemel that this is in: `store` for gemel.store.group."""
+        """The package of gemel that this is in: `store` for gemel.store.gather."""
         return [*self.name.split("."), ""][1]
 
     def at(self, node: ast.AST) -> str:

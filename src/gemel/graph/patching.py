@@ -17,7 +17,7 @@ from gemel.graph.twin_patch import at_component, explicit_times_us, patch_change
 from gemel.graph.writing import existing_type, tell_twin, usable_type, write_properties, write_row
 from gemel.security.audit import AuditEntry, record
 from gemel.store.database import Database, WriteTransaction
-from gemel.store.group import GroupCommitter
+from gemel.store.gather import Gatherer
 
 __all__ = ["PatchRequest", "TwinPatcher"]
 
@@ -50,7 +50,7 @@ class TwinPatcher:
     def __init__(self, db: Database, context: GraphContext) -> None:
         self._db = db
         self._context = context
-        self._committer: GroupCommitter[_Parsed, str] = GroupCommitter(self._apply, weight_max=GROUP_MAX)
+        self._committer: Gatherer[_Parsed, str] = Gatherer(self._apply, weight_max=GROUP_MAX)
 
     async def submit(self, tenant: int, request: PatchRequest) -> str:
         """Apply a patch; return the twin's new entity tag once the change is durable.

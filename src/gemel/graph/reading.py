@@ -10,7 +10,7 @@ from gemel.graph.live import TwinDocument
 from gemel.graph.loading import read_twins, twin_not_found
 from gemel.graph.names import check_twin_id
 from gemel.store.database import Database
-from gemel.store.group import GroupCommitter
+from gemel.store.gather import Gatherer
 
 __all__ = ["TwinReader"]
 
@@ -23,7 +23,7 @@ class TwinReader:
     def __init__(self, db: Database, context: GraphContext) -> None:
         self._db = db
         self._context = context
-        self._group: GroupCommitter[str, TwinDocument] = GroupCommitter(self._read, weight_max=GROUP_MAX)
+        self._group: Gatherer[str, TwinDocument] = Gatherer(self._read, weight_max=GROUP_MAX)
 
     async def get(self, tenant: int, twin_id: str) -> TwinDocument:
         """Return a twin. Raises InvalidError (InvalidArgument), NotFoundError (DigitalTwinNotFound)."""

@@ -27,7 +27,7 @@ from gemel.ingest.room import Room
 from gemel.ingest.steps import STEPS, Group, Parts, Prepared
 from gemel.security.audit import AuditEntry
 from gemel.store.database import Database
-from gemel.store.group import GroupCommitter
+from gemel.store.gather import Gatherer
 
 __all__ = ["Ingest"]
 
@@ -53,7 +53,7 @@ class Ingest:
         self._parts = Parts(directory, context, options.dedupe_window_us)
         self._retention_us: dict[int, int] = {}
         self.room = Room(ROOM_BYTES)
-        self._committer: GroupCommitter[Prepared, IngestResult] = GroupCommitter(
+        self._committer: Gatherer[Prepared, IngestResult] = Gatherer(
             self._apply,
             weight=lambda item: len(item.request.decoded.events),
             weight_max=options.commit_events_max,

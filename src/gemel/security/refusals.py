@@ -17,7 +17,7 @@ from gemel.observe.logs import get_log
 from gemel.security.audit import PLATFORM, AuditEntry, audit_columns, storable, storable_entry
 from gemel.security.spool import Refusal, Spool
 from gemel.store.database import Database
-from gemel.store.group import GroupCommitter
+from gemel.store.gather import Gatherer
 
 __all__ = ["Refusals"]
 
@@ -48,8 +48,8 @@ class Refusals:
     def __init__(self, database: Database, spool: Spool) -> None:
         self._database = database
         self._spool = spool
-        self._rows: GroupCommitter[Refusal, None] = GroupCommitter(self._insert, weight_max=GROUP_MAX)
-        self._lines: GroupCommitter[Refusal, bool] = GroupCommitter(self._append, weight_max=GROUP_MAX)
+        self._rows: Gatherer[Refusal, None] = Gatherer(self._insert, weight_max=GROUP_MAX)
+        self._lines: Gatherer[Refusal, bool] = Gatherer(self._append, weight_max=GROUP_MAX)
         self._emptying = asyncio.Lock()
 
     async def record(self, tenant: int, entry: AuditEntry, *, database_lost: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""Group commit: each its own answer, whatever becomes of its neighbours."""
+"""Gathering: each its own answer, whatever becomes of its neighbours."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from gemel.base.errors import GemelError, InternalError, UnavailableError
-from gemel.store.group import GroupCommitter
+from gemel.store.gather import Gatherer
 
 
 class Tries:
@@ -38,13 +38,13 @@ class Tries:
 def test_one_that_cannot_be_applied_costs_only_itself(error: Exception, answer: type[Exception]) -> None:
     async def main() -> None:
         tries = Tries(error)
-        committer = GroupCommitter(tries.apply)
+        gatherer = Gatherer(tries.apply)
         answers = await asyncio.gather(
-            *(committer.submit(1, n) for n in (1, 2, -3, 4, 5)), return_exceptions=True
+            *(gatherer.submit(1, n) for n in (1, 2, -3, 4, 5)), return_exceptions=True
         )
         assert [a for a in answers if isinstance(a, int)] == [10, 20, 40, 50]
         assert isinstance(answers[2], answer)
-        assert await committer.submit(1, 7) == 70
+        assert await gatherer.submit(1, 7) == 70
 
     asyncio.run(main())
 
@@ -52,8 +52,8 @@ def test_one_that_cannot_be_applied_costs_only_itself(error: Exception, answer: 
 def test_a_lost_database_is_the_answer_to_all() -> None:
     async def main() -> None:
         tries = Tries(UnavailableError("DatabaseUnavailable", "gone", "again", retry_after_s=1))
-        committer = GroupCommitter(tries.apply)
-        answers = await asyncio.gather(*(committer.submit(1, n) for n in (1, -2, 3)), return_exceptions=True)
+        gatherer = Gatherer(tries.apply)
+        answers = await asyncio.gather(*(gatherer.submit(1, n) for n in (1, -2, 3)), return_exceptions=True)
         assert [type(a) for a in answers] == [UnavailableError] * 3
         assert tries.groups == [[1, -2, 3]]
 
@@ -64,9 +64,9 @@ def test_a_submitter_that_leaves_takes_nothing_back() -> None:
     async def main() -> None:
         tries = Tries(ValueError())
         tries.gate.clear()
-        committer = GroupCommitter(tries.apply, weight_max=2)
-        leaving = [asyncio.create_task(committer.submit(1, n)) for n in (1, 2, 3)]
-        staying = asyncio.create_task(committer.submit(1, 4))
+        gatherer = Gatherer(tries.apply, weight_max=2)
+        leaving = [asyncio.create_task(gatherer.submit(1, n)) for n in (1, 2, 3)]
+        staying = asyncio.create_task(gatherer.submit(1, 4))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         for task in leaving:
@@ -74,7 +74,7 @@ def test_a_submitter_that_leaves_takes_nothing_back() -> None:
         tries.gate.set()
         assert await staying == 40
         assert tries.groups == [[1, 2], [3, 4]]
-        assert await committer.submit(1, 5) == 50
+        assert await gatherer.submit(1, 5) == 50
 
     asyncio.run(main())
 
@@ -83,15 +83,15 @@ def test_a_cancelled_lane_answers_and_is_not_stuck() -> None:
     async def main() -> None:
         tries = Tries(ValueError())
         tries.gate.clear()
-        committer = GroupCommitter(tries.apply, weight_max=1)
-        tasks = [asyncio.create_task(committer.submit(1, n)) for n in (1, 2)]
+        gatherer = Gatherer(tries.apply, weight_max=1)
+        tasks = [asyncio.create_task(gatherer.submit(1, n)) for n in (1, 2)]
         await asyncio.sleep(0.01)
         for task in asyncio.all_tasks() - {asyncio.current_task(), *tasks}:
             task.cancel()
         answers = await asyncio.gather(*tasks, return_exceptions=True)
         assert [type(a) for a in answers] == [InternalError, InternalError]
         tries.gate.set()
-        assert await committer.submit(1, 3) == 30
-        await committer.close()
+        assert await gatherer.submit(1, 3) == 30
+        await gatherer.close()
 
     asyncio.run(main())

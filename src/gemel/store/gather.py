@@ -1,4 +1,4 @@
-"""Group commit: requests of one tenant that arrive together share a transaction."""
+"""Gathering: requests of one tenant that arrive together share a transaction, a snapshot, or a write to disk."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import psycopg
 
 from gemel.base.errors import GemelError, InternalError
 
-__all__ = ["GroupCommitter"]
+__all__ = ["Gatherer"]
 
 Q = TypeVar("Q")
 R = TypeVar("R")
@@ -27,10 +27,10 @@ class _Waiting(Generic[Q, R]):
     answer: asyncio.Future[R]
 
 
-class GroupCommitter(Generic[Q, R]):
+class Gatherer(Generic[Q, R]):
     """Hands all requests of a tenant that wait to one call of `apply`, and each its own answer.
 
-    `apply(tenant, items)` returns one result or GemelError per item, in order, after its commit. The sum of
+    `apply(tenant, items)` returns one result or GemelError per item, in order, once that holds. The sum of
     `weight` over a group stays at `weight_max` or below unless a single item is heavier. One group of a tenant
     is under way at a time. A GemelError that `apply` raises is the answer to the whole group; on any other
     error the group is halved until the poisonous item stands alone and gets it; the others are applied. A
@@ -73,7 +73,7 @@ class GroupCommitter(Generic[Q, R]):
         try:
             while lane:
                 group = self._take(lane)
-                await self._commit(tenant, group)
+                await self._answer_all(tenant, group)
         finally:
             # Only a cancelled lane leaves anyone here: better an error than a wait without end.
             for waiting in (*group, *lane):
@@ -90,7 +90,7 @@ class GroupCommitter(Generic[Q, R]):
             group.append(lane.popleft())
         return group
 
-    async def _commit(self, tenant: int, group: list[_Waiting[Q, R]]) -> None:
+    async def _answer_all(self, tenant: int, group: list[_Waiting[Q, R]]) -> None:
         try:
             results = await self._attempt(tenant, [waiting.item for waiting in group])
         except GemelError as error:
@@ -101,8 +101,8 @@ class GroupCommitter(Generic[Q, R]):
                 _answer(group[0], _refused(error) if isinstance(error, psycopg.Error) else error)
                 return
             middle = len(group) // 2
-            await self._commit(tenant, group[:middle])
-            await self._commit(tenant, group[middle:])
+            await self._answer_all(tenant, group[:middle])
+            await self._answer_all(tenant, group[middle:])
         else:
             for waiting, result in zip(group, results, strict=True):
                 _answer(waiting, result)
