@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from itertools import islice
 from typing import Annotated
+from urllib.parse import unquote
 
 import msgspec
 from litestar import Response, get, post
@@ -19,9 +20,11 @@ from gemel.api.routing import JSON, RouteInfo, route
 from gemel.base.clock import now_us
 from gemel.base.errors import Detail, InvalidError
 from gemel.history.ordering import OUTCOMES
+from gemel.history.origins import Sending
 from gemel.ingest.events import BATCH, LINES, SINGLE, Decoded, Event
 from gemel.ingest.positions import Position, read_position
 from gemel.ingest.requests import IngestRequest, IngestResult
+from gemel.security.audit import storable
 from gemel.security.principal import Scope
 
 __all__ = ["HANDLERS", "SourcePosition", "batch_target"]
@@ -59,6 +62,20 @@ At = Annotated[
         description="How far Gemel-Source has been read with these events; kept in their commit.",
     ),
 ]
+File = Annotated[
+    str | None,
+    HeaderParameter(
+        name="Gemel-File",
+        description="The file that the events were read from, percent-encoded; kept as their origin.",
+    ),
+]
+Mapping = Annotated[
+    str | None,
+    HeaderParameter(
+        name="Gemel-Mapping",
+        description="The mapping that made the events, percent-encoded; kept as their origin.",
+    ),
+]
 CreateModel = Annotated[
     str | None,
     HeaderParameter(
@@ -91,7 +108,12 @@ class SourcePosition(msgspec.Struct, frozen=True):
     ),
 )
 async def ingest(
-    request: AnyRequest, source: Source = None, position: At = None, create_model: CreateModel = None
+    request: AnyRequest,
+    source: Source = None,
+    position: At = None,
+    file: File = None,
+    mapping: Mapping = None,
+    create_model: CreateModel = None,
 ) -> Response[bytes]:
     """Take CloudEvents 1.0: one, a batch, or one a line; answered once they are durable and visible.
 
@@ -105,10 +127,18 @@ async def ingest(
     started_s = time.perf_counter()
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     read_to = _position(source, position)
+    sending = Sending(
+        source and storable(source),
+        position,
+        _unquoted("Gemel-File", file),
+        _unquoted("Gemel-Mapping", mapping),
+    )
 
     def request_of(decoded: Decoded) -> IngestRequest:
         entry = call.entry(target=batch_target(source, decoded.events))
-        return IngestRequest(decoded, received_us, entry, position=read_to, create_model=create_model)
+        return IngestRequest(
+            decoded, received_us, entry, position=read_to, sending=sending, create_model=create_model
+        )
 
     body = await request.body()
     result = await call.services.ingest.receive(call.tenant, body, media_type, request_of)
@@ -135,6 +165,10 @@ def _position(source: str | None, position: str | None) -> Position | None:
     if source is None:
         raise InvalidError("MissingArgument", "Gemel-Position needs Gemel-Source.")
     return Position(checked_text("Gemel-Source", source), checked_text("Gemel-Position", position))
+
+
+def _unquoted(name: str, value: str | None) -> str | None:
+    return None if value is None else checked_text(name, unquote(value))
 
 
 def batch_target(source: str | None, events: Sequence[Event | Detail]) -> str:

@@ -131,6 +131,11 @@ class Mapping:
         return self.columns - firm
 
     @property
+    def label(self) -> str:
+        """The mapping's name for those who ask where a value is from: its file's, and what it says as a digest."""
+        return f"{Path(self.file).name}@{self.digest}"
+
+    @property
     def digest(self) -> str:
         """A short digest of what the mapping says, whatever its path and layout."""
         twins = [

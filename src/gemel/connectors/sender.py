@@ -219,7 +219,12 @@ class _Sending:
     def _deliver(self, batch: Batch, position: Position) -> None:
         """Send a batch's events, those of each model apart; the position goes with the last of them."""
         for index, part in enumerate(batch.parts):
-            headers = {"Content-Type": "application/x-ndjson", "Gemel-Source": self._source.name}
+            headers = {
+                "Content-Type": "application/x-ndjson",
+                "Gemel-Source": self._source.name,
+                "Gemel-File": quote(self._source.path.name),
+                "Gemel-Mapping": quote(self._source.mapping.label),
+            }
             if self._options.create_twins and part.model is not None:
                 headers["Gemel-Create-Model"] = part.model
             self._post(part.events, headers, position if index == len(batch.parts) - 1 else None)

@@ -72,6 +72,7 @@ class TwinPatcher:
             twins = await load_twins(tx, self._context, {item.request.twin_id for item in items})
             samples: list[PropertySample] = []
             results: list[str | GemelError] = []
+            acts: list[tuple[AuditEntry, tuple[int, int] | None]] = []
             for item in items:
                 try:
                     before, outcome = await self._change(tx, twins, item)
@@ -82,9 +83,9 @@ class TwinPatcher:
                 twins[item.request.twin_id] = outcome.twin
                 samples.extend(outcome.samples)
                 results.append(outcome.twin.etag)
+                acts.append((item.request.audit, tx.sign()))
             await write_properties(tx, self._context, samples)
-            applied = zip(items, results, strict=True)
-            await record(tx, [item.request.audit for item, result in applied if isinstance(result, str)])
+            await record(tx, [entry for entry, _ in acts], [signed for _, signed in acts])
         return results
 
     async def _change(

@@ -37,17 +37,18 @@ class Known:
 class Plan:
     """What to write for a batch of n samples.
 
-    `outcomes` int8[n]; `fresh` positions of samples whose key is new, by series and time; `winners` positions
-    of samples that take a stored key over, and `ousted` the stored samples they oust, in step; `losers`
-    positions of samples that lose at once; `state` positions of samples that become their series' state.
+    `outcomes` int8[n]; `late` bool[n] whether each was behind its series' last; `fresh` positions of samples
+    whose key is new, by series and time; `winners` positions of samples that take a stored key over; `lost` the
+    samples that have no key any more, stored or arrived, each with the recorded time (µs) of the one that it
+    lost to, its own where it lost at once; `state` positions of samples that become their series' state.
     """
 
     outcomes: npt.NDArray[np.int8]
+    late: npt.NDArray[np.bool_]
     fresh: Ints
     state: Ints
     winners: list[int] = field(default_factory=list)
-    ousted: list[Sample] = field(default_factory=list)
-    losers: list[int] = field(default_factory=list)
+    lost: list[tuple[Sample, int]] = field(default_factory=list)
 
 
 def plan(batch: SampleBatch, last_us: Ints, known: Known) -> Plan:
@@ -55,8 +56,8 @@ def plan(batch: SampleBatch, last_us: Ints, known: Known) -> Plan:
     order = np.lexsort((batch.time_us, batch.series))
     series, time_us = batch.series[order], batch.time_us[order]
     repeats = (series[1:] == series[:-1]) & (time_us[1:] == time_us[:-1])
-    outcomes = np.where(_late(batch, order, last_us), LATE, ACCEPTED).astype(np.int8)
-    made = Plan(outcomes, order, order[:0])
+    late = _late(batch, order, last_us)
+    made = Plan(np.where(late, LATE, ACCEPTED).astype(np.int8), late, order, order[:0])
     if repeats.any() or known.held:
         made.fresh = _contest(batch, order, repeats, known, made)
     made.state = _state(batch, last_us, made)
@@ -114,30 +115,27 @@ def _settle(batch: SampleBatch, positions: list[int], key: Key, known: Known, ma
     best: Rank | None = None
     seen = set(known.lost.get(key, ()))
     winner: int | None = None
+    holder = held
     if held is not None:
         best = rank(held.revision, held.value, held.quality)
         seen.add(best)
     for position in positions:
-        own = rank(int(batch.revision[position]), batch.value(position), int(batch.quality[position]))
-        if best is None:
-            winner, best = position, own
-        elif own in seen:
+        sample = batch.row(position)
+        own = rank(sample.revision, sample.value, sample.quality)
+        if own in seen:
             made.outcomes[position] = DUPLICATE
             continue
-        else:
-            made.outcomes[position] = CORRECTED
-            if own < best:
-                made.losers.append(position)
-            else:
-                if winner is not None:
-                    made.losers.append(winner)
-                winner, best = position, own
         seen.add(own)
+        wins = best is None or own > best
+        if holder is not None:
+            made.outcomes[position] = CORRECTED
+            made.lost.append((holder if wins else sample, sample.recorded_us))
+        if wins:
+            winner, best, holder = position, own, sample
     if held is None:
         return winner
     if winner is not None:
         made.winners.append(winner)
-        made.ousted.append(held)
     return None
 
 

@@ -29,6 +29,8 @@ from gemel.store.database import WriteTransaction
 
 __all__ = ["write_samples"]
 
+Flags = npt.NDArray[np.bool_]
+
 INLINE_MAX = 2_000
 """Samples that are classified on the event loop; more go to a thread, for repeats cost some µs each."""
 
@@ -52,9 +54,10 @@ JOIN sample_superseded AS s
 
 COLUMNS = "series, source_time, recorded, num, revision, quality, kind, doc"
 
-ROWS = """
-unnest(%s::bigint[], %s::timestamptz[], %s::timestamptz[], %s::float8[], %s::int[], %s::smallint[],
-       %s::smallint[], %s::text[]) AS r (series, source_time, recorded, num, revision, quality, kind, doc)"""
+COLUMN_TYPES = """
+%s::bigint[], %s::timestamptz[], %s::timestamptz[], %s::float8[], %s::int[], %s::smallint[], %s::smallint[],
+%s::text[]"""
+ROWS = f"unnest({COLUMN_TYPES}) AS r (series, source_time, recorded, num, revision, quality, kind, doc)"
 
 UPSERT_LATEST = f"""
 INSERT INTO latest (tenant, {COLUMNS})
@@ -72,17 +75,18 @@ WHERE sample.tenant = current_tenant() AND sample.series = r.series AND sample.s
     AND sample.source_time BETWEEN %s AND %s"""
 
 SUPERSEDE = f"""
-INSERT INTO sample_superseded (tenant, {COLUMNS}, superseded)
-SELECT current_tenant(), series, source_time, recorded, nullif(num, 'NaN'), revision, quality, kind, doc::jsonb,
-       superseded
-FROM unnest(%s::bigint[], %s::timestamptz[], %s::timestamptz[], %s::float8[], %s::int[], %s::smallint[],
-            %s::smallint[], %s::text[], %s::timestamptz[]) AS r ({COLUMNS}, superseded)"""
+INSERT INTO sample_superseded (tenant, superseded, {COLUMNS})
+SELECT current_tenant(), superseded, series, source_time, recorded, nullif(num, 'NaN'), revision, quality, kind,
+       doc::jsonb
+FROM unnest({COLUMN_TYPES}, %s::timestamptz[])
+    AS r (series, source_time, recorded, num, revision, quality, kind, doc, superseded)"""
 
 
 async def write_samples(tx: WriteTransaction, batch: SampleBatch) -> npt.NDArray[np.int8]:
     """Write samples by the time rules and tell the change feed; return the outcome of each, int8[n].
 
-    Outcomes are those of gemel.history.ordering. The weeks of the samples must exist (gemel.history.weeks).
+    Outcomes are those of gemel.history.ordering. Values for one key need recorded times of their own, by which
+    their origins are found. The weeks of the samples must exist (gemel.history.weeks).
     """
     if not len(batch):
         return np.zeros(0, np.int8)
@@ -93,7 +97,7 @@ async def write_samples(tx: WriteTransaction, batch: SampleBatch) -> npt.NDArray
         if len(batch) < INLINE_MAX
         else await asyncio.to_thread(plan, batch, last_us, known)
     )
-    await _copy(tx, batch.take(made.fresh))
+    await _copy(tx, batch.take(made.fresh), made.late[made.fresh])
     await _correct(tx, batch, made)
     state = batch.take(np.sort(made.state))
     if len(state):
@@ -148,35 +152,33 @@ def _bounds(time_us: Ints) -> tuple[datetime, datetime]:
     return from_us(int(time_us.min())), from_us(int(time_us.max()))
 
 
-async def _copy(tx: WriteTransaction, fresh: SampleBatch) -> None:
+async def _copy(tx: WriteTransaction, fresh: SampleBatch, late: Flags) -> None:
     weeks = week_of(fresh.time_us)
     for week in np.unique(weeks):
-        part = (
-            fresh
-            if weeks[0] == week and weeks[-1] == week and (weeks == week).all()
-            else fresh.take(weeks == week)
-        )
+        own = weeks == week
+        data = _stream(fresh, late) if own.all() else _stream(fresh.take(own), late[own])
         await tx.copy(
-            f"COPY {leaf_of(int(week))} ({COLUMNS}) FROM STDIN (FORMAT binary)", _stream(part), "gemel_copy"
+            f"COPY {leaf_of(int(week))} (late, {COLUMNS}) FROM STDIN (FORMAT binary)", data, "gemel_copy"
         )
 
 
-def _stream(batch: SampleBatch) -> bytes:
+def _stream(batch: SampleBatch, late: Flags) -> bytes:
     documents = batch.kind == JSON
     empty = np.isnan(batch.num) & ~documents
     plain = ~documents & ~empty
     parts = [COPY_HEADER]
     if plain.all():
-        parts.append(_fixed(batch, with_num=True))
+        parts.append(_fixed(batch, late, with_num=True))
     else:
-        parts.append(_fixed(batch.take(plain), with_num=True))
-        parts.append(_fixed(batch.take(empty), with_num=False))
-        parts.append(_with_documents(batch.take(documents)))
+        parts.append(_fixed(batch.take(plain), late[plain], with_num=True))
+        parts.append(_fixed(batch.take(empty), late[empty], with_num=False))
+        parts.append(_with_documents(batch.take(documents), late[documents]))
     return b"".join((*parts, COPY_TRAILER))
 
 
-def _fixed(batch: SampleBatch, *, with_num: bool) -> bytes:
+def _fixed(batch: SampleBatch, late: Flags, *, with_num: bool) -> bytes:
     fields = (
+        (late, "?"),
         (batch.series, ">i8"),
         (batch.time_us - PG_EPOCH_US, ">i8"),
         (batch.recorded_us - PG_EPOCH_US, ">i8"),
@@ -189,9 +191,9 @@ def _fixed(batch: SampleBatch, *, with_num: bool) -> bytes:
     return copy_fixed(fields, len(batch))
 
 
-def _with_documents(batch: SampleBatch) -> bytes:
+def _with_documents(batch: SampleBatch, late: Flags) -> bytes:
     """Pack rows whose last column is jsonb: version byte 1, then the text."""
-    packed = _fixed(batch, with_num=False)
+    packed = _fixed(batch, late, with_num=False)
     width = len(packed) // len(batch) if len(batch) else 0
     rows = []
     for position, doc in enumerate(batch.docs or ()):
@@ -206,16 +208,13 @@ async def _correct(tx: WriteTransaction, batch: SampleBatch, made: Plan) -> None
 
     So at every recorded time a key has the one value that had been recorded and not yet superseded.
     """
-    ended: list[int] = []
     if made.winners:
         winners = batch.take(np.array(made.winners, np.int64))
         await tx.execute(REPLACE, (*_columns(winners), *_bounds(winners.time_us)))
-        ended.extend(winners.recorded_us.tolist())
-    losers = [batch.row(position)._replace(recorded_us=tx.stamp()) for position in made.losers]
-    ended.extend(loser.recorded_us for loser in losers)
-    if ended:
-        columns = _columns(SampleBatch.of([*made.ousted, *losers]))
-        await tx.execute(SUPERSEDE, (*columns, timestamps(np.array(ended, np.int64))))
+    if made.lost:
+        lost = SampleBatch.of([sample for sample, _ in made.lost])
+        superseded_us = np.array([lost_us for _, lost_us in made.lost], np.int64)
+        await tx.execute(SUPERSEDE, (*_columns(lost), timestamps(superseded_us)))
 
 
 def _columns(batch: SampleBatch) -> tuple[object, ...]:

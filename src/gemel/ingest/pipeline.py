@@ -21,6 +21,7 @@ from gemel.history.ordering import OUTCOMES
 from gemel.ingest import quarantine
 from gemel.ingest.events import LINES, SINGLE, Decoded, Event, decode_body, decode_event
 from gemel.ingest.framing import VALUES_MAX, count_values
+from gemel.ingest.origins import pack
 from gemel.ingest.requests import IngestOptions, IngestRequest, IngestResult
 from gemel.ingest.resolve import TimeRules, resolve
 from gemel.ingest.room import Room
@@ -120,9 +121,11 @@ class Ingest:
         latest_us = self._clock() + self._options.future_tolerance_us
         rules = TimeRules(request.received_us, latest_us, self._retention_us.get(tenant, 0))
         events = request.decoded.events
-        resolved = await _off_loop(len(events), lambda: resolve(events, view, rules))
+        resolved, origin = await _off_loop(
+            len(events), lambda: (resolve(events, view, rules), pack(events, request.sending))
+        )
         await self._parts.context.weeks.ensure(resolved.batch.time_us)
-        return Prepared(request, rules, frozenset(view.twins), view.epochs, resolved)
+        return Prepared(request, rules, frozenset(view.twins), view.epochs, resolved, origin)
 
     async def _apply(self, tenant: int, items: list[Prepared]) -> list[IngestResult | GemelError]:
         # Copies: what a commit that fails had found must not be what its next attempt starts from.

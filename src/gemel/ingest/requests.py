@@ -7,11 +7,14 @@ from dataclasses import dataclass
 
 import msgspec
 
+from gemel.history.origins import Sending
 from gemel.ingest.events import Decoded
 from gemel.ingest.positions import Position
 from gemel.security.audit import AuditEntry
 
 __all__ = ["IngestOptions", "IngestRequest", "IngestResult", "Rejected"]
+
+NOTHING_SAID = Sending()
 
 
 class Rejected(msgspec.Struct, frozen=True):
@@ -42,7 +45,8 @@ class IngestResult(msgspec.Struct):
 class IngestRequest:
     """A decoded body with what goes with it into the commit.
 
-    `position` is a source and how far it has been read; `create_model` the model of twins that do not exist
+    `position` is a source and how far it has been read; `sending` what is kept of where the events came from;
+    `create_model` the model of twins that do not exist
     yet; `replayed` the quarantine numbers of the events, which leave quarantine when they are taken;
     `strict` raises the first event's fault in place of quarantine.
     """
@@ -51,6 +55,7 @@ class IngestRequest:
     received_us: int
     audit: AuditEntry
     position: Position | None = None
+    sending: Sending = NOTHING_SAID
     create_model: str | None = None
     replayed: Sequence[int] = ()
     strict: bool = False

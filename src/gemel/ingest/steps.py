@@ -13,6 +13,7 @@ from gemel.base.errors import Detail, GemelError, InvalidError, NotFoundError
 from gemel.graph.context import GraphContext
 from gemel.graph.directory import Directory, create_missing, extend_start
 from gemel.history.ordering import OUTCOMES
+from gemel.history.origins import Origin, store_origins
 from gemel.history.write import write_samples
 from gemel.ingest import positions, quarantine, seen
 from gemel.ingest.events import Event
@@ -38,13 +39,20 @@ class Parts:
 
 @dataclass(slots=True)
 class Prepared:
-    """A request resolved before the lock, and what that rested on: the twins, the epochs and the rules."""
+    """A request resolved before the lock, and what that rested on: the twins, the epochs and the rules.
+
+    `origin` are its events' packed names; `first_us` the recorded time of its first event, from which those of
+    the others count on, and `signed` the first and last of all its writes.
+    """
 
     request: IngestRequest
     rules: TimeRules
     known: frozenset[str]
     epochs: Epochs
     resolved: Resolved
+    origin: bytes
+    first_us: int = 0
+    signed: tuple[int, int] | None = None
     repeated: set[int] = field(default_factory=set)
     refusal: GemelError | None = None
 
@@ -69,6 +77,8 @@ async def settle(parts: Parts, tx: WriteTransaction, group: Group) -> None:
     """Create the twins that are asked for, and resolve again what rested on another state of things."""
     for item in group.items:
         await _create_twins(parts, tx, item)
+        item.first_us = tx.stamps(len(item.events))
+        item.signed = tx.sign()
     epochs = await tx.epochs()
     for item in group.items:
         if item.epochs == epochs and item.rules.retention_us == tx.retention_us and not item.refusal:
@@ -110,8 +120,9 @@ async def drop_repeats(parts: Parts, tx: WriteTransaction, group: Group) -> None
 
 async def write(_: Parts, tx: WriteTransaction, group: Group) -> None:
     """Write all values of the group at once, and count the outcomes by request."""
+    for item in group.items:
+        item.resolved.batch.recorded_us[:] = item.first_us + item.resolved.owner
     batch, item_no = seen.merge([(item.resolved, item.repeated) for item in group.items])
-    batch.recorded_us[:] = tx.stamp()
     outcomes = await write_samples(tx, batch)
     width = len(OUTCOMES)
     counts = np.bincount(item_no * width + outcomes, minlength=len(group.items) * width).reshape(-1, width)
@@ -163,11 +174,22 @@ def _batched(pairs: Iterable[tuple[int, Detail]], size: int) -> Iterator[list[tu
 
 
 async def sign(_: Parts, tx: WriteTransaction, group: Group) -> None:
-    """Record the audit rows and the sources' positions of what was not refused."""
-    both = zip(group.items, group.results, strict=True)
-    taken = [item.request for item, result in both if isinstance(result, IngestResult)]
-    await record(tx, [request.audit for request in taken])
+    """Record the audit rows, the origins and the sources' positions of what was not refused."""
+    both = list(zip(group.items, group.results, strict=True))
+    items = [item for item, result in both if isinstance(result, IngestResult)]
+    taken = [item.request for item in items]
+    await record(tx, [request.audit for request in taken], [item.signed for item in items])
+    await store_origins(tx, [_origin(item) for item, result in both if _left_values(result)])
     await positions.advance(tx, [request.position for request in taken if request.position is not None])
+
+
+def _left_values(result: IngestResult | GemelError) -> bool:
+    return isinstance(result, IngestResult) and result.accepted + result.late + result.corrected > 0
+
+
+def _origin(item: Prepared) -> Origin:
+    last_us = item.first_us + len(item.events) - 1
+    return Origin(item.first_us, last_us, int(item.resolved.batch.time_us.max()), item.origin)
 
 
 STEPS: tuple[Step, ...] = (settle, drop_repeats, write, keep_rejects, sign)

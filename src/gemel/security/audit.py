@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import psycopg
 
+from gemel.base.clock import from_us
 from gemel.store.database import WriteTransaction
 
 __all__ = [
@@ -33,6 +34,10 @@ TEXT_LENGTH_MAX = 512
 INSERT_AUDIT = """
 INSERT INTO audit (tenant, actor, key_id, action, target, result, trace_id)
 SELECT %s, * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])"""
+INSERT_SIGNED = """
+INSERT INTO audit (tenant, actor, key_id, action, target, result, trace_id, recorded_from, recorded_to)
+SELECT %s, * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],
+                         %s::timestamptz[], %s::timestamptz[])"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +58,21 @@ def audit_columns(entries: Sequence[AuditEntry]) -> tuple[list[str | None], ...]
     return tuple([_storable(getattr(entry, name)) for entry in entries] for name in names)
 
 
-async def record(tx: WriteTransaction, entries: Sequence[AuditEntry]) -> None:
-    """Append entries in the transaction of the writes they tell of."""
-    if entries:
-        await tx.execute(INSERT_AUDIT, (tx.tenant, *audit_columns(entries)))
+async def record(
+    tx: WriteTransaction,
+    entries: Sequence[AuditEntry],
+    signed: Sequence[tuple[int, int] | None] | None = None,
+) -> None:
+    """Append entries in the transaction of the writes they tell of.
+
+    `signed` has the recorded times (µs, first and last) of each entry's writes, which `tx.sign` gives; without
+    it the entries are of one request, and all writes of the transaction so far are its own.
+    """
+    if not entries:
+        return
+    spans = [tx.sign()] * len(entries) if signed is None else signed
+    ends = [[None if span is None else from_us(span[end]) for span in spans] for end in (0, 1)]
+    await tx.execute(INSERT_SIGNED, (tx.tenant, *audit_columns(entries), *ends))
 
 
 def operator_name() -> str:

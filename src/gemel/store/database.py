@@ -80,14 +80,15 @@ class ReadTransaction:
 class WriteTransaction(ReadTransaction):
     """The one transaction that may write a tenant's data now; others wait for its end.
 
-    `stamp()` gives recorded times (µs), each once; `next_change_no()` numbers the change feed without gaps.
-    Both are kept by the commit and given back by a rollback.
+    `stamp()` gives recorded times (µs), each once, and `sign()` says which of them one act had;
+    `next_change_no()` numbers the change feed without gaps. Both are kept by the commit and given back by a rollback.
     """
 
     def __init__(self, connection: AsyncConnection[Row], tenant: int, head: Row) -> None:
         super().__init__(connection, tenant)
         self._recorded_us, self._change_no, self._graph_epoch, self._model_epoch, self.retention_us = head
         self._recorded_us -= 1
+        self._signed_us = self._recorded_us
         self._on_commit: list[Callable[[], None]] = []
 
     @property
@@ -99,6 +100,17 @@ class WriteTransaction(ReadTransaction):
         """Return a recorded time in µs that no other write of this tenant has had or will have."""
         self._recorded_us += 1
         return int(self._recorded_us)
+
+    def stamps(self, count: int) -> int:
+        """Return the first of `count` recorded times in a row, each as `stamp` gives it."""
+        first = self._recorded_us + 1
+        self._recorded_us += count
+        return int(first)
+
+    def sign(self) -> tuple[int, int] | None:
+        """Return the first and last recorded time (µs) given since this was last called; None where there is none."""
+        first, self._signed_us = self._signed_us + 1, self._recorded_us
+        return (first, self._recorded_us) if first <= self._recorded_us else None
 
     def next_change_no(self) -> int:
         """Return the next number of the tenant's change feed."""

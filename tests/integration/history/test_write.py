@@ -76,7 +76,7 @@ async def write_all(db: Database, tenant: int, samples: Sequence[Sample], rng: r
         batch = SampleBatch.of(part)
         await weeks.ensure(batch.time_us)
         async with db.write(tenant) as tx:
-            batch.recorded_us[:] = tx.stamp()
+            batch.recorded_us[:] = tx.stamps(len(batch)) + np.arange(len(batch))
             outcomes = await write_samples(tx, batch)
         for outcome in outcomes:
             counts[outcome] += 1
@@ -113,7 +113,7 @@ def test_outcomes_by_arrival(database: Dsns) -> None:
             batch = SampleBatch.of([at(0, 1.0), at(5, 2.0), at(3, 3.0), at(5, 2.0), at(5, 4.0)])
             await Weeks(db).ensure(batch.time_us)
             async with db.write(tenant) as tx:
-                batch.recorded_us[:] = tx.stamp()
+                batch.recorded_us[:] = tx.stamps(len(batch)) + np.arange(len(batch))
                 outcomes = await write_samples(tx, batch)
             assert [OUTCOMES[o] for o in outcomes] == [
                 "accepted",

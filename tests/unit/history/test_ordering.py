@@ -57,7 +57,13 @@ def test_a_plan_leaves_what_the_rules_demand(before: list[Sample], rows: list[Sa
         key: ranked(row) for key, row in expected.items()
     }
     assert len({batch.row(int(p))[:2] for p in made.fresh}) == len(made.fresh)
-    assert made.ousted == [held[batch.row(p)[:2]] for p in made.winners]
+    contenders = {key: {ranked(row)} for key, row in held.items()}
+    for row in rows:
+        contenders.setdefault(row[:2], set()).add(ranked(row))
+    touched_keys = {row[:2] for row in rows}
+    lost = {(row[:2], ranked(row)) for row, _ in made.lost}
+    assert len(lost) == len(made.lost)
+    assert lost == {(key, r) for key in touched_keys for r in contenders[key] if r != ranked(expected[key])}
 
     state = {int(batch.series[p]): batch.row(int(p)) for p in made.state}
     assert len(state) == len(made.state)

@@ -29,6 +29,7 @@ OWNERS = {
     "sample": "history",
     "sample_superseded": "history",
     "change": "history",
+    "origin": "history",
     "model": "graph",
     "model_log": "graph",
     "twin": "graph",
