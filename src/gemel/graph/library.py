@@ -15,7 +15,7 @@ from gemel.base.errors import ConflictError, InvalidError, NotFoundError
 from gemel.graph.jsonpatch import invalid, parse_operations
 from gemel.graph.model_log import ModelLogEntry, added_entries, append_log
 from gemel.graph.names import check_model_id
-from gemel.graph.paging import Page, check_page_size, decode_token, encode_token
+from gemel.graph.paging import Page, encode_token, resume
 from gemel.history.changes import append
 from gemel.history.values import encode
 from gemel.models import ModelSet, TwinType, compile_twin_type, parse
@@ -191,8 +191,7 @@ async def list_models(
 
     Raises NotFoundError (ModelNotFound), InvalidError (InvalidArgument).
     """
-    after = decode_token(token, TOKEN, after=str)["after"] if token is not None else ""
-    size = check_page_size(page_size)
+    state, size = resume(TOKEN, token, page_size, after="")
     wanted: list[str] | None = None
     if dependencies_for:
         models = await library.models(tx)
@@ -203,10 +202,10 @@ async def list_models(
         wanted = sorted(
             {*dependencies_for, *(d for each in dependencies_for for d in models.dependencies(each))}
         )
-    rows = await tx.rows(LIST, (after, wanted, wanted, size + 1))
+    rows = await tx.rows(LIST, (state["after"], wanted, wanted, size + 1))
     items = [_data(row, definition=definition) for row in rows[:size]]
     more = len(rows) > size
-    return Page(items, encode_token(TOKEN, after=items[-1]["id"]) if more else None)
+    return Page(items, encode_token(TOKEN, size=size, after=items[-1]["id"]) if more else None)
 
 
 async def update_model(

@@ -11,7 +11,15 @@ import msgspec
 
 from gemel.base.errors import InvalidError
 
-__all__ = ["PAGE_SIZE", "PAGE_SIZE_MAX", "Page", "check_page_size", "decode_token", "encode_token"]
+__all__ = [
+    "PAGE_SIZE",
+    "PAGE_SIZE_MAX",
+    "Page",
+    "check_page_size",
+    "decode_token",
+    "encode_token",
+    "resume",
+]
 
 PAGE_SIZE = 100
 PAGE_SIZE_MAX = 1000
@@ -36,6 +44,21 @@ def check_page_size(size: int | None) -> int:
     if size < 1:
         raise InvalidError("InvalidArgument", "max-items-per-page must be a whole number of 1 or more.")
     return min(size, PAGE_SIZE_MAX)
+
+
+def resume(
+    kind: str, token: str | None, page_size: int | None, **first: str | int
+) -> tuple[dict[str, Any], int]:
+    """Return where a list goes on, `first` without a token, and how many items its page has.
+
+    A page that asks for no size has that of the page before it, which `encode_token` kept as `size`. Raises
+    InvalidError (InvalidArgument) as `decode_token` and `check_page_size` do.
+    """
+    if token is None:
+        return first, check_page_size(page_size)
+    types = {name: type(value) for name, value in first.items()}
+    state = decode_token(token, kind, size=int, **types)
+    return state, check_page_size(state["size"] if page_size is None else page_size)
 
 
 def encode_token(kind: str, **state: Any) -> str:

@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gemel.base.errors import InvalidError
-from gemel.graph.paging import PAGE_SIZE, PAGE_SIZE_MAX, check_page_size, decode_token, encode_token
+from gemel.graph.paging import (
+    PAGE_SIZE,
+    PAGE_SIZE_MAX,
+    check_page_size,
+    decode_token,
+    encode_token,
+    resume,
+)
 
 
 @given(st.text(max_size=200), st.integers(-(2**63), 2**63 - 1))
@@ -50,3 +57,15 @@ def test_page_sizes() -> None:
     assert check_page_size(10**9) == PAGE_SIZE_MAX
     with pytest.raises(InvalidError):
         check_page_size(0)
+
+
+def test_a_page_has_the_size_of_the_one_before_unless_it_asks_for_another() -> None:
+    assert resume("things", None, None, after="") == ({"after": ""}, PAGE_SIZE)
+    assert resume("things", None, 3, after="") == ({"after": ""}, 3)
+    token = encode_token("things", size=3, after="x")
+    assert resume("things", token, None, after="")[1] == 3
+    assert resume("things", token, 5, after="")[1] == 5
+    assert resume("things", token, None, after="")[0]["after"] == "x"
+    assert resume("things", encode_token("things", size=10**9, after=""), None, after="")[1] == PAGE_SIZE_MAX
+    with pytest.raises(InvalidError):
+        resume("things", encode_token("things", size=0, after=""), None, after="")
