@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from azure.core import MatchConditions
@@ -114,8 +114,8 @@ def related(call: Caller) -> tuple[str, str, str]:
 def refused(kind: type[HttpResponseError], code: str, attempt: Callable[[], Any]) -> Any:
     with pytest.raises(kind) as raised:
         attempt()
-    error: Any = raised.value
-    assert type(error) is kind
+    assert type(raised.value) is kind
+    error = cast("Any", raised.value)
     assert error.error.code == code
     assert error.response.headers["x-ms-error-code"] == code
     assert error.error.message
