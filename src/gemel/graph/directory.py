@@ -18,7 +18,8 @@ from gemel.graph.loading import FLOOR, MICROSECONDS
 from gemel.graph.names import check_twin_id, is_twin_id
 from gemel.graph.spans import move_starts, open_spans
 from gemel.graph.timeline import Standing
-from gemel.graph.writing import existing_type, number_paths, tell_twin, usable_type
+from gemel.graph.writing import existing_type, number_paths, told_twin, usable_type
+from gemel.history.changes import append_all
 from gemel.history.paths import Paths
 from gemel.models import Slot, TwinType
 from gemel.store.database import Epochs, ReadTransaction, WriteTransaction
@@ -183,12 +184,14 @@ async def create_missing(
     if not rows:
         return []
     standing = Standing(model_id, twin_type.components, ACTIVE)
-    await open_spans(tx, [(no, twin_id, start_us) for no, twin_id, start_us in rows], standing, stamp_us)
+    await open_spans(
+        tx, [(no, twin_id, start_us) for no, twin_id, start_us in rows], [standing] * len(rows), stamp_us
+    )
     tx.touch_graph()
-    async with tx.connection.pipeline():
-        for twin_no, twin_id, start_us in rows:
-            row = TwinRow(twin_no, twin_id, model_id, {}, start_us, stamp_us, stamp_us, 0)
-            await tell_twin(tx, "twin.created", LiveTwin(row))
+    born = (
+        TwinRow(no, twin_id, model_id, {}, start_us, stamp_us, stamp_us, 0) for no, twin_id, start_us in rows
+    )
+    await append_all(tx, [("twin.created", told_twin(LiveTwin(row))) for row in born])
     return [str(row[1]) for row in rows]
 
 

@@ -23,8 +23,10 @@ INTO = f"twin_span (tenant, twin_no, twin_id, valid_from, valid_to, recorded_fro
 
 OPEN = f"""
 INSERT INTO {INTO}
-SELECT current_tenant(), t.no, t.id, t.starts, 'infinity', %s, %s, %s::jsonb, %s, %s, %s
-FROM unnest(%s::bigint[], %s::text[], %s::timestamptz[]) AS t (no, id, starts)"""
+SELECT current_tenant(), t.no, t.id, t.starts, 'infinity', %s, t.model, t.components::jsonb, t.lifecycle,
+       t.reason, t.actor
+FROM unnest(%s::bigint[], %s::text[], %s::timestamptz[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
+    AS t (no, id, starts, model, components, lifecycle, reason, actor)"""
 
 KNOWN_OPEN = f"""
 WITH known AS (
@@ -79,14 +81,16 @@ JOIN twin AS t ON t.tenant = current_tenant() AND t.twin_no = %s"""
 
 
 async def open_spans(
-    tx: WriteTransaction, twins: Sequence[tuple[int, str, int]], standing: Standing, stamp_us: int
+    tx: WriteTransaction,
+    twins: Sequence[tuple[int, str, int]],
+    standings: Sequence[Standing],
+    stamp_us: int,
 ) -> None:
-    """Tell that twins are there, all standing alike: number, id, and since when (µs) of each."""
+    """Tell that twins are there: number, id, and since when (µs) of each, and how each stands."""
     numbers, ids, starts = zip(*twins, strict=True)
     moments = [from_us(start_us) for start_us in starts]
-    model_id, components, *lifecycle = standing
-    content = (model_id, _json(components), *lifecycle)
-    await tx.execute(OPEN, (from_us(stamp_us), *content, list(numbers), list(ids), moments))
+    places = (list(numbers), list(ids), moments)
+    await tx.execute(OPEN, (from_us(stamp_us), *places, *_columns(standings)))
 
 
 async def end_span(tx: WriteTransaction, twin_no: int, stamp_us: int) -> None:
@@ -125,14 +129,17 @@ async def tell_split(tx: WriteTransaction, twin_no: int, split: Split, stamp_us:
     starts: list[datetime] = [from_us(span.from_us) for span in split.opened]
     ends = [None if span.to_us == FOREVER_US else from_us(span.to_us) for span in split.opened]
     standings = [span.standing for span in split.opened]
-    columns = [
+    await tx.execute(TELL, (now, starts, ends, *_columns(standings), twin_no))
+
+
+def _columns(standings: Sequence[Standing]) -> tuple[list[str | None], ...]:
+    return (
         [each.model_id for each in standings],
         [_json(each.components) for each in standings],
         [each.lifecycle for each in standings],
         [each.reason for each in standings],
         [each.actor for each in standings],
-    ]
-    await tx.execute(TELL, (now, starts, ends, *columns, twin_no))
+    )
 
 
 def _json(components: Mapping[str, str]) -> str:

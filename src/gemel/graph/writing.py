@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -22,9 +22,22 @@ from gemel.history.write import write_samples
 from gemel.models import TwinType
 from gemel.store.database import ReadTransaction, WriteTransaction
 
-__all__ = ["existing_type", "number_paths", "tell_twin", "usable_type", "write_properties", "write_row"]
+__all__ = [
+    "decommissioned_models",
+    "existing_type",
+    "number_paths",
+    "refuse_decommissioned",
+    "tell_twin",
+    "told_twin",
+    "unknown_model",
+    "usable_type",
+    "write_properties",
+    "write_row",
+]
 
-DECOMMISSIONED = "SELECT decommissioned FROM model WHERE tenant = current_tenant() AND model_id = %s"
+DECOMMISSIONED = (
+    "SELECT model_id FROM model WHERE tenant = current_tenant() AND model_id = ANY(%s) AND decommissioned"
+)
 UPDATE = """
 WITH told AS (
     INSERT INTO twin_stamp (tenant, twin_no, recorded, valid_from) VALUES (current_tenant(), %(no)s, %(now)s, %(now)s))
@@ -37,18 +50,32 @@ async def usable_type(tx: ReadTransaction, library: ModelLibrary, model_id: str)
 
     Raises InvalidError: ValidationFailed where there is no such model, ModelDecommissioned.
     """
-    row = await tx.row(DECOMMISSIONED, (model_id,))
-    twin_type = await library.twin_type(tx, model_id) if row is not None else None
-    if row is None or twin_type is None:
-        fault = Detail("ModelNotFound", f"There is no model with the ID {model_id}.")
-        raise InvalidError("ValidationFailed", "Invalid twin specified", "Add the model first.", (fault,))
-    if row[0]:
+    twin_type = await library.twin_type(tx, model_id)
+    if twin_type is None:
+        raise unknown_model(model_id)
+    refuse_decommissioned(model_id, await decommissioned_models(tx, [model_id]))
+    return twin_type
+
+
+async def decommissioned_models(tx: ReadTransaction, model_ids: Collection[str]) -> frozenset[str]:
+    """Return those of some models that take no new twins."""
+    return frozenset(row[0] for row in await tx.rows(DECOMMISSIONED, (list(model_ids),)))
+
+
+def refuse_decommissioned(model_id: str, decommissioned: Collection[str]) -> None:
+    """Raise InvalidError (ModelDecommissioned) where a model is one of those that take no new twins."""
+    if model_id in decommissioned:
         raise InvalidError(
             "ModelDecommissioned",
             f"{model_id} is decommissioned and takes no new twins.",
             "Use a newer version.",
         )
-    return twin_type
+
+
+def unknown_model(model_id: str) -> InvalidError:
+    """Return the error of a twin whose model does not exist."""
+    fault = Detail("ModelNotFound", f"There is no model with the ID {model_id}.")
+    return InvalidError("ValidationFailed", "Invalid twin specified", "Add the model first.", (fault,))
 
 
 async def existing_type(tx: ReadTransaction, library: ModelLibrary, model_id: str) -> TwinType:
@@ -103,9 +130,13 @@ async def write_row(tx: WriteTransaction, context: GraphContext, before: LiveTwi
 
 async def tell_twin(tx: WriteTransaction, kind: str, twin: LiveTwin, **more: Any) -> None:
     """Tell the change feed of a twin (kind: twin.created, twin.updated or twin.deleted)."""
+    await append(tx, kind, told_twin(twin) | more)
+
+
+def told_twin(twin: LiveTwin) -> dict[str, Any]:
+    """Return what the change feed is told of a twin."""
     row = twin.row
-    payload = {"twin": row.twin_id, "no": row.twin_no, "model": row.model_id, "validFrom": row.valid_from_us}
-    await append(tx, kind, payload | more)
+    return {"twin": row.twin_id, "no": row.twin_no, "model": row.model_id, "validFrom": row.valid_from_us}
 
 
 def _json(components: Mapping[str, str]) -> str:

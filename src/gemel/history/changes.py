@@ -6,6 +6,7 @@ commits later. A chunk holds the samples that took effect, as little-endian colu
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ import numpy as np
 import psycopg
 
 from gemel.history.samples import SampleBatch
+from gemel.store.columns import bigints, timestamps
 from gemel.store.database import ReadTransaction, WriteTransaction
 
 __all__ = [
@@ -20,6 +22,7 @@ __all__ = [
     "SAMPLES",
     "Change",
     "append",
+    "append_all",
     "append_samples",
     "forget_changes",
     "read_changes",
@@ -32,6 +35,9 @@ CHUNK_SAMPLES_MAX = 20_000
 INSERT = """
 INSERT INTO change (tenant, change_no, recorded, kind, body)
 VALUES (current_tenant(), %s, to_timestamp(0) + %s * interval '1 microsecond', %s, %s)"""
+INSERT_ALL = """
+INSERT INTO change (tenant, change_no, recorded, kind, body)
+SELECT current_tenant(), * FROM unnest(%s::bigint[], %s::timestamptz[], %s::text[], %s::bytea[])"""
 READ = """
 SELECT change_no, (extract(epoch FROM recorded) * 1000000)::bigint, kind, body
 FROM change WHERE tenant = current_tenant() AND change_no > %s ORDER BY change_no LIMIT %s"""
@@ -71,6 +77,17 @@ _decoder = msgspec.msgpack.Decoder(_Chunk)
 async def append(tx: WriteTransaction, kind: str, payload: dict[str, Any]) -> None:
     """Tell the feed of one change of graph or models; `payload` is JSON-like."""
     await tx.execute(INSERT, (tx.next_change_no(), tx.stamp(), kind, _encoder.encode(payload)))
+
+
+async def append_all(tx: WriteTransaction, told: Sequence[tuple[str, dict[str, Any]]]) -> None:
+    """Tell the feed of many changes, each with its kind and payload, in their order and in one statement."""
+    if not told:
+        return
+    numbers = [tx.next_change_no() for _ in told]
+    stamps = [tx.stamp() for _ in told]
+    columns = (bigints(np.array(numbers, np.int64)), timestamps(np.array(stamps, np.int64)))
+    bodies = [_encoder.encode(payload) for _, payload in told]
+    await tx.execute(INSERT_ALL, (*columns, [kind for kind, _ in told], bodies))
 
 
 async def append_samples(tx: WriteTransaction, batch: SampleBatch) -> None:

@@ -1,0 +1,95 @@
+"""Write twins that a PUT made or left, however many at once: rows, spans, values and the change feed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import msgspec
+
+from gemel.base.clock import from_us
+from gemel.graph.changing import Outcome
+from gemel.graph.context import GraphContext
+from gemel.graph.live import LiveTwin
+from gemel.graph.spans import open_spans
+from gemel.graph.timeline import Standing
+from gemel.graph.writing import number_paths, told_twin, write_properties, write_row
+from gemel.history.changes import append_all
+from gemel.models import TwinType
+from gemel.store.database import WriteTransaction
+
+__all__ = ["new_places", "write_created", "write_replaced"]
+
+NEXT = """
+SELECT nextval('twin_no'), coalesce((
+    SELECT max((extract(epoch FROM s.valid_to) * 1000000)::bigint) FROM twin_span AS s
+    WHERE s.tenant = current_tenant() AND s.twin_id = w.id
+      AND s.recorded_to = 'infinity' AND s.valid_to < 'infinity'), 0)
+FROM unnest(%s::text[]) WITH ORDINALITY AS w (id, place) ORDER BY w.place"""
+INSERT = """
+INSERT INTO twin (tenant, twin_no, twin_id, model_id, components, lifecycle, valid_from, created, recorded)
+SELECT current_tenant(), t.no, t.id, t.model, t.components::jsonb, t.lifecycle, t.starts, t.created, t.created
+FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[])
+    AS t (no, id, model, components, lifecycle, starts, created)"""
+RESTAMP = """
+UPDATE twin SET recorded = t.recorded FROM unnest(%s::bigint[], %s::timestamptz[]) AS t (no, recorded)
+WHERE twin.tenant = current_tenant() AND twin.twin_no = t.no"""
+
+
+async def new_places(tx: WriteTransaction, twin_ids: Sequence[str]) -> list[tuple[int, int]]:
+    """Return, for each id of a twin to be made, its number, and until when (µs) the id was another's."""
+    return [(int(row[0]), int(row[1])) for row in await tx.rows(NEXT, (list(twin_ids),))]
+
+
+async def write_created(
+    tx: WriteTransaction, context: GraphContext, outcomes: Sequence[Outcome], types: Collection[TwinType]
+) -> None:
+    """Write new twins, made at one moment, and tell of them; `types` are those that they have."""
+    if not outcomes:
+        return
+    for twin_type in types:
+        await number_paths(tx, context, twin_type)
+    rows = [outcome.twin.row for outcome in outcomes]
+    await tx.execute(
+        INSERT,
+        (
+            [row.twin_no for row in rows],
+            [row.twin_id for row in rows],
+            [row.model_id for row in rows],
+            [msgspec.json.encode(row.components).decode() for row in rows],
+            [row.lifecycle for row in rows],
+            [from_us(row.valid_from_us) for row in rows],
+            [from_us(row.created_us) for row in rows],
+        ),
+    )
+    standings = [Standing(row.model_id, row.components, row.lifecycle) for row in rows]
+    places = [(row.twin_no, row.twin_id, row.valid_from_us) for row in rows]
+    await open_spans(tx, places, standings, rows[0].created_us)
+    tx.touch_graph()
+    await append_all(tx, [("twin.created", told_twin(outcome.twin)) for outcome in outcomes])
+    await write_properties(tx, context, [sample for outcome in outcomes for sample in outcome.samples])
+
+
+async def write_replaced(
+    tx: WriteTransaction, context: GraphContext, replacements: Sequence[tuple[LiveTwin, Outcome]]
+) -> None:
+    """Write twins that were there before, each as it was and as it is left, and tell of them."""
+    if not replacements:
+        return
+    restamped = []
+    for before, outcome in replacements:
+        old, new = before.row, outcome.twin.row
+        if new.model_id != old.model_id or new.valid_from_us < old.valid_from_us:
+            await write_row(tx, context, before, outcome.twin)
+        else:
+            restamped.append(new)
+    moments = [from_us(row.recorded_us) for row in restamped]
+    await tx.execute(RESTAMP, ([row.twin_no for row in restamped], moments))
+    await append_all(tx, [("twin.updated", _told(before, outcome.twin)) for before, outcome in replacements])
+    await write_properties(tx, context, [sample for _, outcome in replacements for sample in outcome.samples])
+
+
+def _told(before: LiveTwin, after: LiveTwin) -> dict[str, Any]:
+    if after.row.model_id == before.row.model_id:
+        return told_twin(after)
+    return told_twin(after) | {"previousModel": before.row.model_id}
