@@ -11,6 +11,7 @@ import json
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -70,17 +71,13 @@ class Graph:
 
     def relationships(self) -> Iterator[Body]:
         """Yield each relationship with `$dtId` (its source), `$relationshipId`, `$targetId` and its name."""
-        written = 0
-        for source, name, target in self._links():
-            if written == self._relationships:
-                return
+        for number, (source, name, target) in enumerate(islice(self._links(), self._relationships)):
             yield {
                 "$dtId": source,
-                "$relationshipId": f"r{written}",
+                "$relationshipId": f"r{number}",
                 "$targetId": target,
                 "$relationshipName": name,
             }
-            written += 1
 
     def _places(self, count: int) -> Iterator[_Place]:
         chance = random.Random(f"{self._seed}:places")

@@ -15,7 +15,9 @@ from gemel.graph.library import decommission
 from support.graph import ASSET, MODELS, MOTOR, PUMP, PUMP2, ROOM, Site
 
 Play = Callable[[Callable[[Site], Awaitable[None]]], None]
-CHANGES = "SELECT kind FROM change WHERE tenant = current_tenant() AND kind <> 'model.created' ORDER BY change_no"
+CHANGES = (
+    "SELECT kind FROM change WHERE tenant = current_tenant() AND kind <> 'model.created' ORDER BY change_no"
+)
 
 
 async def put_all(site: Site, items: list[tuple[str, Any]]) -> list[GemelError | None]:
@@ -44,7 +46,13 @@ def body(chance: random.Random, early_us: int) -> Any:
     given: dict[str, Any] = {"$metadata": metadata}
     if model == PUMP and chance.random() < 0.9:
         given["motor"] = {"$metadata": {}, "speed": chance.choice([1.0, 2, "fast"])}
-    values = {"label": ["x", 5], "head": [1.5, 2], "count": [3, 3.5], "running": [True], "tags": [{"a": "b"}]}
+    values: dict[str, list[Any]] = {
+        "label": ["x", 5],
+        "head": [1.5, 2],
+        "count": [3, 3.5],
+        "running": [True],
+        "tags": [{"a": "b"}],
+    }
     for name, of in values.items():
         if model == PUMP and chance.random() < 0.5:
             given[name] = of[0] if chance.random() < 0.9 else of[-1]
@@ -60,7 +68,9 @@ def body(chance: random.Random, early_us: int) -> Any:
 def plain(document: Any) -> Any:
     """Return a twin's document without what depends on when and as which number it was written."""
     if isinstance(document, dict):
-        return {key: plain(value) for key, value in document.items() if key not in {"$etag", "lastUpdateTime"}}
+        return {
+            key: plain(value) for key, value in document.items() if key not in {"$etag", "lastUpdateTime"}
+        }
     return document
 
 
