@@ -16,7 +16,7 @@ from support.graph import ASSET, MODELS, MOTOR, PUMP, PUMP2, ROOM, Site
 
 Play = Callable[[Callable[[Site], Awaitable[None]]], None]
 CHANGES = (
-    "SELECT kind FROM change WHERE tenant = current_tenant() AND kind <> 'model.created' ORDER BY change_no"
+    "SELECT kind FROM change WHERE tenant = current_tenant() AND kind NOT IN ('model.created', 'samples')"
 )
 
 
