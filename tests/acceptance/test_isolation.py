@@ -182,6 +182,7 @@ def on_data(owned: Owned) -> Rows:
         ("GET", "/v1/quarantine"): [
             Attempt("/v1/quarantine", 200),
             Attempt("/v1/quarantine?code=TwinUnknown", 200),
+            Attempt("/v1/quarantine?order=desc", 200),
             Attempt("/v1/quarantine?source=/one", 200),
         ],
         ("GET", "/v1/quarantine/{number}"): [Attempt(f"/v1/quarantine/{owned.quarantined}", 404)],
@@ -209,6 +210,7 @@ def on_the_rest(owned: Owned) -> Rows:
         ("GET", "/metrics"): [Attempt("/metrics", 200)],
         ("GET", "/healthz"): [Attempt("/healthz", 200)],
         ("GET", "/readyz"): [Attempt("/readyz", 200)],
+        ("GET", "/"): [Attempt("/", 302)],
         ("GET", "/openapi"): [Attempt("/openapi", 200)],
         ("GET", "/openapi.json"): [Attempt("/openapi.json", 200)],
     }

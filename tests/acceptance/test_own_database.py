@@ -37,6 +37,8 @@ def test_up_ingest_and_read_back_on_an_own_database(cluster: BundledServer) -> N
         assert site.run("tenant", "create", "other", "--json").code == 0
         status = site.run("db", "status", "--json")
         assert status.code == 0, status
+        doctor = {found["check"]: found for found in site.run("doctor", "--json").json()}
+        assert doctor["database locks"]["verdict"] == "ok"
         assert not (site.data / "postgres").exists()
         with psycopg.connect(url) as owner:
             row = owner.execute("SELECT count(*) FROM twin").fetchone()

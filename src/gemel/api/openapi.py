@@ -32,6 +32,13 @@ async def openapi_json(request: Request[Any, Any, Any]) -> Response[bytes]:
     return Response(state["openapi"], media_type=JSON)
 
 
+@get("/", **route(TAG, RouteInfo(None, headers={"Location": "The page."}), status=302))
+async def root() -> Response[None]:
+    """Lead to the page that shows this API."""
+    # Relative, so that it holds below a proxy's own path too.
+    return Response(None, status_code=302, headers={"Location": "openapi"})
+
+
 @get("/openapi", **route(TAG, RouteInfo(None, answer={HTML: str})))
 async def openapi_page() -> Response[bytes]:
     """Show this API as a page, on which every route can be tried."""
@@ -54,4 +61,4 @@ def _page() -> tuple[bytes, str]:
     return text.encode(), policy
 
 
-HANDLERS: list[HTTPRouteHandler] = [openapi_json, openapi_page]
+HANDLERS: list[HTTPRouteHandler] = [root, openapi_json, openapi_page]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from litestar import Response, get, post
@@ -30,7 +30,14 @@ INT64_MAX = 2**63 - 1
 Code = Annotated[str | None, QueryParameter(name="code", description="Only events of this error code.")]
 Source = Annotated[str | None, QueryParameter(name="source", description="Only events of this source.")]
 After = Annotated[
-    int, QueryParameter(name="after", ge=0, le=INT64_MAX, description="Only events numbered above.")
+    int | None,
+    QueryParameter(
+        name="after", ge=0, le=INT64_MAX, description="Go on behind this number, in the order asked for."
+    ),
+]
+Order = Annotated[
+    Literal["asc", "desc"],
+    QueryParameter(name="order", description="`asc`: the oldest first; `desc`: the newest first."),
 ]
 
 
@@ -42,12 +49,19 @@ class Discarded(msgspec.Struct, frozen=True):
 
 @get("/v1/quarantine", **route(TAG, RouteInfo(Scope.READ, answer={JSON: Listed[Quarantined]})))
 async def list_events(
-    request: AnyRequest, code: Code = None, source: Source = None, after: After = 0, limit: Limit = 100
+    request: AnyRequest,
+    code: Code = None,
+    source: Source = None,
+    after: After = None,
+    order: Order = "asc",
+    limit: Limit = 100,
 ) -> Response[bytes]:
-    """List rejected events with their reasons, in order of arrival."""
+    """List rejected events with their reasons, in order of arrival or the newest first."""
     call = call_of(request)
     async with call.services.database.read(call.tenant) as tx:
-        found = await quarantine.list_quarantine(tx, code=code, source=source, after=after, limit=limit)
+        found = await quarantine.list_quarantine(
+            tx, code=code, source=source, after=after, limit=limit, newest_first=order == "desc"
+        )
     return json_answer({"value": found})
 
 

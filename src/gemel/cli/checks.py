@@ -173,6 +173,24 @@ def schema(facts: Facts) -> Finding:
     return ok("up to date")
 
 
+def locks(facts: Facts) -> Finding:
+    """Judge whether the user's own PostgreSQL lets a transaction lock every week of history."""
+    from gemel.store.pgconfig import LOCKS_MIN
+
+    if not facts.settings.database_url:
+        return ok("set for the bundled PostgreSQL")
+    if facts.locks is None:
+        return Finding(Verdict.SKIPPED, "The database of GEMEL_DATABASE_URL was not reached.")
+    if facts.locks < LOCKS_MIN:
+        return Finding(
+            Verdict.WARN,
+            f"max_locks_per_transaction is {facts.locks}: reads over many years of history, and their retention, "
+            "may end with `out of shared memory`.",
+            f"ALTER SYSTEM SET max_locks_per_transaction = {LOCKS_MIN}, then restart that PostgreSQL.",
+        )
+    return ok(f"max_locks_per_transaction is {facts.locks}")
+
+
 def server(facts: Facts) -> Finding:
     """Judge whether a server answers."""
     seen = facts.server
@@ -256,6 +274,7 @@ CHECKS: dict[str, Callable[[Facts], Finding]] = {
     "readiness": readiness,
     "key": key,
     "database schema": schema,
+    "database locks": locks,
     "clock": clock,
     "quarantine": quarantined,
 }

@@ -46,6 +46,7 @@ class Facts:
     """What was seen of this machine. A mode is None where there is no such file.
 
     `certificate` is the one that the server shows, good for `certificate_days` yet.
+    `locks` is max_locks_per_transaction of the user's own PostgreSQL, where it answers.
     `holder_pid` is the server on the data directory, `orphan_pid` a database there that its server left behind.
     """
 
@@ -68,6 +69,7 @@ class Facts:
     pending: tuple[str, ...] | None = None
     unknown: tuple[str, ...] = ()
     schema_fault: GemelError | None = None
+    locks: int | None = None
     server: ServerFacts = field(default_factory=ServerFacts)
 
 
@@ -101,6 +103,7 @@ def gather(settings: Settings, port: int) -> Facts:
         pending=pending,
         unknown=unknown,
         schema_fault=schema_fault,
+        locks=_locks(settings),
         server=_server(settings),
     )
 
@@ -193,6 +196,19 @@ def _schema(
     known = [step.name for step in available()]
     missing = tuple(name for name in known if name not in done)
     return missing, tuple(name for name in done if name not in known), None
+
+
+def _locks(settings: Settings) -> int | None:
+    if not settings.database_url:
+        return None
+    import psycopg
+
+    from gemel.store.pgconfig import locks_per_transaction
+
+    try:
+        return locks_per_transaction(settings.database_url)
+    except psycopg.Error:
+        return None  # the check of the schema says why
 
 
 def _server(settings: Settings) -> ServerFacts:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -75,10 +74,8 @@ def list_events(
 ) -> None:
     """List quarantined events, newest first."""
     with server.client() as client:
-        found = _pages(client, code, source, after or 0)
-        # The service lists by number, upwards: the newest are the last of all pages.
-        rows = found if after is not None else reversed(deque(found, limit + 1))
-        print_rows(rows, limit, server.as_json, _table)
+        wanted = {"code": code, "source": source, "order": "desc" if after is None else "asc"}
+        print_rows(_pages(client, wanted, after, min(limit + 1, PAGE)), limit, server.as_json, _table)
 
 
 @command(app, "show", ("gemel quarantine show 17", "the event as it arrived"))
@@ -133,11 +130,13 @@ def discard(chosen: Chosen, server: ServerOptions) -> None:
         output.note(f"Discarded {result['discarded']:,}.")
 
 
-def _pages(client: Client, code: str | None, source: str | None, after: int) -> Iterator[dict[str, Any]]:
+def _pages(
+    client: Client, wanted: dict[str, str | None], after: int | None, size: int
+) -> Iterator[dict[str, Any]]:
     while True:
-        page = client.get("/v1/quarantine", code=code, source=source, after=after, limit=PAGE)["value"]
+        page = client.get("/v1/quarantine", **wanted, after=after, limit=size)["value"]
         yield from page
-        if len(page) < PAGE:
+        if len(page) < size:
             return
         after = page[-1]["number"]
 

@@ -6,7 +6,7 @@ import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from gemel.connectors.lines import LineFile
+from gemel.connectors.lines import LineFile, LineRows
 from gemel.connectors.mapping import FileFormat, Mapping
 from gemel.connectors.rows import Chunk, MalformedRow, unreadable
 from gemel.connectors.sections import mapping_fault
@@ -14,7 +14,7 @@ from gemel.connectors.sections import mapping_fault
 __all__ = ["CsvRows"]
 
 
-class CsvRows:
+class CsvRows(LineRows):
     """A CSV file. A record that does not parse, or has more or fewer cells than the header, is malformed.
 
     Cells stand in quotes where they hold the delimiter, a quote (doubled) or a line end. Without a header
@@ -23,7 +23,7 @@ class CsvRows:
 
     def __init__(self, path: Path, mapping: Mapping) -> None:
         self._format: FileFormat = mapping.format
-        self._lines = LineFile(path)
+        super().__init__(path)
         try:
             first_offset = self._lines.offset
             first = self._first_record(path)
@@ -35,23 +35,6 @@ class CsvRows:
         except BaseException:
             self.close()
             raise
-        self._row = 0
-        self.bytes_total = self._lines.bytes_total
-
-    @property
-    def row(self) -> int:
-        """Records read so far."""
-        return self._row
-
-    @property
-    def offset(self) -> int:
-        """The byte at which the next record starts."""
-        return self._lines.offset
-
-    @property
-    def bytes_done(self) -> int:
-        """Bytes read so far."""
-        return self._lines.offset
 
     def read(self, rows_max: int) -> Chunk | None:
         """Return the next records, or None at the end."""
@@ -62,15 +45,6 @@ class CsvRows:
         if records is None:
             records = list(self._quoted(lines))
         return self._chunk(records)
-
-    def seek(self, row: int, offset: int) -> None:
-        """Go on at a record that starts at the offset."""
-        self._row = row
-        self._lines.seek(offset)
-
-    def close(self) -> None:
-        """Close the file."""
-        self._lines.close()
 
     def _plain(self, lines: Sequence[bytes]) -> list[list[str] | MalformedRow] | None:
         """Parse lines that are a record each, all at once; None where that is not certain."""

@@ -8,7 +8,7 @@ from typing import Final
 
 from gemel.connectors.rows import open_binary, unreadable
 
-__all__ = ["LineFile"]
+__all__ = ["LineFile", "LineRows"]
 
 LINE_BYTES_MAX: Final = 1 << 20
 CHUNK_BYTES_MAX: Final = 4 << 20
@@ -54,3 +54,36 @@ class LineFile:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+class LineRows:
+    """What readers of files of lines have in common: the file, the rows read so far, and where it goes on."""
+
+    def __init__(self, path: Path) -> None:
+        self._lines = LineFile(path)
+        self._row = 0
+        self.bytes_total = self._lines.bytes_total
+
+    @property
+    def row(self) -> int:
+        """Rows read so far, malformed and blank ones included."""
+        return self._row
+
+    @property
+    def offset(self) -> int:
+        """The byte at which the next row starts."""
+        return self._lines.offset
+
+    @property
+    def bytes_done(self) -> int:
+        """Bytes read so far."""
+        return self._lines.offset
+
+    def seek(self, row: int, offset: int) -> None:
+        """Go on at a row that starts at the offset."""
+        self._row = row
+        self._lines.seek(offset)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._lines.close()

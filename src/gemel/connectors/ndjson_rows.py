@@ -6,14 +6,14 @@ from pathlib import Path
 
 import msgspec
 
-from gemel.connectors.lines import LineFile
+from gemel.connectors.lines import LineRows
 from gemel.connectors.mapping import Mapping
 from gemel.connectors.rows import Chunk, MalformedRow
 
 __all__ = ["NdjsonRows"]
 
 
-class NdjsonRows:
+class NdjsonRows(LineRows):
     """An NDJSON file. A column is a key of the object, or, dotted, one inside nested objects.
 
     A line that is not a JSON object is malformed. Blank lines are passed over. A key that a line does not
@@ -21,26 +21,9 @@ class NdjsonRows:
     """
 
     def __init__(self, path: Path, mapping: Mapping) -> None:
-        self._lines = LineFile(path)
+        super().__init__(path)
         self._columns = sorted(mapping.columns)
         self._decode = msgspec.json.Decoder(dict[str, object]).decode
-        self._row = 0
-        self.bytes_total = self._lines.bytes_total
-
-    @property
-    def row(self) -> int:
-        """Lines read so far."""
-        return self._row
-
-    @property
-    def offset(self) -> int:
-        """The byte at which the next line starts."""
-        return self._lines.offset
-
-    @property
-    def bytes_done(self) -> int:
-        """Bytes read so far."""
-        return self._lines.offset
 
     def read(self, rows_max: int) -> Chunk | None:
         """Return the next lines, or None at the end."""
@@ -61,15 +44,6 @@ class NdjsonRows:
                 malformed.append(MalformedRow(number, text, str(error)))
         self._row += len(lines)
         return Chunk(numbers, {name: [_cell(row, name) for row in rows] for name in self._columns}, malformed)
-
-    def seek(self, row: int, offset: int) -> None:
-        """Go on at a line that starts at the offset."""
-        self._row = row
-        self._lines.seek(offset)
-
-    def close(self) -> None:
-        """Close the file."""
-        self._lines.close()
 
 
 def _cell(row: dict[str, object], name: str) -> object:

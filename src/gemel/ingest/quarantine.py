@@ -40,9 +40,10 @@ RETURNING identity, quarantine_no"""
 FIELDS = """
 quarantine_no, source, event_id, subject, code, message, (extract(epoch FROM received) * 1000000)::bigint, seen"""
 LIST = f"""
-SELECT {FIELDS} FROM quarantine WHERE tenant = current_tenant() AND quarantine_no > %s
+SELECT {FIELDS} FROM quarantine WHERE tenant = current_tenant() AND quarantine_no {{beyond}} %s
   AND (%s::text IS NULL OR code = %s) AND (%s::text IS NULL OR source = %s)
-ORDER BY quarantine_no LIMIT %s"""
+ORDER BY quarantine_no {{order}} LIMIT %s"""
+OLDEST_FIRST, NEWEST_FIRST = LIST.format(beyond=">", order="ASC"), LIST.format(beyond="<", order="DESC")
 SHOW = f"SELECT {FIELDS}, raw FROM quarantine WHERE tenant = current_tenant() AND quarantine_no = %s"
 SIZES = """
 SELECT quarantine_no, octet_length(raw) FROM quarantine WHERE tenant = current_tenant()
@@ -53,6 +54,8 @@ RAWS = """
 SELECT quarantine_no, raw FROM quarantine WHERE tenant = current_tenant() AND quarantine_no = ANY(%s)
 ORDER BY quarantine_no"""
 REMOVE = "DELETE FROM quarantine WHERE tenant = current_tenant() AND quarantine_no = ANY(%s)"
+
+NUMBER_MAX = 2**63 - 1
 
 
 class Reject(msgspec.Struct, frozen=True):
@@ -141,11 +144,15 @@ async def list_quarantine(
     *,
     code: str | None = None,
     source: str | None = None,
-    after: int = 0,
+    after: int | None = None,
     limit: int = 100,
+    newest_first: bool = False,
 ) -> list[Quarantined]:
-    """Return quarantined events in order of arrival, after a number."""
-    rows = await tx.rows(LIST, (after, code, code, source, source, limit))
+    """Return quarantined events in order of arrival, or backwards; `after` is the number of the last one had."""
+    if after is None:
+        after = NUMBER_MAX if newest_first else 0
+    statement = NEWEST_FIRST if newest_first else OLDEST_FIRST
+    rows = await tx.rows(statement, (after, code, code, source, source, limit))
     return [_quarantined(row) for row in rows]
 
 

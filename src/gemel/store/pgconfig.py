@@ -4,16 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["SETTINGS", "render_access", "render_settings", "render_users"]
+import psycopg
+
+__all__ = [
+    "LOCKS_MIN",
+    "SETTINGS",
+    "locks_per_transaction",
+    "render_access",
+    "render_settings",
+    "render_users",
+]
 
 MAP = "gemel"
+LOCKS_MIN = 2048
 
 SETTINGS: tuple[tuple[str, str, str], ...] = (
     ("listen_addresses", "", "only the Unix socket: nothing of the database is on the network"),
     ("port", "5432", "part of the socket's name; the folder is what is unique"),
     ("unix_socket_permissions", "0700", "beside the folder's own 0700"),
     ("max_connections", "60", "one serving pool, its change feeds and a few tools"),
-    ("max_locks_per_transaction", "2048", "a read of all history locks each of its weeks: 3,000 since 1970"),
+    (
+        "max_locks_per_transaction",
+        str(LOCKS_MIN),
+        "a read of all history locks each of its weeks: 3,000 since 1970",
+    ),
     ("shared_buffers", "128MB", "hot state fits; the rest is the file cache's, on a laptop too"),
     ("huge_pages", "off", "not worth it at this size, and often not to be had in a container"),
     ("work_mem", "8MB", "sorts of a history page stay in memory, sixty at once still fit a small machine"),
@@ -70,6 +84,13 @@ def render_users(account: str) -> str:
     """Return the text of pg_ident.conf: the operating system account `account` may be every role."""
     name = account.replace('"', '""')
     return f'# Written by gemel at each start.\n{MAP} "{name}" all\n'
+
+
+def locks_per_transaction(dsn: str) -> int:
+    """Return what a running server has as max_locks_per_transaction."""
+    with psycopg.connect(dsn) as connection:
+        (value,) = connection.execute("SHOW max_locks_per_transaction").fetchone() or ("0",)
+    return int(value)
 
 
 def _quote(value: str) -> str:

@@ -84,6 +84,13 @@ def test_a_bad_event_is_quarantined_and_the_rest_lands(client: httpx.Client) -> 
     assert client.get("/v1/stats").json()["quarantined"] == 4
     listed = client.get("/v1/quarantine").json()["value"]
     assert [entry["code"] for entry in listed] == [codes[index] for index in sorted(codes)]
+    newest = client.get("/v1/quarantine", params={"order": "desc", "limit": 3}).json()["value"]
+    assert newest == listed[:0:-1]
+    rest = client.get("/v1/quarantine", params={"order": "desc", "after": newest[-1]["number"]}).json()[
+        "value"
+    ]
+    assert rest == listed[:1]
+    assert client.get("/v1/quarantine", params={"order": "up"}).status_code == 400
     number = answer["rejected"][0]["quarantine"]
     assert json.loads(client.get(f"/v1/quarantine/{number}").json()["raw"]) == batch[1]
     only = client.get("/v1/quarantine", params={"code": "WrongType", "source": "/test"}).json()["value"]

@@ -29,6 +29,7 @@ WELL = Facts(
     pending=(),
     server=REACHED,
 )
+OWN = replace(WELL, settings=replace(HERE, database_url="postgresql://x"))
 GONE = ServerFacts(fault=EnvironmentFaultError("ServerUnreachable", "No gemel serves it.", "Start one."))
 
 
@@ -54,6 +55,9 @@ def test_all_is_well_where_it_is() -> None:
             Verdict.SKIPPED,
             "GEMEL_DATABASE_URL",
         ),
+        ("database locks", replace(OWN, locks=None), Verdict.SKIPPED, "not reached"),
+        ("database locks", replace(OWN, locks=64), Verdict.WARN, "64"),
+        ("database locks", replace(OWN, locks=2048), Verdict.OK, "2048"),
         ("data directory", replace(WELL, data_dir_mode=None), Verdict.WARN, "does not exist"),
         ("data directory", replace(WELL, data_dir_mode=0o750), Verdict.FAIL, "0750"),
         ("data directory", replace(WELL, data_dir_writable=False), Verdict.FAIL, "not writable"),
