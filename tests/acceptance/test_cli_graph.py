@@ -135,3 +135,26 @@ def test_twins_are_related_and_unrelated(site: Site) -> None:
     assert again.error()["message"] == "There is already a relationship contains-tank of station."
     assert site.run("unrelate", "station", "contains-tank").code == 0
     assert site.run("twins", "delete", "station").code == 0
+
+
+def test_the_lifecycle_of_a_twin_is_told_shown_and_corrected(site: Site) -> None:
+    start = "2026-01-01T00:00:00Z"
+    place = ("twins", "lifecycle", "old-tank")
+    made = site.run(
+        "twins", "create", "old-tank", "--model", TANK, "--valid-from", start, "--lifecycle", "planned"
+    )
+    assert made.code == 0, made.err
+    assert (
+        site.run(*place, "commissioned", "--reason", "delivered", "--from", "2026-02-01T00:00:00Z").code == 0
+    )
+    done = site.run(*place, "planned", "--reason", "sent back", "--json")
+    assert (done.code, done.error()["code"]) == (1, "LifecycleTransitionInvalid")
+    assert "active or maintenance or decommissioned may follow" in done.error()["message"]
+    shown = site.run(*place)
+    for word in ("commissioned", "delivered", "planned", "2026-02-01", "default"):
+        assert word in shown.out, word
+    assert site.run(*place, "--json").json()["state"] == "commissioned"
+    assert "commissioned" in site.run("twins", "get", "old-tank").out
+    for arguments in (["active"], ["--reason", "x"], ["--from", start]):
+        done = site.run(*place, *arguments, "--json")
+        assert (done.code, done.error()["code"]) == (2, "UsageInvalid")

@@ -128,6 +128,10 @@ def on_twins() -> Rows:
         ("PUT", "/digitaltwins/{twin_id}"): [Attempt(twin, 400, {"json": TWIN | {"label": "taken"}})],
         ("PATCH", "/digitaltwins/{twin_id}"): [Attempt(twin, 404, {"json": PATCH})],
         ("DELETE", "/digitaltwins/{twin_id}"): [Attempt("/digitaltwins/c", 404)],
+        ("GET", "/v1/twins/{twin_id}/lifecycle"): [Attempt("/v1/twins/a/lifecycle", 404)],
+        ("PUT", "/v1/twins/{twin_id}/lifecycle"): [
+            Attempt("/v1/twins/a/lifecycle", 404, {"json": {"state": "maintenance", "reason": "x"}})
+        ],
         ("GET", "/digitaltwins/{twin_id}/components/{component}"): [Attempt(component, 404)],
         ("PATCH", "/digitaltwins/{twin_id}/components/{component}"): [
             Attempt(component, 404, {"json": PATCH})

@@ -129,6 +129,10 @@ CODES: dict[str, Code] = {
         "The source time is of an earlier, deleted twin of the same id.",
         "Discard it; a new twin does not inherit.",
     ),
+    "TwinDecommissioned": Code(
+        "The twin is decommissioned at the source time.",
+        "Where it was not, correct its lifecycle with validFrom, then replay; else discard.",
+    ),
     "TimeOutOfRange": Code("The source time is outside the years 1970 to 2261.", "Fix the sender's clock."),
     "RevisionInvalid": Code("`revision` is not a whole number of 32 bits.", "Send 0 or more."),
     "QualityInvalid": Code("`quality` is not good, uncertain or bad.", "Use one of the three."),

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import typer
 
 from gemel.base.errors import InvalidError
-from gemel.cli import output
+from gemel.cli import lifecycle, output
 from gemel.cli.command import command, group
 from gemel.cli.conflicts import absent
 from gemel.cli.options import ServerOptions
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 app = group("twins", "Twins: the live graph's nodes.")
+lifecycle.register(app)
 
 TwinId = Annotated[str, typer.Argument(metavar="ID", help="The twin's id.")]
 Sets = Annotated[
@@ -49,12 +50,16 @@ def create(
         str | None,
         typer.Option("--valid-from", metavar="TIME", help="When the twin began, RFC 3339. Default: now."),
     ] = None,
+    state: Annotated[
+        str | None, typer.Option("--lifecycle", metavar="STATE", help="Its state. Default: active.")
+    ] = None,
 ) -> None:
     """Create a twin; one of this id must not exist."""
     given = assignments(values or ())
     with server.client() as client:
         metadata = {"$model": model} | ({"$validFrom": valid_from} if valid_from else {})
-        body = {"$metadata": metadata, **nested(given, _components(client, model))}
+        body = {"$metadata": metadata} | ({"$lifecycle": state} if state else {})
+        body |= nested(given, _components(client, model))
         with absent(
             f"There is already a twin {twin}.",
             f"`gemel twins get {twin}` shows it, `gemel twins patch {twin} --set PATH=VALUE` changes it; "
@@ -83,7 +88,8 @@ def get(twin: TwinId, server: ServerOptions) -> None:
         values = client.get(f"/v1/twins/{quote(twin, safe='')}/telemetry")["values"]
         outgoing = list(client.pages(f"{_place(twin)}/relationships"))
         incoming = list(client.pages(f"{_place(twin)}/incomingrelationships"))
-    output.print_table(("twin", "model", "etag"), [(twin, body["$metadata"]["$model"], body["$etag"])])
+    facts = (twin, body["$metadata"]["$model"], body["$lifecycle"], body["$etag"])
+    output.print_table(("twin", "model", "lifecycle", "etag"), [facts])
     rows = [
         (path, v["value"], unit_symbol(v.get("unit")), v["sourceTime"], v["quality"])
         for path, v in sorted(values.items())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -69,6 +69,7 @@ def change_twin(twin: LiveTwin, change: Change, stamp_us: int, limits: Limits) -
     A value without a source time takes max(now, the series' last + 1 µs), and so becomes the state. One with a
     time older than the last is history only. A time equal to the last is what a GET answered, sent back: with
     the same value there is nothing to write, with another it counts as no time.
+    A twin that is decommissioned at a value's source time does not take it; what another model takes away, it does.
     Raises InvalidError (ValidationFailed) for source times that are not taken, (ValueOutOfRange) for text that
     cannot be stored.
     """
@@ -90,10 +91,12 @@ def change_twin(twin: LiveTwin, change: Change, stamp_us: int, limits: Limits) -
             properties[path] = Held(
                 _as_stored(encoded), removed=False, source_time_us=time_us, recorded_us=stamp_us
             )
+    removals = len(samples)
     for path in sorted(change.removed):
         time_us = _next_us(properties.get(path), stamp_us)
         samples.append(PropertySample(twin.row.twin_no, path, time_us, GONE, stamp_us))
         properties[path] = Held(None, removed=True, source_time_us=time_us, recorded_us=stamp_us)
+    _check_lifecycle(twin, samples if change.twin_type.model == twin.row.model_id else samples[:removals])
     row = twin.row._replace(
         model_id=change.twin_type.model,
         components=dict(change.twin_type.components),
@@ -125,6 +128,16 @@ def _check_times(twin: LiveTwin, change: Change, limits: Limits) -> None:
         if fault is not None:
             owner, _, name = path.rpartition(".")
             content.fault(f"sourceTime of {name} on {owner_of(owner)} {fault.message}", fault.code)
+    raise_faults(content)
+
+
+def _check_lifecycle(twin: LiveTwin, samples: Sequence[PropertySample]) -> None:
+    content = Content()
+    for sample in samples:
+        if sample.time_us >= twin.row.decommissioned_us:
+            owner, _, name = sample.path.rpartition(".")
+            said = f"{name} on {owner_of(owner)} cannot change at {iso_us(sample.time_us)}"
+            content.fault(f"{said}: {twin.row.twin_id} is decommissioned then.", "TwinDecommissioned")
     raise_faults(content)
 
 

@@ -14,7 +14,7 @@ from gemel.graph.context import GraphContext
 from gemel.graph.library import ModelLibrary
 from gemel.graph.lifecycle import ACTIVE
 from gemel.graph.live import LiveTwin, TwinRow
-from gemel.graph.loading import FLOOR, MICROSECONDS
+from gemel.graph.loading import DECOMMISSIONED, FLOOR, MICROSECONDS
 from gemel.graph.names import check_twin_id, is_twin_id
 from gemel.graph.spans import move_starts, open_spans
 from gemel.graph.timeline import Standing
@@ -39,7 +39,7 @@ ENTRIES_MAX = 150_000
 """How many ids a process holds, of all tenants together; about 200 bytes each."""
 
 FIND = f"""
-SELECT t.twin_id, t.twin_no, t.model_id, {MICROSECONDS.format("t.valid_from")}, {FLOOR}
+SELECT t.twin_id, t.twin_no, t.model_id, {MICROSECONDS.format("t.valid_from")}, {FLOOR}, {DECOMMISSIONED}
 FROM twin AS t WHERE t.tenant = current_tenant() AND t.twin_id = ANY(%s)"""
 CREATE = """
 INSERT INTO twin (tenant, twin_no, twin_id, model_id, components, valid_from, created, recorded)
@@ -72,12 +72,16 @@ class BoundType:
 
 @dataclass(frozen=True, slots=True)
 class TwinRef:
-    """A live twin. Samples before `valid_from_us` extend it back, but none before `floor_us` are its own."""
+    """A live twin. Samples before `valid_from_us` extend it back, but none before `floor_us` are its own.
+
+    From `decommissioned_us` on it takes none.
+    """
 
     twin_no: int
     twin_type: BoundType
     valid_from_us: int
     floor_us: int
+    decommissioned_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,11 +141,11 @@ class Directory:
     async def _find(self, tx: ReadTransaction, known: _Known, twin_ids: list[str]) -> _Known:
         fresh = _Known(known.epochs, dict.fromkeys(twin_ids))
         askable = [twin_id for twin_id in twin_ids if is_twin_id(twin_id)]
-        for twin_id, twin_no, model_id, valid_from_us, floor_us in await tx.rows(FIND, (askable,)):
+        for twin_id, twin_no, model_id, *times_us in await tx.rows(FIND, (askable,)):
             bound = known.types.get(model_id) or fresh.types.get(model_id)
             if bound is None:
                 bound = fresh.types[model_id] = await self._bind(tx, model_id)
-            fresh.refs[twin_id] = TwinRef(twin_no, bound, valid_from_us, floor_us)
+            fresh.refs[twin_id] = TwinRef(twin_no, bound, *times_us)
         return fresh
 
     async def _bind(self, tx: ReadTransaction, model_id: str) -> BoundType:

@@ -7,9 +7,20 @@ from typing import Any
 
 from gemel.base.errors import ConflictError, InvalidError
 
-__all__ = ["ACTIVE", "FOLLOWERS", "LIFECYCLE_HINT", "STATES", "check_state", "check_transition"]
+__all__ = [
+    "ACTIVE",
+    "DECOMMISSIONED",
+    "FOLLOWERS",
+    "LIFECYCLE_HINT",
+    "STATES",
+    "check_reason",
+    "check_state",
+    "check_transition",
+]
 
-LIFECYCLE_HINT = "Use PUT /v1/twins/{id}/lifecycle, or `gemel twin lifecycle`."
+LIFECYCLE_HINT = "Use PUT /v1/twins/{id}/lifecycle, or `gemel twins lifecycle`."
+
+REASON_LENGTH_MAX = 1024
 
 PLANNED, COMMISSIONED, ACTIVE, MAINTENANCE, DECOMMISSIONED = STATES = (
     "planned",
@@ -37,6 +48,14 @@ def check_state(state: Any) -> str:
             f"Use one of {', '.join(STATES)}.",
         )
     return str(state)
+
+
+def check_reason(reason: str) -> None:
+    """Raise InvalidError (InvalidArgument) unless a reason is a line of text of at most REASON_LENGTH_MAX."""
+    if not reason.strip() or not reason.isprintable() or len(reason) > REASON_LENGTH_MAX:
+        raise InvalidError(
+            "InvalidArgument", f"The reason must have 1 to {REASON_LENGTH_MAX} printable characters."
+        )
 
 
 def check_transition(before: str | None, state: str) -> None:

@@ -11,6 +11,7 @@ from gemel.base.errors import NotFoundError
 from gemel.graph.content import LIFECYCLE, METADATA, MODEL, SOURCE_TIME
 from gemel.graph.etag import etag
 from gemel.graph.lifecycle import ACTIVE
+from gemel.graph.timeline import FOREVER_US
 from gemel.history.state import StateValue
 
 __all__ = ["Held", "LiveTwin", "TwinDocument", "TwinRow", "check_component"]
@@ -29,7 +30,11 @@ class Held(NamedTuple):
 
 
 class TwinRow(NamedTuple):
-    """A twin without its values. `floor_us`: before it, the id belonged to an earlier twin, deleted then."""
+    """A twin without its values.
+
+    `floor_us`: before it, the id belonged to an earlier twin, deleted then. `decommissioned_us`: from it on,
+    the twin is decommissioned, and has no samples.
+    """
 
     twin_no: int
     twin_id: str
@@ -40,6 +45,7 @@ class TwinRow(NamedTuple):
     recorded_us: int
     floor_us: int
     lifecycle: str = ACTIVE
+    decommissioned_us: int = FOREVER_US
 
 
 @dataclass(frozen=True, slots=True)

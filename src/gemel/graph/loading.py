@@ -8,11 +8,21 @@ from typing import Any
 from gemel.base.errors import NotFoundError
 from gemel.graph.context import GraphContext
 from gemel.graph.live import LiveTwin, TwinRow
+from gemel.graph.timeline import FOREVER_US
 from gemel.history.moment import LIVE, SPAN_THEN, Moment
 from gemel.history.state import read_state
 from gemel.store.database import ReadTransaction, Row
 
-__all__ = ["FLOOR", "MICROSECONDS", "documents", "load_twin", "load_twins", "read_twins", "twin_not_found"]
+__all__ = [
+    "DECOMMISSIONED",
+    "FLOOR",
+    "MICROSECONDS",
+    "documents",
+    "load_twin",
+    "load_twins",
+    "read_twins",
+    "twin_not_found",
+]
 
 MICROSECONDS = "(extract(epoch FROM {}) * 1000000)::bigint"
 COLUMNS = ", ".join(
@@ -24,14 +34,17 @@ FLOOR = f"""
 coalesce((SELECT max({MICROSECONDS.format("s.valid_to")}) FROM twin_span AS s
     WHERE s.tenant = current_tenant() AND s.twin_id = t.twin_id AND s.twin_no <> t.twin_no
       AND s.recorded_to = 'infinity' AND s.valid_to < 'infinity'), 0)"""
+DECOMMISSIONED = f"""
+CASE WHEN t.lifecycle = 'decommissioned' THEN coalesce({MICROSECONDS.format("t.lifecycle_from")}, 0)
+     ELSE {FOREVER_US} END"""
 BY_ID = f"""
-SELECT {COLUMNS}, {FLOOR}, t.lifecycle FROM twin AS t
+SELECT {COLUMNS}, {FLOOR}, t.lifecycle, {DECOMMISSIONED} FROM twin AS t
 WHERE t.tenant = current_tenant() AND t.twin_id = ANY(%s)"""
 WITHOUT_FLOOR = f"""
-SELECT {COLUMNS}, 0, t.lifecycle FROM twin AS t
+SELECT {COLUMNS}, 0, t.lifecycle, {DECOMMISSIONED} FROM twin AS t
 WHERE t.tenant = current_tenant() AND t.twin_id = ANY(%s)"""
 BY_NO = f"""
-SELECT {COLUMNS}, 0, t.lifecycle FROM twin AS t
+SELECT {COLUMNS}, 0, t.lifecycle, {DECOMMISSIONED} FROM twin AS t
 WHERE t.tenant = current_tenant() AND t.twin_no = ANY(%s)"""
 
 

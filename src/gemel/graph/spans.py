@@ -13,10 +13,11 @@ import msgspec
 
 from gemel.base.clock import from_us
 from gemel.graph.loading import MICROSECONDS
+from gemel.graph.past_states import ToldSpan
 from gemel.graph.timeline import FOREVER_US, Span, Split, Standing
-from gemel.store.database import ReadTransaction, WriteTransaction
+from gemel.store.database import ReadTransaction, Row, WriteTransaction
 
-__all__ = ["end_span", "known_spans", "move_starts", "open_spans", "tell_split", "turn_span"]
+__all__ = ["end_span", "known_spans", "move_starts", "open_spans", "tell_split", "told_spans", "turn_span"]
 
 STANDING = "model_id, components, lifecycle, reason, actor"
 INTO = f"twin_span (tenant, twin_no, twin_id, valid_from, valid_to, recorded_from, {STANDING})"
@@ -61,11 +62,12 @@ WITH moved AS (
 UPDATE twin SET valid_from = moved.starts FROM moved
 WHERE twin.tenant = current_tenant() AND twin.twin_no = moved.no"""
 
-KNOWN = f"""
-SELECT {MICROSECONDS.format("valid_from")},
-       CASE WHEN valid_to < 'infinity' THEN {MICROSECONDS.format("valid_to")} ELSE {FOREVER_US} END, {STANDING}
-FROM twin_span
-WHERE tenant = current_tenant() AND twin_no = %s AND recorded_to = 'infinity' ORDER BY valid_from"""
+END_US = f"CASE WHEN {{0}} < 'infinity' THEN {MICROSECONDS.format('{0}')} ELSE {FOREVER_US} END"
+TOLD = f"""
+SELECT {MICROSECONDS.format("valid_from")}, {END_US.format("valid_to")}, {STANDING},
+       {MICROSECONDS.format("recorded_from")}, {END_US.format("recorded_to")}
+FROM twin_span WHERE tenant = current_tenant() AND twin_no = %s"""
+KNOWN = f"{TOLD} AND recorded_to = 'infinity' ORDER BY valid_from"
 
 FORGET = """
 UPDATE twin_span SET recorded_to = %s
@@ -119,7 +121,12 @@ async def move_starts(tx: WriteTransaction, starts_us: Mapping[int, int]) -> Non
 
 async def known_spans(tx: ReadTransaction, twin_no: int) -> list[Span]:
     """Return what is known now of a twin, in the order of time and without gaps."""
-    return [Span(row[0], row[1], Standing(*row[2:])) for row in await tx.rows(KNOWN, (twin_no,))]
+    return [_told(row).span for row in await tx.rows(KNOWN, (twin_no,))]
+
+
+async def told_spans(tx: ReadTransaction, twin_no: int) -> list[ToldSpan]:
+    """Return everything that was ever told of a twin."""
+    return [_told(row) for row in await tx.rows(TOLD, (twin_no,))]
 
 
 async def tell_split(tx: WriteTransaction, twin_no: int, split: Split, stamp_us: int) -> None:
@@ -140,6 +147,11 @@ def _columns(standings: Sequence[Standing]) -> tuple[list[str | None], ...]:
         [each.reason for each in standings],
         [each.actor for each in standings],
     )
+
+
+def _told(row: Row) -> ToldSpan:
+    from_us, to_us, *standing, recorded_us, forgotten_us = row
+    return ToldSpan(Span(from_us, to_us, Standing(*standing)), recorded_us, forgotten_us)
 
 
 def _json(components: Mapping[str, str]) -> str:

@@ -75,8 +75,8 @@ def resolve(events: Sequence[Event | Detail], view: DirectoryView, rules: TimeRu
             continue
         try:
             time_us = _time_us(event, rules, index)
-            if time_us < twin.floor_us:
-                raise _FaultError("TimeBeforeTwin", _before_twin(time_us, twin))
+            if not twin.floor_us <= time_us < twin.decommissioned_us:
+                raise _not_of(time_us, twin)
             columns.add(index, event, time_us, twin)
         except _FaultError as fault:
             faults[index] = fault.detail
@@ -172,8 +172,15 @@ class _Columns:
             self.odd.pop()
 
 
-def _before_twin(time_us: int, twin: TwinRef) -> str:
-    return f"The time {iso_us(time_us)} is of an earlier twin of this id, which ended at {iso_us(twin.floor_us)}."
+def _not_of(time_us: int, twin: TwinRef) -> _FaultError:
+    """Return why a twin has no samples at a time: it was another's then, or is out of service."""
+    if time_us < twin.floor_us:
+        return _FaultError(
+            "TimeBeforeTwin",
+            f"The time {iso_us(time_us)} is of an earlier twin of this id, which ended at {iso_us(twin.floor_us)}.",
+        )
+    since = f" since {iso_us(twin.decommissioned_us)}" if twin.decommissioned_us else ""
+    return _FaultError("TwinDecommissioned", f"At {iso_us(time_us)} the twin is decommissioned{since}.")
 
 
 def _check(path: str, value: Any, slot: BoundSlot) -> None:

@@ -1,0 +1,118 @@
+"""Lifecycles of twins in the database: transitions, and the states that a twin was in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gemel.base.clock import from_us, iso_us
+from gemel.base.errors import InvalidError
+from gemel.graph.context import GraphContext
+from gemel.graph.etag import check_if_match
+from gemel.graph.lifecycle import DECOMMISSIONED, FOLLOWERS, check_reason, check_state, check_transition
+from gemel.graph.live import LiveTwin
+from gemel.graph.loading import load_twin
+from gemel.graph.names import check_twin_id
+from gemel.graph.past_states import PastState, past_states
+from gemel.graph.spans import known_spans, tell_split, told_spans
+from gemel.graph.timeline import Span, Transition, since_us, split, state_before
+from gemel.graph.writing import tell_twin
+from gemel.store.database import ReadTransaction, WriteTransaction
+
+__all__ = ["Lifecycle", "TransitionRequest", "change_lifecycle", "get_lifecycle"]
+
+UPDATE = """
+UPDATE twin SET lifecycle = %s, lifecycle_from = %s, recorded = %s
+WHERE tenant = current_tenant() AND twin_no = %s"""
+
+
+@dataclass(frozen=True, slots=True)
+class TransitionRequest:
+    """What is asked: a state, why, who asks, and since when it is so (µs; None means from now on)."""
+
+    state: str
+    reason: str
+    actor: str
+    valid_from_us: int | None = None
+    if_match: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lifecycle:
+    """A twin's state, since when (µs), what may follow, the states that it had, and the twin's entity tag."""
+
+    twin_id: str
+    state: str
+    since_us: int
+    allowed: tuple[str, ...]
+    history: list[PastState]
+    etag: str
+
+
+async def get_lifecycle(tx: ReadTransaction, context: GraphContext, twin_id: str) -> Lifecycle:
+    """Return the lifecycle of a twin. Raises InvalidError (InvalidArgument), NotFoundError."""
+    check_twin_id(twin_id)
+    twin = await load_twin(tx, context, twin_id)
+    told = await told_spans(tx, twin.row.twin_no)
+    known = await known_spans(tx, twin.row.twin_no)
+    since = since_us(known)
+    return Lifecycle(
+        twin_id,
+        twin.row.lifecycle,
+        known[0].from_us if since is None else since,
+        FOLLOWERS[twin.row.lifecycle],
+        past_states(told),
+        twin.etag,
+    )
+
+
+async def change_lifecycle(
+    tx: WriteTransaction, context: GraphContext, twin_id: str, request: TransitionRequest
+) -> Lifecycle:
+    """Say that a twin is in a state, from now on or since a moment of the past; return its lifecycle then.
+
+    From that moment the state holds for good: what was told of later is superseded. Nothing is written where
+    nothing changes. Raises InvalidError (InvalidArgument), NotFoundError (DigitalTwinNotFound),
+    PreconditionError, ConflictError (LifecycleTransitionInvalid).
+    """
+    check_twin_id(twin_id)
+    check_state(request.state)
+    check_reason(request.reason)
+    twin = await load_twin(tx, context, twin_id)
+    check_if_match(request.if_match, twin.etag, f"the twin {twin_id}")
+    stamp_us = tx.stamp()
+    at_us = _start_us(request.valid_from_us, stamp_us, twin)
+    spans = await known_spans(tx, twin.row.twin_no)
+    check_transition(state_before(spans, at_us), request.state)
+    parted = split(spans, Transition(request.state, at_us, request.reason, request.actor))
+    if parted.closed:
+        await tell_split(tx, twin.row.twin_no, parted, stamp_us)
+        kept = [span for span in spans if span not in parted.closed]
+        await _turn(tx, twin, sorted(kept + parted.opened, key=lambda span: span.from_us), stamp_us)
+        told = {"state": request.state, "from": iso_us(at_us), "reason": request.reason}
+        await tell_twin(tx, "twin.updated", twin, lifecycle=told)
+    return await get_lifecycle(tx, context, twin_id)
+
+
+async def _turn(tx: WriteTransaction, twin: LiveTwin, spans: Sequence[Span], stamp_us: int) -> None:
+    """Write the last state of spans, and since when it is, to the twin's row."""
+    since = since_us(spans)
+    moments = (None if since is None else from_us(since), from_us(stamp_us))
+    state = spans[-1].standing.lifecycle
+    await tx.execute(UPDATE, (state, *moments, twin.row.twin_no))
+    if DECOMMISSIONED in (state, twin.row.lifecycle):
+        tx.touch_graph()  # who judges samples holds since when a twin is decommissioned, and no more of this
+
+
+def _start_us(valid_from_us: int | None, stamp_us: int, twin: LiveTwin) -> int:
+    if valid_from_us is None:
+        return stamp_us
+    if valid_from_us > stamp_us:
+        raise InvalidError("InvalidArgument", f"validFrom ({iso_us(valid_from_us)}) is in the future.")
+    if valid_from_us < twin.row.valid_from_us:
+        raise InvalidError(
+            "InvalidArgument",
+            f"validFrom is before {iso_us(twin.row.valid_from_us)}, since when the twin has been there.",
+            "Move the twin's own $validFrom back first.",
+        )
+    return valid_from_us
