@@ -58,8 +58,14 @@ def lifecycle(
         output.print_json(found)
         return
     may = ", ".join(found["allowed"]) or "nothing"
-    output.print_table(
-        ("twin", "state", "since", "may follow"), [(twin, found["state"], found["since"], may)]
-    )
+    since = _second(found["since"])
+    output.print_table(("twin", "state", "since", "may follow"), [(twin, found["state"], since, may)])
     columns = ("state", "from", "to", "reason", "actor", "recorded", "superseded")
-    output.print_table(columns, [[entry[column] for column in columns] for entry in found["history"]])
+    times = ("from", "to", "recorded", "superseded")
+    rows = [entry | {name: _second(entry[name]) for name in times} for entry in found["history"]]
+    output.print_table(columns, [[row[column] for column in columns] for row in rows])
+
+
+def _second(time: str | None) -> str | None:
+    """Return a time to the second: what a table has room for."""
+    return None if time is None else f"{time[:19]}Z"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gemel.base.clock import from_us, iso_us
@@ -15,15 +15,18 @@ from gemel.graph.loading import load_twin
 from gemel.graph.names import check_twin_id
 from gemel.graph.past_states import PastState, past_states
 from gemel.graph.spans import known_spans, tell_split, told_spans
-from gemel.graph.timeline import Span, Transition, since_us, split, state_before
+from gemel.graph.timeline import Transition, since_us, split, state_before
 from gemel.graph.writing import tell_twin
 from gemel.store.database import ReadTransaction, WriteTransaction
 
 __all__ = ["Lifecycle", "TransitionRequest", "change_lifecycle", "get_lifecycle"]
 
 UPDATE = """
-UPDATE twin SET lifecycle = %s, lifecycle_from = %s, recorded = %s
-WHERE tenant = current_tenant() AND twin_no = %s"""
+WITH stamped AS (
+    INSERT INTO twin_stamp (tenant, twin_no, recorded, valid_from)
+    VALUES (current_tenant(), %(no)s, %(now)s, %(at)s))
+UPDATE twin SET lifecycle = %(state)s, lifecycle_from = %(since)s, recorded = %(now)s
+WHERE tenant = current_tenant() AND twin_no = %(no)s"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,18 +91,20 @@ async def change_lifecycle(
     if parted.closed:
         await tell_split(tx, twin.row.twin_no, parted, stamp_us)
         kept = [span for span in spans if span not in parted.closed]
-        await _turn(tx, twin, sorted(kept + parted.opened, key=lambda span: span.from_us), stamp_us)
+        since = since_us(sorted(kept + parted.opened, key=lambda span: span.from_us))
+        moments = {"now": stamp_us, "at": at_us, "since": since}
+        await _turn(tx, twin, request.state, moments)
         told = {"state": request.state, "from": iso_us(at_us), "reason": request.reason}
         await tell_twin(tx, "twin.updated", twin, lifecycle=told)
     return await get_lifecycle(tx, context, twin_id)
 
 
-async def _turn(tx: WriteTransaction, twin: LiveTwin, spans: Sequence[Span], stamp_us: int) -> None:
-    """Write the last state of spans, and since when it is, to the twin's row."""
-    since = since_us(spans)
-    moments = (None if since is None else from_us(since), from_us(stamp_us))
-    state = spans[-1].standing.lifecycle
-    await tx.execute(UPDATE, (state, *moments, twin.row.twin_no))
+async def _turn(
+    tx: WriteTransaction, twin: LiveTwin, state: str, moments_us: Mapping[str, int | None]
+) -> None:
+    """Write the state, and since when it is, to the twin's row."""
+    moments = {name: None if each is None else from_us(each) for name, each in moments_us.items()}
+    await tx.execute(UPDATE, moments | {"no": twin.row.twin_no, "state": state})
     if DECOMMISSIONED in (state, twin.row.lifecycle):
         tx.touch_graph()  # who judges samples holds since when a twin is decommissioned, and no more of this
 

@@ -10,6 +10,7 @@ import pytest
 from gemel.security.principal import Scope
 from support.api_site import PUMP, Site
 
+
 class Pump(NamedTuple):
     """A fresh twin that is active since 2026, and a client of its tenant."""
 
@@ -36,7 +37,11 @@ def test_a_transition_is_answered_with_the_history(site: Site, pump: Pump) -> No
     body = {"state": "maintenance", "reason": "bearing worn", "validFrom": "2026-02-01T00:00:00Z"}
     made = pump.client.put(pump.place, json=body, headers={"If-Match": born.headers["ETag"]})
     assert made.status_code == 200
-    assert made.headers["ETag"] == pump.client.get(f"/digitaltwins/{pump.twin}").headers["ETag"] != born.headers["ETag"]
+    assert (
+        made.headers["ETag"]
+        == pump.client.get(f"/digitaltwins/{pump.twin}").headers["ETag"]
+        != born.headers["ETag"]
+    )
     assert made.json() == pump.client.get(pump.place).json()
     first, second = made.json()["history"]
     assert (first["from"], first["to"]) == ("2026-01-01T00:00:00.000000Z", "2026-02-01T00:00:00.000000Z")
