@@ -16,7 +16,7 @@ from litestar.typing import FieldDefinition
 
 from gemel import __version__
 from gemel.api.failures import FailureBody
-from gemel.api.routing import JSON, RouteInfo, info_of
+from gemel.api.routing import API_VERSIONS, JSON, RouteInfo, info_of
 
 __all__ = ["build_spec"]
 
@@ -43,7 +43,7 @@ API_VERSION = {
     "in": "query",
     "required": False,
     "description": "Accepted for clients of the service that this replaces: 2020-10-31 to 2023-10-31.",
-    "schema": {"type": "string", "pattern": r"^\d{4}-\d{2}-\d{2}(-preview)?$"},
+    "schema": {"type": "string", "pattern": f"^{API_VERSIONS}$"},
     "example": "2023-10-31",
 }
 CONSTRAINTS = {"ge": "minimum", "le": "maximum", "min_length": "minLength", "max_length": "maxLength"}

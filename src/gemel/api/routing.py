@@ -10,9 +10,14 @@ from litestar.handlers import HTTPRouteHandler
 
 from gemel.security.principal import Scope
 
-__all__ = ["JSON", "RouteInfo", "info_of", "route"]
+__all__ = ["API_VERSIONS", "JSON", "RouteInfo", "info_of", "route"]
 
 JSON = "application/json"
+_DAY = "(0[1-9]|[12][0-9]|3[01])"
+API_VERSIONS = (
+    f"(2020-(10-31|1[12]-{_DAY})|202[12]-(0[1-9]|1[0-2])-{_DAY}|2023-(0[1-9]|10)-{_DAY})(-preview)?"
+)
+"""The pattern of the versions that are served: dates from 2020-10-31 to 2023-10-31."""
 OPT = "gemel"
 
 

@@ -57,6 +57,9 @@ CODES: dict[str, Code] = {
     "DTDLParserError": Code(
         "A model does not follow DTDL.", "The details name each element and the rule it broke."
     ),
+    "ModelVersionNotSupported": Code(
+        "A model is written in a version of DTDL that is not known here.", "Use version 2, 3 or 4."
+    ),
     "ModelIdAlreadyExists": Code(
         "A model of this id is there already; versions never change.", "Raise the version in the DTMI."
     ),

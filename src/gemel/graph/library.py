@@ -18,7 +18,7 @@ from gemel.graph.names import check_model_id
 from gemel.graph.paging import Page, encode_token, resume
 from gemel.history.changes import append
 from gemel.history.values import encode
-from gemel.models import ModelSet, TwinType, compile_twin_type, parse
+from gemel.models import ModelParsingError, ModelSet, TwinType, compile_twin_type, parse
 from gemel.store.database import ReadTransaction, Row, WriteTransaction
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
 
 INTERFACES_MAX = 20_000
 TOKEN = "models"
+UNKNOWN_VERSION = "dtmi:dtdl:parsingError:unrecognizedContextVersion"
 
 DOCUMENTS = "SELECT document::text FROM model WHERE tenant = current_tenant() ORDER BY model_id"
 COLUMNS = "model_id, display_name, description, uploaded, decommissioned"
@@ -143,14 +144,15 @@ async def add_models(
     """Add models, all or none; return the model data of each, as the list of models gives it.
 
     `documents` are decoded DTDL interfaces. Raises ModelParsingError (DTDLParserError), ConflictError
-    (ModelIdAlreadyExists), InvalidError (InvalidArgument where there are none, ValueOutOfRange for U+0000).
+    (ModelIdAlreadyExists), InvalidError (InvalidArgument where there are none, ModelVersionNotSupported where
+    nothing but the version of DTDL is wrong, ValueOutOfRange for U+0000).
     """
     if not documents:
         raise InvalidError("InvalidArgument", "The body must be an array of at least one model.")
     known = await library.models(tx)
     added = [each for item in documents for each in (item if isinstance(item, list) else [item])]
     _refuse_existing(known, added)
-    models = await asyncio.to_thread(parse, added, known)
+    models = await asyncio.to_thread(_parse_new, added, known)
     ids = [str(document.get("@id")) for document in added]
     _refuse_inline((models.ids - known.ids) ^ set(ids))
     stamp = tx.stamp()
@@ -164,6 +166,17 @@ async def add_models(
         await append(tx, "model.created", {"model": model_id})
     rows = {row[0]: row for row in await _by_id(tx, ids)}
     return [_data(rows[model_id], definition=False) for model_id in ids]
+
+
+def _parse_new(documents: Sequence[Any], known: ModelSet) -> ModelSet:
+    try:
+        return parse(documents, known)
+    except ModelParsingError as error:
+        if all(each.code == UNKNOWN_VERSION for each in error.errors):
+            raise InvalidError(
+                "ModelVersionNotSupported", error.message, error.hint, details=error.details
+            ) from error
+        raise
 
 
 async def get_model(tx: ReadTransaction, model_id: str, *, definition: bool = True) -> dict[str, Any]:
