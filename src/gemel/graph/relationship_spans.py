@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from gemel.base.clock import from_us
 from gemel.graph.loading import MICROSECONDS
 from gemel.store.database import ReadTransaction, WriteTransaction
 
-__all__ = ["end_relationship", "ended_us", "open_relationship", "turn_relationship"]
+__all__ = [
+    "end_relationship",
+    "end_relationships",
+    "ended_us",
+    "open_relationship",
+    "open_relationships",
+    "turn_relationship",
+]
 
 Key = tuple[int, str]
 """The source's number and the relationship's id."""
@@ -26,6 +35,22 @@ WITH known AS (
     WHERE tenant = current_tenant() AND source_no = %s AND relationship_id = %s
       AND valid_to = 'infinity' AND recorded_to = 'infinity'
     RETURNING source_no, relationship_id, name, target_no, properties, valid_from)
+INSERT INTO {COLUMNS}
+SELECT current_tenant(), source_no, relationship_id, name, target_no, properties, valid_from, %s, %s
+FROM known"""
+
+OPEN_ALL = f"""
+INSERT INTO {COLUMNS}
+SELECT current_tenant(), w.source_no, w.id, w.name, w.target_no, w.properties::jsonb, w.starts, 'infinity', %s
+FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::bigint[], %s::text[], %s::timestamptz[])
+    AS w (source_no, id, name, target_no, properties, starts)"""
+END_ALL = f"""
+WITH known AS (
+    UPDATE relationship_span AS s SET recorded_to = %s
+    FROM unnest(%s::bigint[], %s::text[]) AS w (source_no, id)
+    WHERE s.tenant = current_tenant() AND s.source_no = w.source_no AND s.relationship_id = w.id
+      AND s.valid_to = 'infinity' AND s.recorded_to = 'infinity'
+    RETURNING s.source_no, s.relationship_id, s.name, s.target_no, s.properties, s.valid_from)
 INSERT INTO {COLUMNS}
 SELECT current_tenant(), source_no, relationship_id, name, target_no, properties, valid_from, %s, %s
 FROM known"""
@@ -59,3 +84,16 @@ async def turn_relationship(tx: WriteTransaction, key: Key, what: What, now: dat
     """Tell that a relationship is another from `now` on: other properties, target or name."""
     await tx.execute(END, (now, *key, now, now))
     await tx.execute(OPEN, (*key, *what, now, now))
+
+
+async def open_relationships(tx: WriteTransaction, columns: Sequence[list[Any]], now: datetime) -> None:
+    """Tell that relationships are, as learnt at `now`.
+
+    `columns` are the sources' numbers, ids, names, targets' numbers, properties as JSON, and since when.
+    """
+    await tx.execute(OPEN_ALL, (now, *columns))
+
+
+async def end_relationships(tx: WriteTransaction, keys: Sequence[Key], now: datetime) -> None:
+    """Tell that relationships are no more from `now` on."""
+    await tx.execute(END_ALL, (now, [no for no, _ in keys], [each for _, each in keys], now, now))

@@ -6,13 +6,22 @@ from typing import Any
 
 import msgspec
 
-from gemel.base.clock import from_us, iso_us
-from gemel.base.errors import InvalidError, NotFoundError
-from gemel.graph.content import Content, parse_time_us, raise_faults
+from gemel.base.clock import from_us
 from gemel.graph.context import GraphContext
 from gemel.graph.etag import check_if_match, check_if_none_match
 from gemel.graph.jsonpatch import apply, invalid, parse_operations, pointer_text
 from gemel.graph.names import check_relationship_id
+from gemel.graph.relating import (
+    VALID_FROM,
+    allowed,
+    check_properties,
+    ends_of,
+    properties_of,
+    refuse_loop,
+    start_of,
+    target_not_found,
+    told_relationship,
+)
 from gemel.graph.relationship_reading import (
     RelationshipDocument,
     StoredRelationship,
@@ -30,14 +39,11 @@ from gemel.graph.relationship_spans import (
 )
 from gemel.graph.writing import existing_type
 from gemel.history.changes import append
-from gemel.history.values import encode
-from gemel.models import Relationship, validate_value
+from gemel.models import Relationship
 from gemel.store.database import ReadTransaction, WriteTransaction
 
 __all__ = ["delete_relationship", "patch_relationship", "put_relationship"]
 
-VALID_FROM = "$validFrom"
-HEADER = ("$relationshipId", "$sourceId", "$targetId", "$relationshipName", "$etag", VALID_FROM)
 PUT = """
 INSERT INTO relationship (tenant, source_no, relationship_id, name, target_no, properties, valid_from, recorded)
 VALUES (current_tenant(), %s, %s, %s, %s, %s::jsonb, %s, %s)
@@ -65,26 +71,23 @@ async def put_relationship(
     ValidationFailed), NotFoundError (DigitalTwinNotFound, TargetTwinNotFound), PreconditionError.
     """
     check_relationship_id(relationship_id)
-    target_id, name = _ends(body)
+    target_id, name = ends_of(body)
     source = await load_end(tx, twin_id)
     existing = await find_relationship(tx, source, relationship_id)
     what = f"relationship with the id {relationship_id}"
     check_if_none_match(if_none_match, existing is not None, what)
-    if target_id == twin_id:
-        raise InvalidError(
-            "OperationNotAllowed",
-            f"The relationship {relationship_id} would lead from {twin_id} to itself.",
-            "Source and target must be different twins.",
-        )
-    target = await _target(tx, target_id)
+    refuse_loop(relationship_id, twin_id, target_id)
+    target = await find_end(tx, target_id)
+    if target is None:
+        raise target_not_found(target_id)
     relationship = await _allowed(tx, context, source, name, target)
-    properties = {key: value for key, value in body.items() if key not in HEADER}
-    _validate(properties, name, relationship)
+    properties = properties_of(body)
+    check_properties(properties, name, relationship)
     stamp_us = tx.stamp()
     start_us = stamp_us
     if VALID_FROM in body and existing is None:
         floor_us = await ended_us(tx, source.twin_no, relationship_id)
-        start_us = _start_us(body, stamp_us, max(source.valid_from_us, target.valid_from_us), floor_us)
+        start_us = start_of(body, stamp_us, max(source.valid_from_us, target.valid_from_us), floor_us)
     stored = StoredRelationship(
         relationship_id,
         twin_id,
@@ -122,7 +125,7 @@ async def patch_relationship(
     properties = apply(existing.properties, operations)
     source_type = await existing_type(tx, context.library, (await load_end(tx, twin_id)).model_id)
     relationship = source_type.relationships.get(existing.name)
-    _validate(properties, existing.name, relationship)
+    check_properties(properties, existing.name, relationship)
     stamp_us = tx.stamp()
     stored = existing._replace(properties=properties, recorded_us=stamp_us, valid_from_us=stamp_us)
     await _write(tx, stored, existing)
@@ -143,74 +146,11 @@ async def delete_relationship(
     await _tell(tx, "relationship.deleted", existing)
 
 
-async def _target(tx: ReadTransaction, twin_id: str) -> TwinEnd:
-    target = await find_end(tx, twin_id)
-    if target is None:
-        raise NotFoundError(
-            "TargetTwinNotFound",
-            "The target digital twin is invalid or does not exist. Please validate that the target twin is "
-            f"valid and ensure that the target twin is not deleted: {twin_id}.",
-        )
-    return target
-
-
-def _ends(body: Any) -> tuple[str, str]:
-    if isinstance(body, dict):
-        target_id, name = body.get("$targetId"), body.get("$relationshipName")
-        if isinstance(target_id, str) and isinstance(name, str):
-            return target_id, name
-    message = "A relationship must be an object with $targetId and $relationshipName."
-    raise InvalidError("InvalidArgument", message)
-
-
 async def _allowed(
     tx: ReadTransaction, context: GraphContext, source: TwinEnd, name: str, target: TwinEnd
 ) -> Relationship:
     source_type = await existing_type(tx, context.library, source.model_id)
-    relationship = source_type.relationships.get(name)
-    if relationship is None:
-        raise InvalidError(
-            "InvalidRelationship", f"The model {source.model_id} has no relationship named {name}."
-        )
-    models = await context.library.models(tx)
-    if relationship.target is not None and not models.is_a(target.model_id, relationship.target):
-        raise InvalidError(
-            "InvalidRelationship",
-            f"The relationship {name} leads to twins of {relationship.target}, and {target.model_id} is none.",
-        )
-    return relationship
-
-
-def _validate(properties: Any, name: str, relationship: Relationship | None) -> None:
-    content = Content()
-    known = relationship.properties if relationship is not None else {}
-    for key, value in properties.items():
-        if key not in known:
-            content.fault(f"{key} does not appear on the DTDL for relationship {name}.")
-            continue
-        reason = validate_value(known[key].schema, value)
-        if reason is not None:
-            content.fault(f"{key} on relationship {name}: {reason}")
-    raise_faults(content, "Invalid relationship specified")
-    encode(properties, "json")
-
-
-def _start_us(body: Any, stamp_us: int, twins_us: int, floor_us: int) -> int:
-    """Return since when a new relationship is, of twins since `twins_us` and an id of another's till `floor_us`."""
-    start_us = parse_time_us(body[VALID_FROM])
-    if start_us is None:
-        raise InvalidError("InvalidArgument", "$validFrom is not an RFC 3339 time with a zone.")
-    if start_us > stamp_us:
-        raise InvalidError("InvalidArgument", "$validFrom is in the future.")
-    if start_us < twins_us:
-        message = "$validFrom is before one of the twins was there."
-        raise InvalidError("InvalidArgument", message, "Move the twin's own $validFrom back first.")
-    if start_us < floor_us:
-        message = (
-            f"$validFrom is before {iso_us(floor_us)}, when an earlier relationship of this id was deleted."
-        )
-        raise InvalidError("InvalidArgument", message)
-    return start_us
+    return allowed(source_type, name, target.model_id, await context.library.models(tx))
 
 
 async def _write(
@@ -229,12 +169,4 @@ async def _write(
 
 
 async def _tell(tx: WriteTransaction, kind: str, stored: StoredRelationship) -> None:
-    payload = {
-        "twin": stored.source_id,
-        "no": stored.source_no,
-        "relationship": stored.relationship_id,
-        "name": stored.name,
-        "target": stored.target_id,
-        "properties": stored.properties,
-    }
-    await append(tx, kind, payload)
+    await append(tx, kind, told_relationship(stored))

@@ -1,0 +1,200 @@
+"""Many relationships at once, by the rules of a single PUT, written in a few statements.
+
+An item that breaks a rule gets its error; the others are written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import msgspec
+
+from gemel.base.clock import from_us
+from gemel.base.errors import GemelError
+from gemel.graph.context import GraphContext
+from gemel.graph.loading import MICROSECONDS, twin_not_found
+from gemel.graph.names import check_relationship_id, check_twin_id, is_twin_id
+from gemel.graph.relating import (
+    VALID_FROM,
+    allowed,
+    check_properties,
+    ends_of,
+    properties_of,
+    refuse_loop,
+    start_of,
+    target_not_found,
+    told_relationship,
+)
+from gemel.graph.relationship_reading import StoredRelationship, TwinEnd
+from gemel.graph.relationship_spans import end_relationships, open_relationships
+from gemel.graph.writing import existing_type
+from gemel.history.changes import append_all
+from gemel.models import TwinType
+from gemel.models.model_set import ModelSet
+from gemel.store.database import WriteTransaction
+
+__all__ = ["RelationshipItem", "put_relationships"]
+
+ENDS = f"""
+SELECT twin_id, twin_no, model_id, {MICROSECONDS.format("valid_from")} FROM twin
+WHERE tenant = current_tenant() AND twin_id = ANY(%s)"""
+EXISTING = """
+SELECT r.source_no, r.relationship_id
+FROM unnest(%s::bigint[], %s::text[]) AS w (source_no, id)
+CROSS JOIN LATERAL (
+    SELECT source_no, relationship_id FROM relationship
+    WHERE tenant = current_tenant() AND source_no = w.source_no AND relationship_id = w.id OFFSET 0) AS r"""
+FLOORS = f"""
+SELECT w.source_no, w.id, f.floor
+FROM unnest(%s::bigint[], %s::text[]) AS w (source_no, id)
+CROSS JOIN LATERAL (
+    SELECT max({MICROSECONDS.format("valid_to")}) AS floor FROM relationship_span
+    WHERE tenant = current_tenant() AND source_no = w.source_no AND relationship_id = w.id
+      AND recorded_to = 'infinity' AND valid_to < 'infinity') AS f
+WHERE f.floor IS NOT NULL"""
+PUT = """
+INSERT INTO relationship (tenant, source_no, relationship_id, name, target_no, properties, valid_from, recorded)
+SELECT current_tenant(), w.source_no, w.id, w.name, w.target_no, w.properties::jsonb, w.starts, %s
+FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::bigint[], %s::text[], %s::timestamptz[])
+    AS w (source_no, id, name, target_no, properties, starts)
+ON CONFLICT (tenant, source_no, relationship_id) DO UPDATE SET name = excluded.name,
+    target_no = excluded.target_no, properties = excluded.properties, valid_from = excluded.valid_from,
+    recorded = excluded.recorded"""
+
+Key = tuple[int, str]
+
+
+class RelationshipItem(NamedTuple):
+    """A relationship to put: the id of its source, its own, and its body as a PUT takes it."""
+
+    source_id: str
+    relationship_id: str
+    body: Any
+
+
+@dataclass(slots=True)
+class _Known:
+    """What the database says of the twins and relationships that items name."""
+
+    ends: Mapping[str, TwinEnd]
+    types: Mapping[str, TwinType]
+    models: ModelSet
+    existing: set[Key]
+    floors_us: Mapping[Key, int]
+    stamp_us: int
+    taken: list[StoredRelationship] = field(default_factory=list)
+
+    def judge(self, item: RelationshipItem) -> GemelError | None:
+        """Take an item, or return why it is not taken."""
+        try:
+            self.taken.append(self._stored(item))
+        except GemelError as error:
+            return error
+        return None
+
+    def _stored(self, item: RelationshipItem) -> StoredRelationship:
+        source_id, relationship_id, body = item
+        check_relationship_id(relationship_id)
+        target_id, name = ends_of(body)
+        check_twin_id(source_id)
+        source = self.ends.get(source_id)
+        if source is None:
+            raise twin_not_found(source_id)
+        refuse_loop(relationship_id, source_id, target_id)
+        check_twin_id(target_id)
+        target = self.ends.get(target_id)
+        if target is None:
+            raise target_not_found(target_id)
+        relationship = allowed(self.types[source.model_id], name, target.model_id, self.models)
+        properties = properties_of(body)
+        check_properties(properties, name, relationship)
+        key = (source.twin_no, relationship_id)
+        start_us = self.stamp_us
+        if VALID_FROM in body and key not in self.existing:
+            twins_us = max(source.valid_from_us, target.valid_from_us)
+            start_us = start_of(body, self.stamp_us, twins_us, self.floors_us.get(key, 0))
+        return StoredRelationship(
+            relationship_id,
+            source_id,
+            target_id,
+            name,
+            properties,
+            self.stamp_us,
+            start_us,
+            source.twin_no,
+            target.twin_no,
+        )
+
+
+async def put_relationships(
+    tx: WriteTransaction, context: GraphContext, items: Sequence[RelationshipItem]
+) -> list[GemelError | None]:
+    """Create or replace relationships, each key once, all at one recorded moment.
+
+    Return of each why it was not taken, or None; errors are those of `put_relationship`.
+    """
+    known = await _known(tx, context, items)
+    errors = await asyncio.to_thread(lambda: [known.judge(item) for item in items])
+    if not known.taken:
+        return errors
+    now = from_us(known.stamp_us)
+    columns = await asyncio.to_thread(_columns, known.taken)
+    await tx.execute(PUT, (now, *columns))
+    replaced = [stored for stored in known.taken if _key(stored) in known.existing]
+    if replaced:
+        await end_relationships(tx, [_key(stored) for stored in replaced], now)
+    await open_relationships(tx, columns, now)
+    await append_all(
+        tx, [(_kind(stored, known.existing), told_relationship(stored)) for stored in known.taken]
+    )
+    return errors
+
+
+async def _known(tx: WriteTransaction, context: GraphContext, items: Sequence[RelationshipItem]) -> _Known:
+    named = {each for item in items for each in (item.source_id, _target_of(item.body))}
+    names = [each for each in named if each is not None and is_twin_id(each)]
+    found = await tx.rows(ENDS, (names,))
+    ends = {row[0]: TwinEnd(*row[1:]) for row in found}
+    models = {end.model_id for end in ends.values()}
+    types = {model: await existing_type(tx, context.library, model) for model in models}
+    keys = _keys(items, ends)
+    existing = {(row[0], row[1]) for row in await tx.rows(EXISTING, keys)}
+    floors_us = {(row[0], row[1]): int(row[2]) for row in await tx.rows(FLOORS, keys)}
+    return _Known(ends, types, await context.library.models(tx), existing, floors_us, tx.stamp())
+
+
+def _keys(items: Sequence[RelationshipItem], ends: Mapping[str, TwinEnd]) -> tuple[list[int], list[str]]:
+    numbers, ids = [], []
+    for source_id, relationship_id, _ in items:
+        end = ends.get(source_id)
+        if end is not None and "\0" not in relationship_id:
+            numbers.append(end.twin_no)
+            ids.append(relationship_id)
+    return numbers, ids
+
+
+def _target_of(body: Any) -> str | None:
+    target = body.get("$targetId") if isinstance(body, dict) else None
+    return target if isinstance(target, str) else None
+
+
+def _key(stored: StoredRelationship) -> Key:
+    return stored.source_no, stored.relationship_id
+
+
+def _kind(stored: StoredRelationship, existing: set[Key]) -> str:
+    return "relationship.updated" if _key(stored) in existing else "relationship.created"
+
+
+def _columns(taken: Sequence[StoredRelationship]) -> tuple[list[Any], ...]:
+    return (
+        [each.source_no for each in taken],
+        [each.relationship_id for each in taken],
+        [each.name for each in taken],
+        [each.target_no for each in taken],
+        [msgspec.json.encode(each.properties).decode() for each in taken],
+        [from_us(each.valid_from_us) for each in taken],
+    )

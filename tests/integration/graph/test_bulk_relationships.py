@@ -1,0 +1,106 @@
+"""Many relationships at once: the same relationships, refusals and traces as PUT after PUT."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from gemel.base.clock import iso_us, now_us
+from gemel.base.errors import GemelError
+from gemel.graph.bulk_relationships import RelationshipItem, put_relationships
+from gemel.graph.relationships import delete_relationship, put_relationship
+from support.graph import ASSET, MODELS, PUMP, ROOM, Site
+
+Play = Callable[[Callable[[Site], Awaitable[None]]], None]
+TWINS = {"a": PUMP, "b": PUMP, "c": ASSET, "room": ROOM}
+RELATIONSHIPS = """
+SELECT s.twin_id, r.relationship_id, r.name, t.twin_id, r.properties FROM relationship AS r
+JOIN twin AS s ON s.tenant = r.tenant AND s.twin_no = r.source_no
+JOIN twin AS t ON t.tenant = r.tenant AND t.twin_no = r.target_no
+WHERE r.tenant = current_tenant() ORDER BY 1, 2"""
+SPANS = """
+SELECT s.twin_id, r.relationship_id, r.name, r.properties, r.valid_to = 'infinity', r.recorded_to = 'infinity'
+FROM relationship_span AS r JOIN twin AS s ON s.tenant = r.tenant AND s.twin_no = r.source_no
+WHERE r.tenant = current_tenant() ORDER BY 1, 2, r.recorded_from, r.valid_from"""
+CHANGES = """
+SELECT kind FROM change WHERE tenant = current_tenant() AND kind LIKE 'relationship%%' ORDER BY kind"""
+
+
+def item(chance: random.Random, now: int) -> RelationshipItem:
+    """Return a relationship that is mostly right."""
+    body: Any = {
+        "$targetId": chance.choice(["a", "b", "c", "room", "nobody", "not an id"]),
+        "$relationshipName": chance.choice(["feeds", "feeds", "feeds", "contains", "hates"]),
+    }
+    if chance.random() < 0.5:
+        body["diameter"] = chance.choice([1.0, 2, "wide"])
+    if chance.random() < 0.1:
+        body["colour"] = "red"
+    if chance.random() < 0.3:
+        offset_us = chance.choice([-(10**12), -60_000_000, 0, 3_600_000_000])
+        body["$validFrom"] = iso_us(now + offset_us)
+    body = chance.choice([body] * 15 + [{}, None, [1]])
+    return RelationshipItem(
+        chance.choice([*TWINS, "nobody", "x y"]), chance.choice(["r1", "r2", "r3", "r 4"]), body
+    )
+
+
+async def put_each(site: Site, items: list[RelationshipItem]) -> list[GemelError | None]:
+    errors: list[GemelError | None] = []
+    for source, relationship, body in items:
+        try:
+            async with site.db.write(site.tenant) as tx:
+                await put_relationship(tx, site.context, source, relationship, body)
+            errors.append(None)
+        except GemelError as error:
+            errors.append(error)
+    return errors
+
+
+async def forget(site: Site, key: tuple[str, str]) -> bool:
+    try:
+        async with site.db.write(site.tenant) as tx:
+            await delete_relationship(tx, *key)
+    except GemelError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_as_one_after_another(play: Play, seed: int) -> None:
+    print(f"seed {seed}")
+
+    async def work(site: Site) -> None:
+        chance = random.Random(seed)
+        other = site.neighbour()
+        await other.add_models(MODELS)
+        early = {"$validFrom": iso_us(now_us() - 86_400_000_000)}
+        for each in (site, other):
+            for twin_id, model in TWINS.items():
+                await each.put(twin_id, model, **{"$metadata": dict(early)})
+        taken = 0
+        for _ in range(6):
+            wanted = {
+                (one.source_id, one.relationship_id): one
+                for one in (item(chance, now_us()) for _ in range(40))
+            }
+            items = list(wanted.values())
+            async with site.db.write(site.tenant) as tx:
+                at_once = await put_relationships(tx, site.context, items)
+            one_by_one = await put_each(other, items)
+            assert [_said(error) for error in at_once] == [_said(error) for error in one_by_one]
+            taken += at_once.count(None)
+            key = chance.choice(list(wanted))
+            assert await forget(site, key) == await forget(other, key)
+        assert taken
+        for sql in (RELATIONSHIPS, SPANS, CHANGES):
+            assert await site.rows(sql) == await other.rows(sql)
+
+    play(work)
+
+
+def _said(error: GemelError | None) -> Any:
+    return None if error is None else (error.code, error.message, error.details)
