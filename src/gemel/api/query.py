@@ -10,7 +10,7 @@ from gemel.api.call import AnyRequest, call_of
 from gemel.api.params import PageSize
 from gemel.api.routing import JSON, RouteInfo, route
 from gemel.api.wire import QueryPage, QueryRequest
-from gemel.query import run_query
+from gemel.query import Ask, run_query
 from gemel.security.principal import Scope
 
 __all__ = ["HANDLERS"]
@@ -43,7 +43,8 @@ async def query_twins(request: AnyRequest, page_size: PageSize = None) -> Respon
     call = call_of(request)
     wanted: QueryRequest = await read_json(request, QueryRequest)
     async with call.services.database.read(call.tenant) as tx:
-        page = await run_query(tx, call.services.context, wanted.query, wanted.continuationToken, page_size)
+        ask = Ask(wanted.query, wanted.continuationToken, page_size)
+        page = await run_query(tx, call.services.context, ask)
     headers = {"query-charge": f"{page.charge:.2f}"}
     if page.warnings:
         headers["gemel-warnings"] = _header_text("; ".join(page.warnings))

@@ -1,4 +1,4 @@
-"""`gemel query`: questions to the graph, in a part of the Azure Digital Twins query language."""
+"""`gemel query`: questions to the graph, in the Azure Digital Twins query language."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -25,6 +26,7 @@ __all__ = [
     "list_relationships",
     "load_end",
     "load_relationship",
+    "relationship_documents",
 ]
 
 OUTGOING, INCOMING = "relationships", "incoming"
@@ -56,6 +58,9 @@ CROSS JOIN LATERAL ({NAME.format("r.source_no")}) AS s
 CROSS JOIN LATERAL ({NAME.format("r.target_no")}) AS t
 WHERE r.tenant = current_tenant() AND {SPAN_THEN.format("r")}"""
 ONE = " AND r.source_no = %(source)s AND r.relationship_id = %(id)s"
+MANY = """ AND (r.source_no, r.relationship_id) IN (
+    SELECT k.source_no, k.relationship_id
+    FROM unnest(%(sources)s::bigint[], %(ids)s::text[]) AS k (source_no, relationship_id))"""
 LIST = """ AND r.source_no = %(source)s AND (%(name)s::text IS NULL OR r.name = %(name)s)
 AND r.relationship_id > %(after)s ORDER BY r.relationship_id LIMIT %(limit)s"""
 LIST_INCOMING = """ AND r.target_no = %(target)s AND (r.source_no, r.relationship_id) > (%(no)s, %(after)s)
@@ -209,6 +214,15 @@ async def load_relationship(
             "RelationshipNotFound", f"The twin {twin_id} has no relationship with the ID {relationship_id}."
         )
     return stored
+
+
+async def relationship_documents(
+    tx: ReadTransaction, keys: Collection[tuple[int, str]], moment: Moment = LIVE
+) -> dict[tuple[int, str], dict[str, Any]]:
+    """Return the bodies of relationships by source number and id, as GET gives them; missing ones are left out."""
+    wanted = {"sources": [number for number, _ in keys], "ids": [each for _, each in keys]}
+    stored = await _relationships(tx, MANY, wanted, moment) if keys else []
+    return {(each.source_no, each.relationship_id): each.document().body for each in stored}
 
 
 async def _relationships(

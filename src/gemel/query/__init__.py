@@ -4,7 +4,7 @@ How values compare, and what happens where a twin has no such property, is said 
 """
 
 from gemel.query.compiler import analyse, compile_query
-from gemel.query.run import QueryPage, run_query
+from gemel.query.run import Ask, QueryPage, run_query
 from gemel.query.statement import Compiled
 
-__all__ = ["Compiled", "QueryPage", "analyse", "compile_query", "run_query"]
+__all__ = ["Ask", "Compiled", "QueryPage", "analyse", "compile_query", "run_query"]

@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from gemel.query.clauses import Query, tests_of
 from gemel.query.tree import (
-    And,
     Cell,
-    Column,
+    Check,
     Condition,
+    Field,
     HasType,
     Instant,
     Literal,
-    Not,
+    Of,
     OfModel,
     OneOf,
-    Or,
     Property,
-    Query,
     Stored,
     StoredInstant,
     Test,
@@ -44,9 +43,9 @@ def wanted_paths(query: Query) -> frozenset[str]:
     """Return every dotted path that a property of the query may be stored under."""
     return frozenset(
         path
-        for test in _tests(query.where)
-        if isinstance(test.subject, Property | Instant)
-        for path, _ in _splits(test.subject)
+        for test in tests_of(query.where)
+        if isinstance(test.subject, Of) and isinstance(test.subject.field, Property | Instant)
+        for path, _ in _splits(test.subject.field)
     )
 
 
@@ -54,7 +53,7 @@ def wanted_models(query: Query) -> frozenset[str]:
     """Return the models whose descendants the query asks for."""
     return frozenset(
         str(test.check.model.value)
-        for test in _tests(query.where)
+        for test in tests_of(query.where)
         if isinstance(test.check, OfModel) and not test.check.exact
     )
 
@@ -72,7 +71,7 @@ def bind_models(query: Query, catalog: Catalog) -> Query:
         if not family:
             warnings.append(f"There is no model {model}.")
         literals = tuple(Literal(name, check.model.span) for name in sorted(family))
-        return Test(Column.MODEL_ID, OneOf(literals, check.negated), test.span)
+        return replace(test, check=OneOf(literals, check.negated))
 
     return _rebuilt(query, bind, warnings)
 
@@ -85,24 +84,26 @@ def bind_paths(query: Query, catalog: Catalog) -> Query:
     """
     warnings: list[str] = []
 
-    def bind(test: Test) -> Test:
-        subject = test.subject
-        if isinstance(subject, Instant):
-            number = catalog.path_nos.get(".".join(subject.names))
+    def place(of: Of, check: Check) -> Field:
+        field = of.field
+        if isinstance(field, Instant):
+            number = catalog.path_nos.get(".".join(field.names))
             if number is None:
-                warnings.append(_unknown(query, subject.names))
-            return replace(test, subject=StoredInstant(number, subject.which))
-        if not isinstance(subject, Property):
-            return test
+                warnings.append(_unknown(query, field.names))
+            return StoredInstant(number, field.which)
+        if not isinstance(field, Property):
+            return field
         cells = tuple(
-            Cell(catalog.path_nos[path], inner)
-            for path, inner in _splits(subject)
-            if path in catalog.path_nos
+            Cell(catalog.path_nos[path], inner) for path, inner in _splits(field) if path in catalog.path_nos
         )
         # IS_DEFINED and IS_OBJECT may mean a component, which has no value of its own.
-        if not cells and not isinstance(test.check, HasType):
-            warnings.append(_unknown(query, subject.names))
-        return replace(test, subject=Stored(cells, ".".join(subject.names)))
+        if not cells and not isinstance(check, HasType):
+            warnings.append(_unknown(query, field.names))
+        return Stored(cells, ".".join(field.names))
+
+    def bind(test: Test) -> Test:
+        assert isinstance(test.subject, Of)
+        return replace(test, subject=Of(test.subject.source, place(test.subject, test.check)))
 
     return _rebuilt(query, bind, warnings)
 
@@ -123,17 +124,5 @@ def _splits(field: Property | Instant) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 def _unknown(query: Query, names: tuple[str, ...]) -> str:
     said = f"No twin has ever had a value of {'.'.join(names)}."
-    if query.alias and names[0].casefold() == query.alias.casefold():
-        said += f" The alias is written {query.alias}."
-    return said
-
-
-def _tests(condition: Condition | None) -> Iterator[Test]:
-    match condition:
-        case Test():
-            yield condition
-        case Not():
-            yield from _tests(condition.term)
-        case And() | Or():
-            for term in condition.terms:
-                yield from _tests(term)
+    meant = {name.casefold(): name for name in query.named}.get(names[0].casefold())
+    return f"{said} The alias is written {meant}." if meant else said

@@ -11,12 +11,13 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from gemel.query.bind import Catalog, bind_models, bind_paths
+from gemel.query.clauses import Query
 from gemel.query.names import resolve_names
 from gemel.query.parse import parse
 from gemel.query.polarity import push_negations
 from gemel.query.statement import Compiled, Window, to_sql
+from gemel.query.tables import Tables
 from gemel.query.times import read_times
-from gemel.query.tree import Query
 
 __all__ = ["ANALYSIS", "BINDING", "analyse", "compile_query"]
 
@@ -36,8 +37,11 @@ def analyse(text: str) -> Query:
     return query
 
 
-def compile_query(query: Query, catalog: Catalog, window: Window) -> Compiled:
-    """Return the statement for a page of an analysed query."""
+def compile_query(query: Query, catalog: Catalog, window: Window, tables: Tables) -> Compiled:
+    """Return the statement for a page of an analysed query.
+
+    Raises InvalidError (BadRequest) where the window's key is not one of this query.
+    """
     for step in BINDING:
         query = step(query, catalog)
-    return to_sql(query, window)
+    return to_sql(query, window, tables)

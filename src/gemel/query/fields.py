@@ -1,10 +1,6 @@
 """What a test means as SQL: where its subject is found, and there the check.
 
-A twin's values are rows of `latest`, one a path, which a condition looks up by key: EXISTS (… OFFSET 0), which the
-planner leaves as it is. It could otherwise turn it into a join, and would then have to guess how many rows of a
-tenant's whole state a condition leaves; where it guesses few and finds many, a query that takes 0.1 s takes hours.
-It could also not use the key: row-level security keeps a join from using an index by way of a function that might
-leak, as `<<` is. In a subquery the twin's number is a parameter, of which nothing can leak.
+A twin's values are looked up by key, one for each path: see `gemel.query.tables`.
 """
 
 from __future__ import annotations
@@ -13,9 +9,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from gemel.base.errors import InternalError
-from gemel.history.paths import PATH_BITS, PATHS_MAX
 from gemel.history.values import JSON, REMOVED
 from gemel.query.checks import on_json, on_number, on_text, on_time
+from gemel.query.scope import Scope
 from gemel.query.sql import FALSE, TRUE, Sql, all_of, any_of, joined, param, sql
 from gemel.query.tree import (
     And,
@@ -25,14 +21,14 @@ from gemel.query.tree import (
     Condition,
     HasType,
     JsonProperty,
-    Not,
+    Of,
     Or,
     Stored,
     StoredInstant,
-    Subject,
     Test,
     TypeName,
     Version,
+    Whole,
 )
 
 __all__ = ["condition_sql"]
@@ -40,116 +36,117 @@ __all__ = ["condition_sql"]
 NUMBERS = f"l.kind < {JSON}"
 DOCUMENTS = f"l.kind = {JSON}"
 PRESENT = f"l.kind <> {REMOVED}"
-COLUMNS = {
-    Column.TWIN_ID: Sql("t.twin_id"),
-    Column.MODEL_ID: Sql("t.model_id"),
-    Column.RELATIONSHIP_ID: Sql("r.relationship_id"),
-    Column.RELATIONSHIP_NAME: Sql("r.name"),
-    Column.SOURCE_ID: Sql("s.twin_id"),
-    Column.TARGET_ID: Sql("g.twin_id"),
-}
 INSTANTS = {"lastUpdateTime": Sql("l.recorded"), "sourceTime": Sql("l.source_time")}
-# As gemel.graph.live and gemel.graph.etag have it: telemetry does not count.
-NEWEST = Sql(f"""greatest(t.recorded, (SELECT max(l.recorded) FROM latest l
-    WHERE l.series >= t.twin_no << {PATH_BITS} AND l.series < t.twin_no + 1 << {PATH_BITS} AND EXISTS (
-        SELECT FROM path p WHERE p.role = 'property' AND p.path_no = l.series & {PATHS_MAX - 1})))""")
-ETAG = sql(
-    """(SELECT format('W/"%%s-%%s-%%s-%%s-%%s"', substr(d, 1, 8), substr(d, 9, 4), substr(d, 13, 4),
-    substr(d, 17, 4), substr(d, 21)) FROM (SELECT lpad(to_hex(t.twin_no), 16, '0') || lpad(to_hex(
-    (extract(epoch FROM {}) * 1000000)::bigint), 16, '0')) AS h (d))""",
-    NEWEST,
-)
+ETAG = """(SELECT format('W/"%%s-%%s-%%s-%%s-%%s"', substr(d, 1, 8), substr(d, 9, 4), substr(d, 13, 4),
+    substr(d, 17, 4), substr(d, 21)) FROM (SELECT lpad(to_hex({}), 16, '0') || lpad(to_hex(
+    (extract(epoch FROM {}) * 1000000)::bigint), 16, '0')) AS h (d))"""
 
 
 @dataclass(frozen=True, slots=True)
-class StateRow:
-    """A condition on the row of a twin's state for a path, of which there is one at most.
+class ValueRow:
+    """A condition on the row of a twin's value for a path, of which there is one at most.
 
     So conditions on one path that must all hold, or one of them, are one condition on one row.
     """
 
+    source: str
     path_no: int
     condition: Sql
 
 
-Found = Sql | StateRow
+Found = Sql | ValueRow
 
 
-def condition_sql(condition: Condition) -> Sql:
-    """Return a condition, bound and without Not, on a twin `t`, or on a relationship `r` from `s` to `g`."""
-    return _rendered(_condition(condition))
+def condition_sql(condition: Condition, scope: Scope) -> Sql:
+    """Return a condition, bound and without Not, on the sources of a query."""
+    return _Writer(scope).rendered(condition)
 
 
-def _condition(condition: Condition) -> Found:
-    match condition:
-        case And():
-            return _merged([_condition(term) for term in condition.terms], all_of)
-        case Or():
-            return _merged([_condition(term) for term in condition.terms], any_of)
-        case Test(subject, check):
-            if isinstance(check, HasType) and check.negated:
-                return _not_true(_rendered(_test(subject, HasType(check.type))))
-            return _test(subject, check)
-        case Not():
-            raise InternalError("InternalError", "A Not is left in the tree.")
+class _Writer:
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
 
+    def rendered(self, condition: Condition) -> Sql:
+        return self._rendered(self._condition(condition))
 
-def _test(subject: Subject, check: Check) -> Found:
-    match subject:
-        case Column():
-            return on_text(check, COLUMNS[subject])
-        case Version.ETAG:
-            return on_text(check, ETAG)
-        case Version.LAST_UPDATE:
-            return on_time(check, NEWEST)
-        case Stored():
-            return _stored(subject, check)
-        case StoredInstant(None):
+    def _condition(self, condition: Condition) -> Found:
+        match condition:
+            case And():
+                return self._merged([self._condition(term) for term in condition.terms], all_of)
+            case Or():
+                return self._merged([self._condition(term) for term in condition.terms], any_of)
+            case Test(Of() as subject, check):
+                if isinstance(check, HasType) and check.negated:
+                    return _not_true(self._rendered(self._test(subject, HasType(check.type))))
+                return self._test(subject, check)
+            case _:
+                raise InternalError("InternalError", f"The condition {condition!r} was not bound.")
+
+    def _test(self, subject: Of, check: Check) -> Found:
+        scope, source = self._scope, subject.source
+        match subject.field:
+            case Column() as column:
+                return self._there(source, on_text(check, scope.column(source, column)))
+            case Version.ETAG:
+                etag = sql(ETAG, scope.number(source), scope.newest(source))
+                return self._there(source, on_text(check, etag))
+            case Version.LAST_UPDATE:
+                return self._there(source, on_time(check, scope.newest(source)))
+            case Stored() as stored:
+                return self._stored(source, stored, check)
+            case StoredInstant(None):
+                return FALSE
+            case StoredInstant(int(path_no), which):
+                return ValueRow(source, path_no, all_of([Sql(PRESENT), on_time(check, INSTANTS[which])]))
+            case JsonProperty(names):
+                return on_json(check, _inner(scope.row(source, "properties"), names))
+            case Whole():
+                return sql("{} IS NOT NULL", scope.number(source))
+        raise InternalError("InternalError", f"The subject {subject!r} was not bound.")
+
+    def _there(self, source: str, found: Sql) -> Sql:
+        """Return a condition that a source which is not there does not meet, even if any value would."""
+        if source not in self._scope.query.optional:
+            return found
+        return all_of([sql("{} IS NOT NULL", self._scope.number(source)), found])
+
+    def _stored(self, source: str, stored: Stored, check: Check) -> Found:
+        found: list[Found] = [_cell(source, cell, check) for cell in stored.cells]
+        if isinstance(check, HasType) and check.type in (TypeName.DEFINED, TypeName.OBJECT):
+            components = self._scope.row(source, "components")
+            found.append(sql("jsonb_exists({}, {})", components, param(stored.component)))
+        return self._merged(found, any_of)
+
+    def _merged(self, terms: list[Found], combine: Callable[[Iterable[Sql]], Sql]) -> Found:
+        """Return terms combined, with those on one row of the state as one, and the cheap ones first."""
+        rows: dict[tuple[str, int], list[Sql]] = {}
+        for term in terms:
+            if isinstance(term, ValueRow):
+                rows.setdefault((term.source, term.path_no), []).append(term.condition)
+        merged = [ValueRow(*key, combine(conditions)) for key, conditions in rows.items()]
+        others = [term for term in terms if isinstance(term, Sql)]
+        if len(merged) == 1 and not others:
+            return merged[0]
+        return combine([*others, *map(self._rendered, merged)])
+
+    def _rendered(self, found: Found) -> Sql:
+        if isinstance(found, Sql):
+            return found
+        if found.condition == FALSE:
             return FALSE
-        case StoredInstant(int(path_no), which):
-            return StateRow(path_no, all_of([Sql(PRESENT), on_time(check, INSTANTS[which])]))
-        case JsonProperty(names):
-            return on_json(check, _inner(Sql("r.properties"), names))
-    raise InternalError("InternalError", f"The subject {subject!r} was not bound.")
+        number, path_no = self._scope.number(found.source), param(found.path_no, "bigint")
+        value = self._scope.tables.value(number, path_no)
+        return sql("EXISTS (SELECT FROM {} AS l WHERE {})", value, found.condition)
 
 
-def _stored(stored: Stored, check: Check) -> Found:
-    found: list[Found] = [_cell(cell, check) for cell in stored.cells]
-    if isinstance(check, HasType) and check.type in (TypeName.DEFINED, TypeName.OBJECT):
-        found.append(sql("jsonb_exists(t.components, {})", param(stored.component)))
-    return _merged(found, any_of)
-
-
-def _cell(cell: Cell, check: Check) -> StateRow:
+def _cell(source: str, cell: Cell, check: Check) -> ValueRow:
     if isinstance(check, HasType) and check.type is TypeName.DEFINED and not cell.inner:
-        return StateRow(cell.path_no, Sql(PRESENT))
+        return ValueRow(source, cell.path_no, Sql(PRESENT))
     documents = all_of([Sql(DOCUMENTS), on_json(check, _inner(Sql("l.doc"), cell.inner))])
     if cell.inner:
-        return StateRow(cell.path_no, documents)
+        return ValueRow(source, cell.path_no, documents)
     numbers = all_of([Sql(NUMBERS), on_number(check, Sql("l.num"))])
-    return StateRow(cell.path_no, any_of([numbers, documents]))
-
-
-def _merged(terms: list[Found], combine: Callable[[Iterable[Sql]], Sql]) -> Found:
-    """Return terms combined, with those on one row of the state as one, and the cheap ones first."""
-    rows: dict[int, list[Sql]] = {}
-    for term in terms:
-        if isinstance(term, StateRow):
-            rows.setdefault(term.path_no, []).append(term.condition)
-    merged = [StateRow(path_no, combine(conditions)) for path_no, conditions in rows.items()]
-    others = [term for term in terms if isinstance(term, Sql)]
-    if len(merged) == 1 and not others:
-        return merged[0]
-    return combine([*others, *map(_rendered, merged)])
-
-
-def _rendered(found: Found) -> Sql:
-    if isinstance(found, Sql):
-        return found
-    if found.condition == FALSE:
-        return FALSE
-    series = sql(f"(t.twin_no << {PATH_BITS} | {{}})", param(found.path_no, "bigint"))
-    return sql("EXISTS (SELECT FROM latest l WHERE l.series = {} AND {} OFFSET 0)", series, found.condition)
+    return ValueRow(source, cell.path_no, any_of([numbers, documents]))
 
 
 def _not_true(condition: Sql) -> Sql:

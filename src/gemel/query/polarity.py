@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from gemel.query.tree import And, Check, Compare, Condition, Not, Or, Query, Test
+from gemel.query.clauses import Query
+from gemel.query.tree import And, Check, Compare, Condition, Not, Or, Test
 
 __all__ = ["push_negations"]
 

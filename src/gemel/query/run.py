@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,17 +10,17 @@ from psycopg import errors
 
 from gemel.base.errors import InvalidError
 from gemel.graph.context import GraphContext
-from gemel.graph.etag import etag
-from gemel.graph.loading import documents
 from gemel.graph.paging import check_page_size
 from gemel.query.bind import Catalog, wanted_models, wanted_paths
+from gemel.query.clauses import Query
 from gemel.query.compiler import analyse, compile_query
-from gemel.query.statement import START, Key, Window
-from gemel.query.token import Position, decode_position, encode_position
-from gemel.query.tree import Collection, Count, Items, Query, Selection
-from gemel.store.database import ReadTransaction, Row
+from gemel.query.rows import answer_rows
+from gemel.query.statement import Window
+from gemel.query.tables import LIVE, Tables
+from gemel.query.token import Key, Position, decode_position, encode_position
+from gemel.store.database import ReadTransaction
 
-__all__ = ["TIMEOUT_S", "QueryPage", "run_query"]
+__all__ = ["TIMEOUT_S", "Ask", "QueryPage", "run_query"]
 
 TIMEOUT_S = 60.0
 
@@ -50,30 +49,47 @@ class QueryPage:
     warnings: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What is asked for: the first page of a query's text, or the next of what a token (which wins) continues."""
+
+    text: str | None = None
+    token: str | None = None
+    page_size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    tx: ReadTransaction
+    context: GraphContext
+    tables: Tables
+    size: int
+    timeout_s: float
+
+
 async def run_query(
     tx: ReadTransaction,
     context: GraphContext,
-    text: str | None = None,
-    token: str | None = None,
-    page_size: int | None = None,
+    ask: Ask,
     *,
     timeout_s: float = TIMEOUT_S,
+    tables: Tables = LIVE,
 ) -> QueryPage:
-    """Return a page of a query's answer: the first of `text`, or the next of what `token` (which wins) continues.
+    """Return a page of a query's answer, from the state that `tables` have.
 
     A page has `page_size` rows at most (default 100, never over 1000). Rows are as GET gives the twin or
     relationship, or have just the items selected, without those that a twin does not have.
     Raises InvalidError (SqlQueryError; BadRequest without text and token, or for a token that is none;
     InvalidArgument for a page size below 1; TimeoutError once a statement takes longer than `timeout_s`).
     """
-    size = check_page_size(page_size)
-    position = _position(text, token)
+    size = check_page_size(ask.page_size)
+    position = _position(ask.text, ask.token)
     query = analyse(position.text)
     if position.left is None and query.top is not None:
         position = Position(position.text, position.after, query.top)
     start = time.perf_counter()
     try:
-        page = await _page(tx, context, query, position, size, timeout_s)
+        page = await _page(_Run(tx, context, tables, size, timeout_s), query, position)
     except errors.QueryCanceled as error:
         raise InvalidError(
             "TimeoutError",
@@ -95,27 +111,24 @@ def _position(text: str | None, token: str | None) -> Position:
         raise InvalidError(
             "BadRequest", "There is neither a query nor a continuation token.", "Send one of them."
         )
-    return Position(text, START)
+    return Position(text)
 
 
 async def _page(
-    tx: ReadTransaction, context: GraphContext, query: Query, position: Position, size: int, timeout_s: float
+    run: _Run, query: Query, position: Position
 ) -> tuple[list[Document], Key | None, tuple[str, ...]]:
     """Return the rows, the key after which there are more or None, and the warnings."""
-    await tx.rows(LIMITS, (str(max(1, int(timeout_s * 1000))),))
-    catalog = await _catalog(tx, context, query)
-    wanted = size if position.left is None else min(size, position.left)
-    compiled = compile_query(query, catalog, Window(position.after, wanted + 1))
+    tx = run.tx
+    await tx.rows(LIMITS, (str(max(1, int(run.timeout_s * 1000))),))
+    catalog = await _catalog(tx, run.context, query)
+    wanted = run.size if position.left is None else min(run.size, position.left)
+    compiled = compile_query(query, catalog, Window(position.after, wanted + 1), run.tables)
     rows = await tx.rows(compiled.sql, compiled.parameters)
-    if isinstance(query.selection, Count):
-        return [{"COUNT": rows[0][0]}][:wanted], None, compiled.warnings
-    kept = rows[:wanted]
-    if query.collection is Collection.TWINS:
-        found = await documents(tx, context, [row[0] for row in kept])
-    else:
-        found = [_relationship(row) for row in kept]
-    after = _key(query, kept[-1]) if len(rows) > wanted > 0 else None
-    return [select(query.selection, document) for document in found], after, compiled.warnings
+    layout, kept = compiled.layout, rows[:wanted]
+    items = await answer_rows(tx, run.context, run.tables, layout, kept)
+    if layout.key_at is None or len(rows) <= wanted or not kept:
+        return items, None, compiled.warnings
+    return items, tuple(kept[-1][layout.key_at :]), compiled.warnings
 
 
 async def _catalog(tx: ReadTransaction, context: GraphContext, query: Query) -> Catalog:
@@ -126,39 +139,3 @@ async def _catalog(tx: ReadTransaction, context: GraphContext, query: Query) -> 
         known = await context.library.models(tx)
         families = {each: known.descendants(each) for each in models}
     return Catalog(dict(rows), families)
-
-
-def _key(query: Query, row: Row) -> Key:
-    return (row[0], "" if query.collection is Collection.TWINS else row[1])
-
-
-def _relationship(row: Row) -> Document:
-    source_no, relationship_id, source_id, name, target_id, properties, recorded_us = row
-    return {
-        "$relationshipId": relationship_id,
-        "$etag": etag(source_no, recorded_us),
-        "$sourceId": source_id,
-        "$relationshipName": name,
-        "$targetId": target_id,
-        **properties,
-    }
-
-
-def select(selection: Selection, document: Document) -> Document:
-    """Return what of a document was selected; an item whose way leads nowhere is left out."""
-    if not isinstance(selection, Items):
-        return document
-    row: Document = {}
-    for item in selection.items:
-        found, value = _follow(document, item.way)
-        if found:
-            row[item.name] = value
-    return row
-
-
-def _follow(value: Any, way: Sequence[str]) -> tuple[bool, Any]:
-    for name in way:
-        if not isinstance(value, Mapping) or name not in value:
-            return False, None
-        value = value[name]
-    return True, value

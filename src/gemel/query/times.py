@@ -7,8 +7,9 @@ from datetime import datetime
 
 import msgspec
 
+from gemel.query.clauses import Query
 from gemel.query.faults import query_fault
-from gemel.query.tree import Compare, Instant, Literal, OneOf, Query, Test, Version, map_tests
+from gemel.query.tree import Compare, Instant, Literal, Of, OneOf, Test, Version, map_tests
 
 __all__ = ["read_times"]
 
@@ -21,7 +22,8 @@ def read_times(query: Query) -> Query:
 
     def read(test: Test) -> Test:
         check = test.check
-        if not isinstance(test.subject, Instant) and test.subject is not Version.LAST_UPDATE:
+        field = test.subject.field if isinstance(test.subject, Of) else None
+        if not isinstance(field, Instant) and field is not Version.LAST_UPDATE:
             return test
         if isinstance(check, Compare):
             return replace(test, check=replace(check, literal=_time(query, check.literal)))

@@ -1,8 +1,8 @@
-"""The tree of a query: what the parser makes of the text and the passes refine.
+"""The tree of a condition: what the parser makes of the text and the passes refine.
 
 A test's subject is a `Path` as written until `gemel.query.names` turns it into a field (`Column`, `Property`,
-`Instant`, `Version`), and `gemel.query.bind` finds out where a property or instant is stored. After
-`gemel.query.polarity` there is no `Not`: every check says of itself what it means negated.
+`Instant`, `Version`, `Whole`) of a source (`Of`), and `gemel.query.bind` finds out where a property or instant is
+stored. After `gemel.query.polarity` there is no `Not`: every check says of itself what it means negated.
 
 Undefined values follow one rule: a comparison with a property that the twin does not have is neither true nor
 false, nor is its negation, so it never selects. Equality between values of different types is false (and `!=`
@@ -19,33 +19,27 @@ from enum import StrEnum
 
 __all__ = [
     "And",
-    "Binding",
     "Cell",
     "Check",
-    "Collection",
     "Column",
     "Compare",
     "Condition",
-    "Count",
-    "Everything",
+    "Field",
     "HasItem",
     "HasText",
     "HasType",
     "Instant",
-    "Item",
-    "Items",
     "JsonProperty",
     "Literal",
     "Not",
+    "Of",
     "OfModel",
     "OneOf",
     "Operator",
     "Or",
     "Path",
     "Property",
-    "Query",
     "Scalar",
-    "Selection",
     "Span",
     "Stored",
     "StoredInstant",
@@ -54,6 +48,7 @@ __all__ = [
     "TextPlace",
     "TypeName",
     "Version",
+    "Whole",
     "map_tests",
 ]
 
@@ -155,8 +150,23 @@ class JsonProperty:
     names: tuple[str, ...]
 
 
-Binding = Column | Version | Stored | StoredInstant | JsonProperty
-Subject = Path | Property | Instant | Binding
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A twin or relationship itself, of which can only be asked whether it is there."""
+
+
+Field = Column | Version | Property | Instant | Stored | StoredInstant | JsonProperty | Whole
+
+
+@dataclass(frozen=True, slots=True)
+class Of:
+    """A field of what a source of the query stands for."""
+
+    source: str
+    field: Field
+
+
+Subject = Path | Of
 
 
 class Operator(StrEnum):
@@ -289,55 +299,6 @@ class Not:
 
 
 Condition = Test | And | Or | Not
-
-
-@dataclass(frozen=True, slots=True)
-class Everything:
-    """`SELECT *`: the documents themselves."""
-
-
-@dataclass(frozen=True, slots=True)
-class Count:
-    """`SELECT COUNT()`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One member of each row: what it is called and the way to it in the document, empty for all of it."""
-
-    path: Path
-    name: str
-    way: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Items:
-    """`SELECT item, …`."""
-
-    items: tuple[Item, ...]
-
-
-Selection = Everything | Count | Items
-
-
-class Collection(StrEnum):
-    """What a query goes over."""
-
-    TWINS = "digitaltwins"
-    RELATIONSHIPS = "relationships"
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """A whole query, and what is worth saying about it beside its answer."""
-
-    text: str = field(compare=False, repr=False)
-    selection: Selection
-    collection: Collection
-    alias: str | None = None
-    where: Condition | None = None
-    top: int | None = None
-    warnings: tuple[str, ...] = ()
 
 
 def map_tests(condition: Condition, change: Callable[[Test], Condition]) -> Condition:

@@ -18,7 +18,7 @@ RESERVED = frozenset(FUNCTIONS) | frozenset(
     "ALL AND AS ASC AVG BY COUNT DESC DISTINCT FALSE FROM GROUP IN JOIN LIKE MATCH MAX MIN NIN NOT NULL OFFSET "
     "OR ORDER RELATED SELECT SUM TOP TRUE WHERE".split()
 )
-LATER = frozenset("JOIN MATCH RELATED ORDER GROUP DISTINCT OFFSET SUM AVG MIN MAX LIKE".split())
+LATER = frozenset("ORDER GROUP DISTINCT OFFSET SUM AVG MIN MAX LIKE".split())
 WRITTEN = {
     "$END": "the end",
     "NAME": "a name",
@@ -72,6 +72,8 @@ def _suggest(text: str, start: int, word: str, expected: list[str], said: list[s
     if word == "=" and text[start - 1 : start] == "=":
         return "Compare with a single =."
     called = text[:start].rsplit(maxsplit=1)[-1] if text[:start].strip() else ""
+    if word.upper() == "MATCH" and text[:start].upper().split()[-2:-1] != ["SELECT"]:
+        return "Leave out the alias: FROM digitaltwins MATCH (a)-[r]->(b)."
     for refused in (word.upper(), called.upper()):
         if refused in LATER:
             return f"{refused} is not part of this query language yet. Expected {_listed(said)}."

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from gemel.query import QueryPage, run_query
+from gemel.query import Ask, QueryPage, run_query
 from support.graph import ASSET, PUMP, PUMP2, ROOM, Site, interface, open_site, prop
 from support.postgres import Dsns
 
@@ -50,7 +50,7 @@ class World:
     ) -> QueryPage:
         async def work() -> QueryPage:
             async with self.site.db.read(self.site.tenant) as tx:
-                return await run_query(tx, self.site.context, text, token, page_size, **options)
+                return await run_query(tx, self.site.context, Ask(text, token, page_size), **options)
 
         return self.run(work())
 

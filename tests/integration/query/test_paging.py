@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from gemel.base.errors import InvalidError
-from gemel.query import QueryPage, run_query
+from gemel.query import Ask, QueryPage, run_query
 from support.graph import ROOM, Site, open_site
 from support.postgres import Dsns
 
@@ -21,9 +21,11 @@ def runner() -> Iterator[asyncio.Runner]:
         yield runner
 
 
-async def page(site: Site, text: str | None = None, token: str | None = None, **options: float) -> QueryPage:
+async def page(
+    site: Site, text: str | None = None, token: str | None = None, timeout_s: float = 60
+) -> QueryPage:
     async with site.db.read(site.tenant) as tx:
-        return await run_query(tx, site.context, text, token, 3, **options)
+        return await run_query(tx, site.context, Ask(text, token, 3), timeout_s=timeout_s)
 
 
 def test_rows_that_stay_are_seen_once_whatever_else_changes(database: Dsns, runner: asyncio.Runner) -> None:

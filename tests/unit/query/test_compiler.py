@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
@@ -11,7 +11,8 @@ from gemel.query.bind import Catalog, wanted_models, wanted_paths
 from gemel.query.compiler import ANALYSIS, BINDING, analyse, compile_query
 from gemel.query.parse import parse
 from gemel.query.polarity import push_negations
-from gemel.query.statement import START, Compiled, Window
+from gemel.query.statement import Window
+from gemel.query.tables import LIVE
 from gemel.query.tree import And, Condition, Not, Or
 from gemel.query.tree import Test as Leaf
 
@@ -20,24 +21,34 @@ CATALOG = Catalog(
     {"dtmi:base;1": frozenset({"dtmi:base;1", "dtmi:more;1"})},
 )
 RELATIONSHIP = (
-    "SELECT r.source_no, r.relationship_id, s.twin_id, r.name, g.twin_id, r.properties, "
-    "(extract(epoch FROM r.recorded) * 1000000)::bigint FROM relationship r "
-    "JOIN twin s ON s.tenant = r.tenant AND s.twin_no = r.source_no "
-    "JOIN twin g ON g.tenant = r.tenant AND g.twin_no = r.target_no "
-    "WHERE ((r.source_no, r.relationship_id) > (%s, %s) AND {}) "
-    "ORDER BY r.source_no, r.relationship_id LIMIT %s"
+    "SELECT r0.source_no, r0.relationship_id, r0.source_no, r0.relationship_id FROM relationship AS r0 "
+    "CROSS JOIN LATERAL (SELECT r0.source_no) AS t1 (twin_no) "
+    "CROSS JOIN LATERAL (SELECT r0.target_no) AS t2 (twin_no){} "
+    "WHERE {} ORDER BY r0.source_no, r0.relationship_id LIMIT %s"
 )
-TWINS = "SELECT t.twin_no FROM twin t WHERE {} ORDER BY t.twin_no LIMIT %s"
-AFTER = "((t.twin_no) > (%s) AND {})"
-EXISTS = "EXISTS (SELECT FROM latest l WHERE l.series = (t.twin_no << 20 | %s::bigint) AND {} OFFSET 0)"
+SOURCE = " JOIN twin AS s0 ON s0.twin_no = r0.source_no"
+TARGET = " JOIN twin AS g0 ON g0.twin_no = r0.target_no"
+TWINS = "SELECT t0.twin_no, t0.twin_no FROM twin AS t0 WHERE {} ORDER BY t0.twin_no LIMIT %s"
+EXISTS = (
+    "EXISTS (SELECT FROM (SELECT num, kind, doc, recorded, source_time, quality FROM latest "
+    "WHERE series = (t0.twin_no << 20 | %s::bigint) OFFSET 0) AS l WHERE {})"
+)
 NUMBER = "(l.kind < 2 AND l.num {} %s::float8)"
 JSON = "(l.kind = 2 AND l.doc {} %s::jsonb)"
 JSON_NUMBER = "(l.kind = 2 AND (jsonb_typeof(l.doc) = 'number' AND l.doc {} %s::jsonb))"
 INNER = "(l.kind = 2 AND (l.doc -> %s::text) IS NOT NULL)"
 
 
-def compiled(text: str) -> Compiled:
-    found = compile_query(analyse(text), CATALOG, Window(START, 101))
+class Compiled(NamedTuple):
+    """The statement, in one line."""
+
+    sql: str
+    parameters: tuple[Any, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def compiled(text: str, after: tuple[int | str, ...] | None = None) -> Compiled:
+    found = compile_query(analyse(text), CATALOG, Window(after, 101), LIVE)
     return Compiled(" ".join(found.sql.split()), found.parameters, found.warnings)
 
 
@@ -53,11 +64,11 @@ def test_the_passes_are_these() -> None:
 @pytest.mark.parametrize(
     ("condition", "sql", "parameters"),
     [
-        ("T.$dtId = 'x'", "t.twin_id = %s", ("x",)),
-        ("T.$dtId > 'x'", 't.twin_id COLLATE "C" > %s', ("x",)),
-        ("T.$dtId IN ['x', 5]", "t.twin_id = ANY(%s::text[])", (["x"],)),
-        ("IS_OF_MODEL('dtmi:base;1')", "t.model_id = ANY(%s::text[])", (["dtmi:base;1", "dtmi:more;1"],)),
-        ("NOT IS_OF_MODEL('dtmi:x;1', exact)", "t.model_id <> ALL(%s::text[])", (["dtmi:x;1"],)),
+        ("T.$dtId = 'x'", "t0.twin_id = %s", ("x",)),
+        ("T.$dtId > 'x'", 't0.twin_id COLLATE "C" > %s', ("x",)),
+        ("T.$dtId IN ['x', 5]", "t0.twin_id = ANY(%s::text[])", (["x"],)),
+        ("IS_OF_MODEL('dtmi:base;1')", "t0.model_id = ANY(%s::text[])", (["dtmi:base;1", "dtmi:more;1"],)),
+        ("NOT IS_OF_MODEL('dtmi:x;1', exact)", "t0.model_id <> ALL(%s::text[])", (["dtmi:x;1"],)),
         (
             "T.a >= 2",
             EXISTS.format(f"({NUMBER.format('>=')} OR {JSON_NUMBER.format('>=')})"),
@@ -67,7 +78,7 @@ def test_the_passes_are_these() -> None:
         ("T.b = 'x'", EXISTS.format(JSON.format("=")), (1, '"x"')),
         (
             "NOT IS_DEFINED(T.b.c)",
-            f"((jsonb_exists(t.components, %s) OR {EXISTS.format(INNER)})) IS NOT TRUE",
+            f"((jsonb_exists(t0.components, %s) OR {EXISTS.format(INNER)})) IS NOT TRUE",
             ("b.c", 1, "c"),
         ),
         (
@@ -78,11 +89,16 @@ def test_the_passes_are_these() -> None:
     ],
 )
 def test_conditions_on_twins(condition: str, sql: str, parameters: tuple[Any, ...]) -> None:
-    assert of_twins(condition) == Compiled(TWINS.format(AFTER.format(sql)), (-1, *parameters, 101))
+    assert of_twins(condition) == Compiled(TWINS.format(sql), (*parameters, 101))
 
 
 def test_what_is_always_so_is_not_asked() -> None:
-    assert of_twins("T.$dtId != 5") == Compiled(TWINS.format("(t.twin_no) > (%s)"), (-1, 101))
+    assert of_twins("T.$dtId != 5") == Compiled(TWINS.format("true"), (101,))
+
+
+def test_a_page_goes_on_after_its_key() -> None:
+    found = compiled("SELECT * FROM digitaltwins T WHERE T.$dtId = 'x'", (7,))
+    assert found == Compiled(TWINS.format("((t0.twin_no) > (%s::bigint) AND t0.twin_id = %s)"), (7, "x", 101))
 
 
 def test_a_path_may_be_stored_as_itself_or_within_an_object() -> None:
@@ -93,7 +109,7 @@ def test_a_path_may_be_stored_as_itself_or_within_an_object() -> None:
     }
     found = of_twins("T.m.x = 1")
     assert found.sql.count("EXISTS") == 2
-    assert found.parameters == (-1, 2, 1.0, "1", 3, "x", "1", 101)
+    assert found.parameters == (2, 1.0, "1", 3, "x", "1", 101)
 
 
 def test_tests_of_one_path_are_one_look_at_its_row() -> None:
@@ -101,29 +117,104 @@ def test_tests_of_one_path_are_one_look_at_its_row() -> None:
     assert found.sql.count("EXISTS") == 3
     found = of_twins("T.a > 1 AND NOT (T.a >= 3 OR T.a = 2) AND T.b = true")
     assert found.sql.count("EXISTS") == 2
-    assert found.parameters == (-1, 0, 1.0, "1", 3.0, "3", 2.0, "2", 1, "true", 101)
+    assert found.parameters == (0, 1.0, "1", 3.0, "3", 2.0, "2", 1, "true", 101)
 
 
 def test_counting_needs_no_order() -> None:
     found = compiled("SELECT COUNT() FROM digitaltwins T WHERE T.a = true")
-    assert found.sql.startswith("SELECT count(*) FROM twin t WHERE EXISTS ")
+    assert found.sql.startswith("SELECT count(*) FROM twin AS t0 WHERE EXISTS ")
     assert "ORDER" not in found.sql
     assert "LIMIT" not in found.sql
 
 
 @pytest.mark.parametrize(
-    ("condition", "sql", "parameters"),
+    ("condition", "joins", "sql", "parameters"),
     [
-        ("R.$sourceId = 'x'", "s.twin_id = %s", ("x",)),
-        ("R.$targetId IN ['x']", "g.twin_id = ANY(%s::text[])", (["x"],)),
-        ("NOT STARTSWITH(R.$relationshipName, 'x')", "NOT (starts_with(r.name, %s::text))", ("x",)),
-        ("R.p.q = 1", "(r.properties -> %s::text -> %s::text) = %s::jsonb", ("p", "q", "1")),
-        ("NOT IS_NUMBER(p)", "(jsonb_typeof((r.properties -> %s::text)) = 'number') IS NOT TRUE", ("p",)),
+        ("R.$sourceId = 'x'", SOURCE, "s0.twin_id = %s", ("x",)),
+        ("R.$targetId IN ['x']", TARGET, "g0.twin_id = ANY(%s::text[])", (["x"],)),
+        ("NOT STARTSWITH(R.$relationshipName, 'x')", "", "NOT (starts_with(r0.name, %s::text))", ("x",)),
+        ("R.p.q = 1", "", "(r0.properties -> %s::text -> %s::text) = %s::jsonb", ("p", "q", "1")),
+        (
+            "NOT IS_NUMBER(p)",
+            "",
+            "(jsonb_typeof((r0.properties -> %s::text)) = 'number') IS NOT TRUE",
+            ("p",),
+        ),
     ],
 )
-def test_conditions_on_relationships(condition: str, sql: str, parameters: tuple[Any, ...]) -> None:
+def test_conditions_on_relationships(
+    condition: str, joins: str, sql: str, parameters: tuple[Any, ...]
+) -> None:
     found = compiled(f"SELECT * FROM relationships R WHERE {condition}")
-    assert found == Compiled(RELATIONSHIP.format(sql), (-1, "", *parameters, 101))
+    assert found == Compiled(RELATIONSHIP.format(joins, sql), (*parameters, 101))
+
+
+FIRST = "relationship AS r2 ON r2.source_no = t0.twin_no"
+NEXT = "CROSS JOIN LATERAL (SELECT r2.target_no) AS t1 (twin_no)"
+MATCHED, THEN = FIRST.replace("r2", "r1"), NEXT.replace("r2", "r1").replace("t1", "t2")
+HOPS = (
+    "JOIN LATERAL (WITH RECURSIVE w (twin_no, depth) AS (SELECT t0.twin_no, 0 UNION SELECT e.twin_no, w.depth + 1 "
+    "FROM w CROSS JOIN LATERAL (SELECT e.target_no FROM relationship AS e WHERE e.source_no = w.twin_no AND "
+    "e.name = ANY(%s::text[]) OFFSET 0) AS e (twin_no) WHERE w.depth < %s::int) "
+    "SELECT DISTINCT twin_no FROM w WHERE depth >= %s::int) AS h1 ON true "
+    "CROSS JOIN LATERAL (SELECT h1.twin_no) AS t1 (twin_no)"
+)
+EITHER = (
+    "JOIN LATERAL (SELECT e.*, e.target_no AS other_no FROM relationship AS e WHERE e.source_no = t0.twin_no AND true "
+    "UNION ALL SELECT e.*, e.source_no AS other_no FROM relationship AS e WHERE e.target_no = t0.twin_no AND true) "
+    "AS r1 ON true CROSS JOIN LATERAL (SELECT r1.other_no) AS t2 (twin_no)"
+)
+
+
+@pytest.mark.parametrize(
+    ("source", "joins", "parameters"),
+    [
+        (
+            "digitaltwins a JOIN b RELATED a.feeds",
+            f"twin AS t0 JOIN {FIRST} AND r2.name = %s) {NEXT}",
+            ("feeds",),
+        ),
+        (
+            "digitaltwins a OPTIONAL JOIN b RELATED a.feeds",
+            f"twin AS t0 LEFT JOIN {FIRST} AND r2.name = %s) {NEXT}",
+            ("feeds",),
+        ),
+        ("digitaltwins MATCH (a)-[]->(b)", f"twin AS t0 JOIN {MATCHED} {THEN}", ()),
+        (
+            "digitaltwins MATCH (a)-[:x|y]->(b)",
+            f"twin AS t0 JOIN {MATCHED} AND r1.name = ANY(%s::text[])) {THEN}",
+            (["x", "y"],),
+        ),
+        (
+            "digitaltwins MATCH (a)<-[]-(b)",
+            "twin AS t0 JOIN relationship AS r1 ON r1.target_no = t0.twin_no "
+            "CROSS JOIN LATERAL (SELECT r1.source_no) AS t2 (twin_no)",
+            (),
+        ),
+        ("digitaltwins MATCH (a)-[]-(b)", f"twin AS t0 {EITHER}", ()),
+        ("digitaltwins MATCH (a)-[:x*1..3]->(b)", f"twin AS t0 {HOPS}", (["x"], 3, 2)),
+    ],
+)
+def test_links_are_looked_up_from_the_twin_that_is_known(
+    source: str, joins: str, parameters: tuple[Any, ...]
+) -> None:
+    found = compiled(f"SELECT COUNT() FROM {source} WHERE a.$dtId = 'x'")
+    assert found.sql.replace("ON (r", "ON r") == f"SELECT count(*) FROM {joins} WHERE t0.twin_id = %s"
+    assert found.parameters == (*parameters, "x")
+
+
+def test_the_twin_of_which_most_is_said_drives() -> None:
+    pattern = "SELECT COUNT() FROM digitaltwins MATCH (a)-[:f]->(b)-[r:g]->(c) WHERE "
+    assert compiled(pattern + "c.$dtId = 'x' AND a.a = 1").sql.startswith(
+        "SELECT count(*) FROM twin AS t4 JOIN relationship AS r3 ON (r3.target_no = t4.twin_no AND r3.name = %s) "
+        "CROSS JOIN LATERAL (SELECT r3.source_no) AS t2 (twin_no) JOIN relationship AS r1 ON (r1.target_no = "
+    )
+    assert compiled(pattern + "r.$targetId IN ['x']").sql.startswith(
+        "SELECT count(*) FROM (SELECT * FROM relationship AS r3 WHERE r3.name = %s) AS r3 CROSS JOIN LATERAL"
+    )
+    assert compiled(pattern + "IS_OF_MODEL(b, 'dtmi:base;1')").sql.startswith(
+        "SELECT count(*) FROM twin AS t2 "
+    )
 
 
 @pytest.mark.parametrize(
@@ -182,8 +273,10 @@ NAMES = HOSTILE.map(lambda text: "".join(c for c in text if c not in "[]\r\n")).
     lambda name: name and name[0] != "$" and name not in CATALOG.path_nos
 )
 TEMPLATE = (
-    "SELECT T.[[{name}]] AS x FROM digitaltwins T WHERE T.a.[[{name}]] = '{text}' AND T.m.x != '{text}' "
-    "OR T.$dtId = '{text}' AND CONTAINS(T.b, '{text}') OR IS_OF_MODEL('{text}') OR T.[[{name}]] IN ['{text}', 1] "
+    "SELECT T.[[{name}]] AS x FROM digitaltwins MATCH (T)-[:[[{name}]]]->(S)-[:[[{name}]]|b*..3]-(U) "
+    "JOIN V RELATED S.[[{name}]] R WHERE R.[[{name}]] = '{text}' AND U.$dtId != '{text}' "
+    "AND T.a.[[{name}]] = '{text}' AND T.m.x != '{text}' "
+    "OR T.$dtId = '{text}' AND CONTAINS(T.b, '{text}') OR IS_OF_MODEL(S, '{text}') OR T.[[{name}]] IN ['{text}', 1] "
     "OR NOT ARRAY_CONTAINS(T.b.[[{name}]], '{text}') OR IS_OBJECT(T.[[{name}]])"
 )
 

@@ -1,26 +1,36 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gemel.base.errors import InvalidError
+from gemel.query.build import NAMES_MAX
+from gemel.query.clauses import (
+    Collection,
+    Count,
+    Direction,
+    Everything,
+    Hops,
+    Item,
+    Items,
+    Link,
+    Query,
+    Selection,
+    Source,
+)
 from gemel.query.compiler import analyse
-from gemel.query.parse import NAMES_MAX, NESTING_MAX, TESTS_MAX, TEXT_LENGTH_MAX, parse
+from gemel.query.parse import NESTING_MAX, TESTS_MAX, TEXT_LENGTH_MAX, parse
 from gemel.query.tree import (
     And,
-    Collection,
     Compare,
     Condition,
-    Count,
-    Everything,
     HasItem,
     HasText,
     HasType,
-    Item,
-    Items,
     Literal,
     Not,
     OfModel,
@@ -28,8 +38,6 @@ from gemel.query.tree import (
     Operator,
     Or,
     Path,
-    Query,
-    Selection,
     TextPlace,
     TypeName,
 )
@@ -78,7 +86,7 @@ def compare(dotted: str, operator: str, value: str | int | float | bool | None) 
     ],
 )
 def test_conditions(condition: str, tree: Condition) -> None:
-    query = Query("", Everything(), Collection.TWINS, "T", tree)
+    query = Query("", Everything(), (Source("T", Collection.TWINS),), (), "T", tree)
     assert parse(f"select * from DigitalTwins T where {condition}") == query
 
 
@@ -102,10 +110,122 @@ def test_conditions(condition: str, tree: Condition) -> None:
 def test_selections(
     text: str, selection: Selection, collection: Collection, alias: str | None, top: int | None
 ) -> None:
-    assert parse(text) == Query("", selection, collection, alias, None, top)
+    query = parse(text)
+    assert (query.selection, query.top, query.where) == (selection, top, None)
+    source = next(each for each in query.sources if each.name == query.default)
+    assert source == Source(alias or "]0", collection, alias is not None)
+    assert len(query.links) == (collection is Collection.RELATIONSHIPS)
+
+
+def out(
+    start: str, end: str, *names: str, by: str | None = None, hops: Hops | None = None, **more: Any
+) -> Link:
+    return Link(start, end, names, relationship=by, hops=hops, **more)
+
+
+@pytest.mark.parametrize(
+    ("source", "links"),
+    [
+        ("T JOIN C RELATED T.x", [out("T", "C", "x", by="]2")]),
+        ("T join C related T.[[a b]] r", [out("T", "C", "a b", by="r")]),
+        (
+            "T JOIN C RELATED T.x AS r OPTIONAL JOIN D RELATED C.y",
+            [out("T", "C", "x", by="r"), out("C", "D", "y", by="]4", optional=True)],
+        ),
+        (
+            "T JOIN OPTIONAL RELATED T.x JOIN D RELATED OPTIONAL.y",
+            [out("T", "OPTIONAL", "x", by="]2"), out("OPTIONAL", "D", "y", by="]4")],
+        ),
+        ("MATCH (a)", []),
+        ("MATCH (a)-[]->(b)", [out("a", "b", by="]1")]),
+        ("MATCH (a)-[r:x|y]->(a)", [out("a", "a", "x", "y", by="r")]),
+        ("match ( a ) <-[ r : x ]- ( )", [out("a", "]2", "x", by="r", direction=Direction.IN)]),
+        ("MATCH (a)-[:[[x y]]]-(b)", [out("a", "b", "x y", by="]1", direction=Direction.BOTH)]),
+        ("MATCH ()-[*3]->()", [out("]0", "]1", hops=Hops(3, 3))]),
+        ("MATCH ()-[:x*..3]->()", [out("]0", "]1", "x", hops=Hops(1, 3))]),
+        ("MATCH ()-[*1..3]->()", [out("]0", "]1", hops=Hops(2, 3))]),
+        ("MATCH ()-[* 0 .. 2 ]->()", [out("]0", "]1", hops=Hops(1, 2))]),
+        ("MATCH ()-[r*1]->()", [out("]0", "]2", by="r")]),
+        ("MATCH ()-[r*..1]->()", [out("]0", "]2", by="r")]),
+        (
+            "MATCH (a)-[:x]->(b) JOIN c RELATED b.y",
+            [out("a", "b", "x", by="]1"), out("b", "c", "y", by="]4")],
+        ),
+    ],
+)
+def test_sources(source: str, links: list[Link]) -> None:
+    assert list(parse(f"SELECT COUNT() FROM digitaltwins {source}").links) == links
 
 
 FAULTS = [
+    ("SELECT * FROM digitaltwins T MATCH (a)", "unexpected 'MATCH' at 'MATCH (a)'. Leave out the alias"),
+    ("SELECT a FROM digitaltwins MATCH (a)-->(b)", "Position=37, Message=missing [ at '->(b)'."),
+    ("SELECT a FROM digitaltwins MATCH (a)-[:x*]->(b)", "unexpected * at '*]->(b)'"),
+    ("SELECT a FROM digitaltwins MATCH (a)-[:x*..101]->(b)", "Position=40, Message=a way has 1 to 100 hops"),
+    (
+        "SELECT a FROM digitaltwins MATCH (a)-[:x*0]->(b)",
+        "a way has 1 to 100 hops at '*0]->(b)'. Write *3 for",
+    ),
+    (
+        "SELECT a FROM digitaltwins MATCH (a)-[:x*3..3]->(b)",
+        "The lower bound does not count itself: *2..3 is 3",
+    ),
+    ("SELECT a FROM digitaltwins MATCH (a)-[*99999999999]->(b)", "a way has 1 to 100 hops"),
+    ("SELECT a FROM digitaltwins MATCH (a)-[r:x*2]->(b)", "Position=38, Message=r cannot stand for several"),
+    ("SELECT a FROM digitaltwins MATCH (a)-[a]->(b)", "a stands for something else already at 'a]->(b)'"),
+    (
+        "SELECT a FROM digitaltwins MATCH (a)-[b]->(b)",
+        "Position=43, Message=b stands for a relationship already",
+    ),
+    ("SELECT a FROM digitaltwins MATCH (a)-[r]->(b)-[r]->(c)", "Position=47, Message=r stands for something"),
+    ("SELECT * FROM digitaltwins MATCH ()-[]->()", "nothing has a name"),
+    (
+        "SELECT $dtId FROM digitaltwins MATCH ()-[]->()",
+        "it is not clear which twin or relationship has $dtId",
+    ),
+    ("SELECT a FROM digitaltwins MATCH (a)" + "-[]->()" * 50, "more than 100 twins and relationships at "),
+    (
+        "SELECT T FROM digitaltwins JOIN C RELATED T.x",
+        "Position=42, Message=T is not a twin that stands before it",
+    ),
+    (
+        "SELECT T FROM digitaltwins T JOIN C RELATED t.x",
+        "t is not a twin that stands before it at 't.x'. Did you mean T?",
+    ),
+    (
+        "SELECT T FROM digitaltwins T JOIN C RELATED T.x r JOIN D RELATED r.x",
+        "r is not a twin that stands before",
+    ),
+    (
+        "SELECT T FROM digitaltwins T JOIN T RELATED T.x",
+        "Position=34, Message=T stands for something else already",
+    ),
+    ("SELECT T FROM digitaltwins T JOIN C", "Message=missing RELATED."),
+    (
+        "SELECT R FROM relationships R JOIN C RELATED R.x",
+        "relationships cannot be joined at 'JOIN C RELATED R.x'",
+    ),
+    (
+        "SELECT head FROM digitaltwins T JOIN C RELATED T.x",
+        "which twin or relationship has head at 'head FROM",
+    ),
+    (
+        "SELECT c.a FROM digitaltwins T JOIN C RELATED T.x",
+        "has c.a at 'c.a FROM digitaltwins T JOIN C RELATED …'. Did you mean C?",
+    ),
+    (
+        "SELECT C FROM digitaltwins T JOIN C RELATED T.x WHERE IS_OF_MODEL('dtmi:a;1')",
+        "it is not clear of which twin",
+    ),
+    (
+        "SELECT C FROM digitaltwins T JOIN C RELATED T.x r WHERE IS_OF_MODEL(r, 'dtmi:a;1')",
+        "relationships have no model",
+    ),
+    (
+        "SELECT C FROM digitaltwins T JOIN C RELATED T.x r WHERE r = 1",
+        "a relationship has no value at 'r = 1'",
+    ),
+    ("SELECT C FROM digitaltwins T JOIN C RELATED T.x r WHERE r.$dtId = 1", "relationships have no $dtId"),
     ("", "Line=1, Position=0, Message=missing SELECT."),
     ("foo", "Line=1, Position=0, Message=missing SELECT at 'foo'."),
     (
@@ -131,8 +251,6 @@ FAULTS = [
     ),
     ("SELECT * FROM digitaltwins WHERE a = 1 ADN b = 2", "Did you mean AND?"),
     ("SELECT * FROM digitaltwins WHERE a LIKE 'x'", "LIKE is not part of this query language yet."),
-    ("SELECT * FROM digitaltwins T JOIN C RELATED T.x", "JOIN is not part of this query language yet."),
-    ("SELECT * FROM digitaltwins MATCH (a)-[]-(b)", "MATCH is not part of this query language yet."),
     ("SELECT * FROM digitaltwins ORDER BY a", "ORDER is not part of this query language yet."),
     ("SELECT * FROM digitaltwins WHERE a IN []", "unexpected ] at ']'"),
     ("SELECT * FROM digitaltwins; DROP TABLE twin", "Position=26"),
@@ -157,7 +275,7 @@ FAULTS = [
     ),
     (
         "SELECT * FROM digitaltwins T WHERE T = 1",
-        "a collection has no value at 'T = 1'. Name a property, as T.name.",
+        "a twin has no value at 'T = 1'. Name a property, as T.name.",
     ),
     (
         "SELECT * FROM digitaltwins T WHERE T.$dtid = 'x'",
@@ -191,7 +309,8 @@ def test_faults_say_where_and_what_to_do(text: str, message: str) -> None:
 
 WORDS = st.sampled_from(
     "SELECT * COUNT ( ) TOP FROM digitaltwins relationships T T.a $dtId . , WHERE AND OR NOT IN NIN [ ] = < 1 2.5 'x' "
-    "IS_DEFINED IS_OF_MODEL CONTAINS [[a]] null true ; -- /* \\ ' \" $ % { }".split()
+    "IS_DEFINED IS_OF_MODEL CONTAINS [[a]] "
+    "JOIN RELATED OPTIONAL MATCH (a) -[ ]-> <-[ ]- r :x | *..3 *2 null true ; -- /* \\ ' \" $ % { }".split()
 )
 
 

@@ -1,0 +1,157 @@
+"""The tree of a whole query: what it selects, from which sources, and how those are linked.
+
+Every twin and relationship that a row is made of is a source. `FROM digitaltwins T` is one; JOIN and MATCH are
+links between twins. `FROM relationships R` is one link between two twins without a name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from gemel.query.tree import And, Condition, Not, Or, Path, Test
+
+__all__ = [
+    "Collection",
+    "Count",
+    "Direction",
+    "Everything",
+    "Hops",
+    "Item",
+    "Items",
+    "Link",
+    "Query",
+    "Selection",
+    "Source",
+    "tests_of",
+]
+
+
+class Collection(StrEnum):
+    """What a source stands for one of."""
+
+    TWINS = "digitaltwins"
+    RELATIONSHIPS = "relationships"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One twin or relationship of each row. One that has no name in the text has one that none could write."""
+
+    name: str
+    collection: Collection
+    named: bool = True
+
+
+class Direction(StrEnum):
+    """Which way the relationships of a link lead, seen from its start."""
+
+    OUT = "->"
+    IN = "<-"
+    BOTH = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Hops:
+    """How many relationships a way may have, both ends included."""
+
+    least: int
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Two twins between which there is one relationship of some name, or a way of several.
+
+    `relationship` is the source that stands for the relationship, None where there are several hops. No names mean
+    any name. Where an optional link finds nothing, a row goes without its end.
+    """
+
+    start: str
+    end: str
+    names: tuple[str, ...] = ()
+    direction: Direction = Direction.OUT
+    relationship: str | None = None
+    hops: Hops | None = None
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Everything:
+    """`SELECT *`: the documents themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """`SELECT COUNT()`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One member of each row: what it is called, its source, and the way to it in that one's document.
+
+    The way is empty for all of the document.
+    """
+
+    path: Path
+    name: str
+    source: str = ""
+    way: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """`SELECT item, …`."""
+
+    items: tuple[Item, ...]
+
+
+Selection = Everything | Count | Items
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A whole query, and what is worth saying about it beside its answer.
+
+    `default` is the source that a path without an alias is about, where that is clear.
+    """
+
+    text: str = field(compare=False, repr=False)
+    selection: Selection
+    sources: tuple[Source, ...]
+    links: tuple[Link, ...] = ()
+    default: str | None = None
+    where: Condition | None = None
+    top: int | None = None
+    warnings: tuple[str, ...] = ()
+
+    def source(self, name: str) -> Source:
+        """Return the source of a name that the passes gave."""
+        return next(source for source in self.sources if source.name == name)
+
+    @property
+    def optional(self) -> frozenset[str]:
+        """The sources that a row may lack: the ends of optional links, and what is reached from there."""
+        found: set[str] = set()
+        for link in self.links:
+            if link.optional or link.start in found:
+                found |= {link.end, link.relationship or link.end}
+        return frozenset(found)
+
+    @property
+    def named(self) -> list[str]:
+        """The aliases of the text, in its order."""
+        return [source.name for source in self.sources if source.named]
+
+
+def tests_of(condition: Condition | None) -> Iterator[Test]:
+    """Yield every test of a condition."""
+    match condition:
+        case Test():
+            yield condition
+        case Not():
+            yield from tests_of(condition.term)
+        case And() | Or():
+            for term in condition.terms:
+                yield from tests_of(term)

@@ -1,0 +1,39 @@
+"""Ways of several hops: which twins can be reached from one by so many relationships."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gemel.query.clauses import Direction, Hops
+from gemel.query.sql import TRUE, Sql, joined, param, sql
+from gemel.query.tables import Tables
+
+__all__ = ["hops_sql"]
+
+ENDS = {Direction.OUT: [("source_no", "target_no")], Direction.IN: [("target_no", "source_no")]}
+ENDS[Direction.BOTH] = ENDS[Direction.OUT] + ENDS[Direction.IN]
+
+
+def hops_sql(tables: Tables, start: Sql, names: Sequence[str], direction: Direction, hops: Hops) -> Sql:
+    """Return an item of a FROM: the numbers (twin_no) of the twins that ways from `start` lead to, each once.
+
+    A way may come through a twin more than once. Each step keeps the twins that are so many hops away, once, so
+    the work is bounded by the relationships times the hops, not by the number of ways.
+    """
+    steps = [_step(tables, names, own, other) for own, other in ENDS[direction]]
+    return sql(
+        "(WITH RECURSIVE w (twin_no, depth) AS (SELECT {}, 0 UNION "
+        "SELECT e.twin_no, w.depth + 1 FROM w CROSS JOIN LATERAL ({} OFFSET 0) AS e (twin_no) WHERE w.depth < {}) "
+        "SELECT DISTINCT twin_no FROM w WHERE depth >= {})",
+        start,
+        joined(" UNION ALL ", steps),
+        param(hops.most, "int"),
+        param(hops.least, "int"),
+    )
+
+
+def _step(tables: Tables, names: Sequence[str], own: str, other: str) -> Sql:
+    named = sql("e.name = ANY({})", param(list(names), "text[]")) if names else TRUE
+    return sql(
+        f"SELECT e.{other} FROM {{}} AS e WHERE e.{own} = w.twin_no AND {{}}", tables.relationships(), named
+    )

@@ -1,0 +1,70 @@
+"""From the rows of a statement to the rows of an answer: documents are read once, for all of the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gemel.graph.context import GraphContext
+from gemel.query.clauses import Collection
+from gemel.query.statement import Fetch, Layout, Member
+from gemel.query.tables import Tables
+from gemel.store.database import ReadTransaction, Row
+
+__all__ = ["answer_rows"]
+
+Document = dict[str, Any]
+
+
+async def answer_rows(
+    tx: ReadTransaction, context: GraphContext, tables: Tables, layout: Layout, rows: Sequence[Row]
+) -> list[Document]:
+    """Return the answer's rows; a member that a twin does not have, or whose twin is not there, is left out."""
+    documents = await _documents(tx, context, tables, layout, rows)
+    if layout.whole is not None:
+        return [documents[key] for row in rows if (key := _key(layout.whole, row)) is not None]
+    return [_row(layout.members, row, documents) for row in rows]
+
+
+async def _documents(
+    tx: ReadTransaction, context: GraphContext, tables: Tables, layout: Layout, rows: Sequence[Row]
+) -> dict[Any, Document]:
+    fetches = {fetch for fetch in (layout.whole, *(member.fetch for member in layout.members)) if fetch}
+    keys: dict[Collection, dict[Any, None]] = {each: {} for each in Collection}
+    for fetch in fetches:
+        keys[fetch.collection] |= {key: None for row in rows if (key := _key(fetch, row)) is not None}
+    found: dict[Any, Document] = {}
+    if keys[Collection.TWINS]:
+        found |= await tables.twin_documents(tx, context, sorted(keys[Collection.TWINS]))
+    if keys[Collection.RELATIONSHIPS]:
+        found |= await tables.relationship_documents(tx, sorted(keys[Collection.RELATIONSHIPS]))
+    return found
+
+
+def _key(fetch: Fetch, row: Row) -> Any:
+    number = row[fetch.at]
+    if number is None or fetch.collection is Collection.TWINS:
+        return number
+    return number, row[fetch.at + 1]
+
+
+def _row(members: Sequence[Member], row: Row, documents: Mapping[Any, Document]) -> Document:
+    found: Document = {}
+    for member in members:
+        if member.at is not None:
+            there, value = row[member.at] is not None, row[member.at]
+        else:
+            assert member.fetch is not None
+            key = _key(member.fetch, row)
+            there, value = _follow(documents[key], member.way) if key is not None else (False, None)
+        if there:
+            found[member.name] = value
+    return found
+
+
+def _follow(value: Any, way: Sequence[str]) -> tuple[bool, Any]:
+    for name in way:
+        if not isinstance(value, Mapping) or name not in value:
+            return False, None
+        value = value[name]
+    return True, value

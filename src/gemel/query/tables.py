@@ -1,0 +1,108 @@
+"""What a query reads: the one place that says where twins, relationships and values are found.
+
+`LIVE` is the state as it is. Another instance may be the state as it was at a moment: whatever compiles or runs a
+query reaches the data through one of them alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from gemel.graph.context import GraphContext
+from gemel.graph.loading import documents
+from gemel.graph.relationship_reading import relationship_documents
+from gemel.history.paths import PATH_BITS, PATHS_MAX
+from gemel.query.sql import Sql, sql
+from gemel.store.database import ReadTransaction
+
+__all__ = ["LIVE", "RelationshipKey", "Tables"]
+
+RelationshipKey = tuple[int, str]
+"""The number of a relationship's source, and its id."""
+
+Document = dict[str, Any]
+
+
+class Tables(Protocol):
+    """Where to find the graph and its values, as pieces of SQL and as documents.
+
+    A piece stands where a table may stand in a FROM, and is given an alias there. The number of a twin is an
+    expression on another item of the same FROM, or of one around it. Rows of other tenants are hidden already.
+    """
+
+    def twins(self) -> Sql:
+        """Return the twins: twin_no, twin_id, model_id, components (jsonb), recorded; twin_no is a key."""
+        ...
+
+    def relationships(self) -> Sql:
+        """Return the relationships: source_no, relationship_id, name, target_no, properties (jsonb), recorded.
+
+        Both ends are among the twins; (source_no, relationship_id) is a key.
+        """
+        ...
+
+    def value(self, twin_no: Sql, path_no: Sql) -> Sql:
+        """Return a property's last sample, one row at most: num, kind, doc, recorded, source_time, quality."""
+        ...
+
+    def newest(self, twin_no: Sql) -> Sql:
+        """Return an expression: when the newest of a twin's property values was recorded, or null."""
+        ...
+
+    async def twin_documents(
+        self, tx: ReadTransaction, context: GraphContext, twin_nos: Sequence[int]
+    ) -> Mapping[int, Document]:
+        """Return twins as GET gives them."""
+        ...
+
+    async def relationship_documents(
+        self, tx: ReadTransaction, keys: Sequence[RelationshipKey]
+    ) -> Mapping[RelationshipKey, Document]:
+        """Return relationships as GET gives them."""
+        ...
+
+
+class _Live:
+    """The state as it is."""
+
+    def twins(self) -> Sql:
+        return Sql("twin")
+
+    def relationships(self) -> Sql:
+        return Sql("relationship")
+
+    def value(self, twin_no: Sql, path_no: Sql) -> Sql:
+        # OFFSET 0 keeps it a look-up by key. The planner could otherwise make it a join, and would then have to
+        # guess how many rows of a tenant's whole state a condition leaves; where it guesses few and finds many, a
+        # query that takes 0.1 s takes hours. Row-level security also keeps a join from using an index by way of
+        # a function that might leak, as `<<` is; in a subquery the twin's number is a parameter.
+        return sql(
+            f"(SELECT num, kind, doc, recorded, source_time, quality FROM latest "
+            f"WHERE series = ({{}} << {PATH_BITS} | {{}}) OFFSET 0)",
+            twin_no,
+            path_no,
+        )
+
+    def newest(self, twin_no: Sql) -> Sql:
+        # As gemel.graph.live has it: telemetry does not count.
+        return sql(
+            f"(SELECT max(l.recorded) FROM latest l "
+            f"WHERE l.series >= {{}} << {PATH_BITS} AND l.series < {{}} + 1 << {PATH_BITS} AND EXISTS ("
+            f"SELECT FROM path p WHERE p.role = 'property' AND p.path_no = l.series & {PATHS_MAX - 1}))",
+            twin_no,
+            twin_no,
+        )
+
+    async def twin_documents(
+        self, tx: ReadTransaction, context: GraphContext, twin_nos: Sequence[int]
+    ) -> Mapping[int, Document]:
+        return dict(zip(twin_nos, await documents(tx, context, twin_nos), strict=True))
+
+    async def relationship_documents(
+        self, tx: ReadTransaction, keys: Sequence[RelationshipKey]
+    ) -> Mapping[RelationshipKey, Document]:
+        return await relationship_documents(tx, keys)
+
+
+LIVE: Tables = _Live()
