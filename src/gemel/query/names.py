@@ -25,7 +25,7 @@ from gemel.query.tree import (
     map_tests,
 )
 
-__all__ = ["INSTANTS", "resolve_names"]
+__all__ = ["SYSTEM", "resolve_names"]
 
 METADATA = "$metadata"
 INSTANTS = ("lastUpdateTime", "sourceTime")
