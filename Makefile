@@ -11,10 +11,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CODE := src tests bench tools
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test unit check formatted lint types floors tidy bench format docs clean
+.PHONY: help venv demo test javascript unit check formatted lint types floors tidy bench format docs clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 venv: $(DEV_STAMP) ## set up .venv with everything for development
 
@@ -24,6 +24,9 @@ demo: $(RUN_STAMP) ## run the demo site: a database, twins, telemetry, a live vi
 test: $(DEV_STAMP) ## run all tests, the fast ones first
 	@$(BIN)/pytest tests/unit
 	@$(BIN)/pytest tests --ignore=tests/unit
+
+javascript: $(DEV_STAMP) ## drive the JavaScript client against a server; needs node and npm
+	@PYTHONPATH=src:tests $(BIN)/python tests/acceptance/clients/javascript/run.py
 
 unit: $(DEV_STAMP) ## run the fast tests alone
 	@$(BIN)/pytest tests/unit
