@@ -89,6 +89,9 @@ def on_models(owned: Owned) -> Rows:
         ],
         ("DELETE", "/models/{model_id}"): [Attempt(f"/models/{PUMP}", 404)],
         ("GET", "/v1/models"): [Attempt("/v1/models?search=pump", 200)],
+        ("GET", "/v1/indexes"): [Attempt("/v1/indexes", 200)],
+        ("POST", "/v1/indexes"): [Attempt("/v1/indexes", 404, {"json": {"model": PUMP, "path": "label"}})],
+        ("DELETE", "/v1/indexes/{path}"): [Attempt("/v1/indexes/label", 404)],
         ("GET", "/v1/models/{model_id}"): [Attempt(f"/v1/models/{PUMP}", 404)],
         ("PUT", "/v1/models/{model_id}/deprecation"): [
             Attempt(f"/v1/models/{PUMP}/deprecation", 404, {"json": {"successor": "dtmi:two:Own;1"}})

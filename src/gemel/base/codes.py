@@ -70,6 +70,8 @@ CODES: dict[str, Code] = {
         "Other models refer to this one and are not decommissioned.", "Decommission those first."
     ),
     "ModelInUse": Code("Twins of this model exist.", "Delete or upgrade the twins first."),
+    "IndexAlreadyExists": Code("The path is indexed already.", "Nothing: `gemel index list` shows it."),
+    "IndexNotFound": Code("The path is not indexed.", "See `gemel index list`."),
     "LimitExceeded": Code("A stated limit of the service is exceeded.", "The message names the limit."),
     # graph
     "DigitalTwinNotFound": Code("There is no twin of this id.", "Create it with `gemel twins create`."),

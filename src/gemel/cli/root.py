@@ -14,6 +14,7 @@ from gemel.cli import (
     demo,
     doctor,
     history,
+    indexes,
     ingest,
     keys,
     models,
@@ -71,6 +72,7 @@ watch.register(app)
 app.add_typer(quarantine.app, rich_help_panel=Panel.DATA)
 audit.register(app)
 app.add_typer(tenants.app, rich_help_panel=Panel.OPERATE)
+app.add_typer(indexes.app, rich_help_panel=Panel.OPERATE)
 app.add_typer(keys.app, rich_help_panel=Panel.OPERATE)
 app.add_typer(db.app, rich_help_panel=Panel.OPERATE)
 backup.register(app)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from gemel.history.moment import LIVE, Moment, check_kept, known_samples
 from gemel.history.paths import Paths, path_no_of, series_of, twin_no_of
+from gemel.history.promoted import forget_promoted
 from gemel.history.values import QUALITIES, REMOVED, decode
 from gemel.store.database import ReadTransaction, WriteTransaction
 
@@ -98,3 +99,4 @@ async def read_state(
 async def forget_state(tx: WriteTransaction, twin_no: int) -> None:
     """Take the state of a twin that is no more out of the live one; its history stays."""
     await tx.execute(FORGET, (series_of(twin_no, 0), series_of(twin_no + 1, 0)))
+    await forget_promoted(tx, twin_no)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from gemel.base.clock import from_us
 from gemel.history.changes import append_samples
 from gemel.history.ordering import NEVER_US, Known, Plan, plan
+from gemel.history.promoted import write_promoted
 from gemel.history.samples import Ints, Sample, SampleBatch
 from gemel.history.values import JSON, Encoded, Rank, canonical_json, rank
 from gemel.history.weeks import leaf_of, week_of
@@ -102,6 +103,7 @@ async def write_samples(tx: WriteTransaction, batch: SampleBatch) -> npt.NDArray
     state = batch.take(np.sort(made.state))
     if len(state):
         await tx.execute(UPSERT_LATEST, _columns(state))
+        await write_promoted(tx, state)
     effective = np.concatenate((made.fresh, np.array(made.winners, np.int64)))
     await append_samples(tx, batch.take(np.sort(effective)))
     return made.outcomes

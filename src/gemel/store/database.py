@@ -32,7 +32,7 @@ SET_TENANT = "SELECT set_config('gemel.tenant', %s, true)"
 LOCK_HEAD = """
 SELECT (extract(epoch FROM greatest(clock_timestamp(), recorded + interval '1 microsecond')) * 1000000)::bigint,
        change_no, graph_epoch, model_epoch,
-       coalesce((extract(epoch FROM retention_line) * 1000000)::bigint, 0)
+       coalesce((extract(epoch FROM retention_line) * 1000000)::bigint, 0), promoted
 FROM tenant_head WHERE tenant = current_tenant() FOR NO KEY UPDATE"""
 WRITE_HEAD = """
 UPDATE tenant_head SET recorded = to_timestamp(0) + %s * interval '1 microsecond', change_no = %s,
@@ -86,8 +86,10 @@ class WriteTransaction(ReadTransaction):
 
     def __init__(self, connection: AsyncConnection[Row], tenant: int, head: Row) -> None:
         super().__init__(connection, tenant)
-        self._recorded_us, self._change_no, self._graph_epoch, self._model_epoch, self.retention_us = head
+        *counters, self.retention_us, promoted = head
+        self._recorded_us, self._change_no, self._graph_epoch, self._model_epoch = counters
         self._recorded_us -= 1
+        self.promoted: tuple[int, ...] = tuple(promoted)
         self._signed_us = self._recorded_us
         self._on_commit: list[Callable[[], None]] = []
 

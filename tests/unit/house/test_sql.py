@@ -25,6 +25,7 @@ OWNERS = {
     "audit": "security",
     "path": "history",
     "latest": "history",
+    "promoted_value": "history",
     "latest_ended": "history",
     "sample": "history",
     "sample_superseded": "history",
