@@ -90,6 +90,10 @@ CODES: dict[str, Code] = {
     ),
     "RelationshipsNotDeleted": Code("The twin still has relationships.", "Delete them first."),
     "InvalidRelationship": Code("The model has no such relationship.", "Look at the source twin's model."),
+    "MaxMultiplicityExceeded": Code(
+        "The twin has as many relationships of this name as its model allows.",
+        "Delete one, or put the new one under its id.",
+    ),
     "OperationNotAllowed": Code("The operation is not allowed here.", "The message says why."),
     # query
     "BadRequest": Code("The query request is malformed.", "Send a query or a continuation token."),

@@ -17,6 +17,7 @@ from gemel.graph.context import GraphContext
 from gemel.graph.live import LiveTwin
 from gemel.graph.loading import load_twins
 from gemel.graph.names import check_twin_id
+from gemel.graph.neighbours import model_change_faults
 from gemel.graph.putting import Put, created, read_put, replaced
 from gemel.graph.twin_rows import new_places, write_created, write_replaced
 from gemel.graph.writing import decommissioned_models, refuse_decommissioned, unknown_model
@@ -52,6 +53,7 @@ class _Judge:
     before: Mapping[str, LiveTwin]
     places: Mapping[str, tuple[int, int]]
     decommissioned: frozenset[str]
+    unfit: Mapping[int, GemelError]
     stamp_us: int
     limits: Limits
     created: list[Outcome] = field(default_factory=list)
@@ -69,6 +71,8 @@ class _Judge:
             if before is None or before.row.model_id != twin_type.model:
                 refuse_decommissioned(twin_type.model, self.decommissioned)
             if before is not None:
+                if before.row.twin_no in self.unfit:
+                    return self.unfit[before.row.twin_no]
                 self.replaced.append((before, replaced(put, before, self.stamp_us, self.limits)))
             else:
                 self.created.append(created(put, *self.places[put.twin_id], self.stamp_us, self.limits))
@@ -99,8 +103,14 @@ async def put_twins(tx: WriteTransaction, context: GraphContext, read: TwinPuts)
     fresh = [twin_id for twin_id in puts if twin_id not in before]
     places = dict(zip(fresh, await new_places(tx, fresh), strict=True)) if fresh else {}
     closed = await decommissioned_models(tx, {put.change.twin_type.model for put in puts.values()})
+    moved = {
+        before[twin_id].row.twin_no: put.change.twin_type
+        for twin_id, put in puts.items()
+        if twin_id in before and before[twin_id].row.model_id != put.change.twin_type.model
+    }
+    unfit = await model_change_faults(tx, context, moved)
     stamp_us = tx.stamp()
-    judge = _Judge(before, places, closed, stamp_us, context.limits(tx, stamp_us))
+    judge = _Judge(before, places, closed, unfit, stamp_us, context.limits(tx, stamp_us))
     errors = await asyncio.to_thread(judge.run, read.puts)
     await write_created(tx, context, judge.created, judge.types.values())
     await write_replaced(tx, context, judge.replaced)

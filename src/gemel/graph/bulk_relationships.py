@@ -6,7 +6,7 @@ An item that breaks a rule gets its error; the others are written.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -15,8 +15,10 @@ import msgspec
 from gemel.base.clock import from_us
 from gemel.base.errors import GemelError
 from gemel.graph.context import GraphContext
+from gemel.graph.link_rules import Multiplicities
 from gemel.graph.loading import MICROSECONDS, twin_not_found
 from gemel.graph.names import check_relationship_id, check_twin_id, is_twin_id
+from gemel.graph.neighbours import count_named
 from gemel.graph.relating import (
     VALID_FROM,
     allowed,
@@ -42,10 +44,10 @@ ENDS = f"""
 SELECT twin_id, twin_no, model_id, {MICROSECONDS.format("valid_from")} FROM twin
 WHERE tenant = current_tenant() AND twin_id = ANY(%s)"""
 EXISTING = """
-SELECT r.source_no, r.relationship_id
+SELECT r.source_no, r.relationship_id, r.name
 FROM unnest(%s::bigint[], %s::text[]) AS w (source_no, id)
 CROSS JOIN LATERAL (
-    SELECT source_no, relationship_id FROM relationship
+    SELECT source_no, relationship_id, name FROM relationship
     WHERE tenant = current_tenant() AND source_no = w.source_no AND relationship_id = w.id OFFSET 0) AS r"""
 FLOORS = f"""
 SELECT w.source_no, w.id, f.floor
@@ -82,8 +84,9 @@ class _Known:
     ends: Mapping[str, TwinEnd]
     types: Mapping[str, TwinType]
     models: ModelSet
-    existing: set[Key]
+    existing: Mapping[Key, str]
     floors_us: Mapping[Key, int]
+    counts: Multiplicities
     stamp_us: int
     taken: list[StoredRelationship] = field(default_factory=list)
 
@@ -116,6 +119,7 @@ class _Known:
         if VALID_FROM in body and key not in self.existing:
             twins_us = max(source.valid_from_us, target.valid_from_us)
             start_us = start_of(body, self.stamp_us, twins_us, self.floors_us.get(key, 0))
+        self.counts.admit((source.twin_no, source_id), relationship, self.existing.get(key))
         return StoredRelationship(
             relationship_id,
             source_id,
@@ -161,9 +165,23 @@ async def _known(tx: WriteTransaction, context: GraphContext, items: Sequence[Re
     models = {end.model_id for end in ends.values()}
     types = {model: await existing_type(tx, context.library, model) for model in models}
     keys = _keys(items, ends)
-    existing = {(row[0], row[1]) for row in await tx.rows(EXISTING, keys)}
+    existing = {(row[0], row[1]): str(row[2]) for row in await tx.rows(EXISTING, keys)}
     floors_us = {(row[0], row[1]): int(row[2]) for row in await tx.rows(FLOORS, keys)}
-    return _Known(ends, types, await context.library.models(tx), existing, floors_us, tx.stamp())
+    counts = await count_named(tx, _limited(items, ends, types))
+    return _Known(ends, types, await context.library.models(tx), existing, floors_us, counts, tx.stamp())
+
+
+def _limited(
+    items: Sequence[RelationshipItem], ends: Mapping[str, TwinEnd], types: Mapping[str, TwinType]
+) -> set[tuple[int, str]]:
+    """Return the sources and names of items of which there may only be so many."""
+    limited = set()
+    for item in items:
+        end, name = ends.get(item.source_id), _name_of(item.body)
+        relationship = None if end is None or name is None else types[end.model_id].relationships.get(name)
+        if end is not None and relationship is not None and relationship.max_multiplicity is not None:
+            limited.add((end.twin_no, relationship.name))
+    return limited
 
 
 def _keys(items: Sequence[RelationshipItem], ends: Mapping[str, TwinEnd]) -> tuple[list[int], list[str]]:
@@ -181,11 +199,16 @@ def _target_of(body: Any) -> str | None:
     return target if isinstance(target, str) else None
 
 
+def _name_of(body: Any) -> str | None:
+    name = body.get("$relationshipName") if isinstance(body, dict) else None
+    return name if isinstance(name, str) else None
+
+
 def _key(stored: StoredRelationship) -> Key:
     return stored.source_no, stored.relationship_id
 
 
-def _kind(stored: StoredRelationship, existing: set[Key]) -> str:
+def _kind(stored: StoredRelationship, existing: Collection[Key]) -> str:
     return "relationship.updated" if _key(stored) in existing else "relationship.created"
 
 

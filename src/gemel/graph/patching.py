@@ -13,6 +13,7 @@ from gemel.graph.jsonpatch import Operation, parse_operations
 from gemel.graph.live import LiveTwin, check_component
 from gemel.graph.loading import load_twins, twin_not_found
 from gemel.graph.names import check_twin_id
+from gemel.graph.neighbours import check_model_change
 from gemel.graph.twin_patch import at_component, explicit_times_us, patch_change, target_model
 from gemel.graph.writing import existing_type, tell_twin, usable_type, write_properties, write_row
 from gemel.security.audit import AuditEntry, record
@@ -101,6 +102,7 @@ class TwinPatcher:
         model_id = target_model(item.operations)
         if model_id is not None and model_id != twin.row.model_id:
             after = await usable_type(tx, self._context.library, model_id)
+            await check_model_change(tx, self._context, twin.row.twin_no, after)
         change = patch_change(twin, item.operations, before, after)
         stamp_us = tx.stamp()
         return twin, change_twin(twin, change, stamp_us, self._context.limits(tx, stamp_us))

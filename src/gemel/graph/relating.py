@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gemel.base.clock import iso_us
@@ -18,6 +19,7 @@ __all__ = [
     "check_properties",
     "ends_of",
     "properties_of",
+    "property_faults",
     "refuse_loop",
     "start_of",
     "target_not_found",
@@ -86,16 +88,24 @@ def check_properties(properties: Any, name: str, relationship: Relationship | No
     Raises ValueOutOfRange for text that cannot be stored.
     """
     content = Content()
+    for fault in property_faults(properties, name, relationship):
+        content.fault(fault)
+    raise_faults(content, "Invalid relationship specified")
+    encode(properties, "json")
+
+
+def property_faults(
+    properties: Mapping[str, Any], name: str, relationship: Relationship | None
+) -> Iterator[str]:
+    """Yield what is wrong with the properties of a relationship of this name; one without a definition has none."""
     known = relationship.properties if relationship is not None else {}
     for key, value in properties.items():
         if key not in known:
-            content.fault(f"{key} does not appear on the DTDL for relationship {name}.")
+            yield f"{key} does not appear on the DTDL for relationship {name}."
             continue
         reason = validate_value(known[key].schema, value)
         if reason is not None:
-            content.fault(f"{key} on relationship {name}: {reason}")
-    raise_faults(content, "Invalid relationship specified")
-    encode(properties, "json")
+            yield f"{key} on relationship {name}: {reason}"
 
 
 def start_of(body: Any, stamp_us: int, twins_us: int, floor_us: int) -> int:

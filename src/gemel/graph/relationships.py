@@ -11,6 +11,7 @@ from gemel.graph.context import GraphContext
 from gemel.graph.etag import check_if_match, check_if_none_match
 from gemel.graph.jsonpatch import apply, invalid, parse_operations, pointer_text
 from gemel.graph.names import check_relationship_id
+from gemel.graph.neighbours import count_named
 from gemel.graph.relating import (
     VALID_FROM,
     allowed,
@@ -67,8 +68,9 @@ async def put_relationship(
     """Create a relationship, or replace one; return it as GET does.
 
     `body` has `$targetId`, `$relationshipName`, properties, and for one that has been so for longer
-    `$validFrom`. Raises InvalidError (InvalidArgument, InvalidRelationship, OperationNotAllowed for a loop,
-    ValidationFailed), NotFoundError (DigitalTwinNotFound, TargetTwinNotFound), PreconditionError.
+    `$validFrom`. Raises InvalidError (InvalidArgument, InvalidRelationship, MaxMultiplicityExceeded,
+    OperationNotAllowed for a loop, ValidationFailed), NotFoundError (DigitalTwinNotFound, TargetTwinNotFound),
+    PreconditionError.
     """
     check_relationship_id(relationship_id)
     target_id, name = ends_of(body)
@@ -83,6 +85,9 @@ async def put_relationship(
     relationship = await _allowed(tx, context, source, name, target)
     properties = properties_of(body)
     check_properties(properties, name, relationship)
+    if relationship.max_multiplicity is not None:
+        counts = await count_named(tx, [(source.twin_no, name)])
+        counts.admit((source.twin_no, twin_id), relationship, existing.name if existing else None)
     stamp_us = tx.stamp()
     start_us = stamp_us
     if VALID_FROM in body and existing is None:

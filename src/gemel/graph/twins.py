@@ -11,6 +11,7 @@ from gemel.graph.etag import check_if_match, check_if_none_match
 from gemel.graph.live import TwinDocument
 from gemel.graph.loading import documents, load_twin, load_twins
 from gemel.graph.names import check_twin_id
+from gemel.graph.neighbours import check_model_change
 from gemel.graph.putting import created, read_put, replaced
 from gemel.graph.spans import end_span
 from gemel.graph.twin_patch import explicit_times_us
@@ -82,6 +83,8 @@ async def put_twin(
     keeps_model = before is not None and before.row.model_id == model_id
     twin_type = await (existing_type if keeps_model else usable_type)(tx, context.library, model_id)
     put = read_put(twin_id, body, twin_type, valid_from_us)
+    if before is not None and not keeps_model:
+        await check_model_change(tx, context, before.row.twin_no, twin_type)
     stamp_us = tx.stamp()
     limits = context.limits(tx, stamp_us)
     if before is None:
