@@ -32,7 +32,7 @@ INSTANTS = ("lastUpdateTime", "sourceTime")
 SYSTEM: dict[Collection, dict[tuple[str, ...], Column | Version]] = {
     Collection.TWINS: {
         tuple(field.split(".")): field
-        for field in (Column.TWIN_ID, Column.MODEL_ID, Version.ETAG, Version.LAST_UPDATE)
+        for field in (Column.TWIN_ID, Column.MODEL_ID, Column.LIFECYCLE, Version.ETAG, Version.LAST_UPDATE)
     },
     Collection.RELATIONSHIPS: {
         (field,): field

@@ -11,7 +11,7 @@ from gemel.query.tree import Column
 
 __all__ = ["ENDS", "Scope"]
 
-TWIN_COLUMNS = {Column.TWIN_ID: "twin_id", Column.MODEL_ID: "model_id"}
+TWIN_COLUMNS = {Column.TWIN_ID: "twin_id", Column.MODEL_ID: "model_id", Column.LIFECYCLE: "lifecycle"}
 RELATIONSHIP_COLUMNS = {Column.RELATIONSHIP_ID: "relationship_id", Column.RELATIONSHIP_NAME: "name"}
 ENDS = {Column.SOURCE_ID: ("s", "source_no"), Column.TARGET_ID: ("g", "target_no")}
 """For each end of a relationship, how its twin is called in a statement, and which column has its number."""

@@ -91,6 +91,7 @@ class Column(StrEnum):
 
     TWIN_ID = "$dtId"
     MODEL_ID = "$metadata.$model"
+    LIFECYCLE = "$lifecycle"
     RELATIONSHIP_ID = "$relationshipId"
     RELATIONSHIP_NAME = "$relationshipName"
     SOURCE_ID = "$sourceId"

@@ -100,10 +100,10 @@ async def _fill(site: Site) -> None:
     )
     await site.put("p3", label="", count=0, running=True, tags={}, motor={"$metadata": {}, "speed": -2.5})
     await site.put("p4", label="Zürich 'x' \\ %s {} $1 €", head=1e300, limits={"high": 0})
-    await site.put("p5")
+    await site.put("p5", **{"$lifecycle": "maintenance"})
     await site.put("q1", PUMP2, label="one", head=-0.0, power=2.0)
     await site.put("q2", PUMP2, head=2.5, power=2.0**53)
-    await site.put("r1", ROOM, area=12.5)
+    await site.put("r1", ROOM, area=12.5, **{"$lifecycle": "decommissioned"})
     await site.put(
         "k1", KINDS, serial=2**53 + 1, count=3, labels=["a", "b'"], numbers=[1, 2**60], motor={"speed": 10}
     )
