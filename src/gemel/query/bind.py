@@ -32,11 +32,12 @@ class Catalog:
     """What a tenant has of what a query names.
 
     `path_nos` holds the number of each property path that ever had a value; `families` for each model the ids
-    of itself and of all that extend it.
+    of itself and of all that extend it; `promoted` the numbers of the paths that are indexed.
     """
 
     path_nos: Mapping[str, int]
     families: Mapping[str, frozenset[str]]
+    promoted: frozenset[int] = frozenset()
 
 
 def wanted_paths(query: Query) -> frozenset[str]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from gemel.query.tree import And, Condition, Not, Or, Path, Test
+from gemel.query.tree import And, Check, Condition, Not, Or, Path, Test
 
 __all__ = [
     "Collection",
@@ -18,6 +18,7 @@ __all__ = [
     "Direction",
     "Everything",
     "Hops",
+    "IndexUse",
     "Item",
     "Items",
     "Link",
@@ -111,6 +112,15 @@ Selection = Everything | Count | Items
 
 
 @dataclass(frozen=True, slots=True)
+class IndexUse:
+    """An indexed path by which the twins of a source can be found, as the check asks for them."""
+
+    source: str
+    path_no: int
+    check: Check
+
+
+@dataclass(frozen=True, slots=True)
 class Query:
     """A whole query, and what is worth saying about it beside its answer.
 
@@ -124,6 +134,7 @@ class Query:
     default: str | None = None
     where: Condition | None = None
     top: int | None = None
+    indexes: tuple[IndexUse, ...] = ()
     warnings: tuple[str, ...] = ()
 
     def source(self, name: str) -> Source:

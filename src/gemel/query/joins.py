@@ -10,14 +10,16 @@ from dataclasses import dataclass
 
 from gemel.query.clauses import Collection, Direction, Hops, Link, Query
 from gemel.query.hops import hops_sql
+from gemel.query.indexes import index_sql
 from gemel.query.scope import ENDS, Scope
 from gemel.query.sql import TRUE, Sql, all_of, joined, param, sql
-from gemel.query.tree import And, Column, Compare, Condition, Of, OneOf, Operator, Test
+from gemel.query.tree import And, Column, Compare, Of, OneOf, Operator, Test
 
 __all__ = ["From", "Key", "from_sql"]
 
-KEYED, LIMITED, OPEN, NUMBERED = range(4)
-"""How much a query says of a source, most first: one of few, of a model, nothing; or not even its row is needed."""
+KEYED, INDEXED, LIMITED, OPEN, NUMBERED = range(5)
+"""How much a query says of a source, most first: one of few, those an index finds, of a model, nothing; or not even its
+row is needed."""
 
 IDS = frozenset({Column.TWIN_ID, Column.SOURCE_ID, Column.TARGET_ID})
 
@@ -71,7 +73,7 @@ class _Joiner:
 
     def _driver(self, links: list[Link]) -> str | Link:
         """Return the twin or link of which most is said, the first of those."""
-        said = _said(self._query.where)
+        said = _said(self._query)
         ranks: list[tuple[int, str | Link]] = [(self._link_rank(link, said), link) for link in links]
         for source in self._query.sources:
             if source.collection is Collection.TWINS and source.name not in self._query.optional:
@@ -85,7 +87,12 @@ class _Joiner:
         return said.get(link.relationship, NUMBERED)
 
     def _start_with_twin(self, name: str) -> None:
-        self._items.append(sql(f"{{}} AS {self._scope.alias(name)}", self._scope.tables.twins()))
+        alias = self._scope.alias(name)
+        twins = sql(f"{{}} AS {alias}", self._scope.tables.twins())
+        found = next((index_sql(use, "i") for use in self._query.indexes if use.source == name), None)
+        if found is not None:
+            twins = sql(f"{{}} AS p JOIN {{}} ON {alias}.twin_no = p.twin_no", found, twins)
+        self._items.append(twins)
         self._placed.add(name)
         self._key.append(Key(self._scope.number(name), "bigint"))
 
@@ -207,9 +214,10 @@ def _named(link: Link, alias: str) -> Sql:
     return sql(f"{alias}.name = ANY({{}})", param(list(link.names), "text[]"))
 
 
-def _said(where: Condition | None) -> dict[str, int]:
+def _said(query: Query) -> dict[str, int]:
     """Return how much the tests that every row must pass say of each source."""
-    said: dict[str, int] = {}
+    where = query.where
+    said = {use.source: INDEXED for use in query.indexes}
     terms = where.terms if isinstance(where, And) else (where,)
     for term in terms:
         if isinstance(term, Test) and isinstance(term.subject, Of):

@@ -30,7 +30,8 @@ LIMITS = """
 SELECT set_config('statement_timeout', %s, true), set_config('plan_cache_mode', 'force_custom_plan', true),
        set_config('jit', 'off', true)"""
 PATH_NOS = """
-SELECT path, path_no FROM path WHERE tenant = current_tenant() AND role = 'property' AND path = ANY(%s)"""
+SELECT p.path, p.path_no, p.path_no = ANY(h.promoted) FROM path AS p JOIN tenant_head AS h USING (tenant)
+WHERE p.tenant = current_tenant() AND p.role = 'property' AND p.path = ANY(%s)"""
 
 Document = dict[str, Any]
 
@@ -120,7 +121,7 @@ async def _page(
     """Return the rows, the key after which there are more or None, and the warnings."""
     tx = run.tx
     await tx.rows(LIMITS, (str(max(1, int(run.timeout_s * 1000))),))
-    catalog = await _catalog(tx, run.context, query)
+    catalog = await _catalog(run, query)
     wanted = run.size if position.left is None else min(run.size, position.left)
     compiled = compile_query(query, catalog, Window(position.after, wanted + 1), run.tables)
     rows = await tx.rows(compiled.sql, compiled.parameters)
@@ -131,11 +132,13 @@ async def _page(
     return items, tuple(kept[-1][layout.key_at :]), compiled.warnings
 
 
-async def _catalog(tx: ReadTransaction, context: GraphContext, query: Query) -> Catalog:
+async def _catalog(run: _Run, query: Query) -> Catalog:
     paths, models = wanted_paths(query), wanted_models(query)
-    rows = await tx.rows(PATH_NOS, (sorted(paths),)) if paths else []
+    rows = await run.tx.rows(PATH_NOS, (sorted(paths),)) if paths else []
+    # What is indexed is the present.
+    promoted = frozenset(path_no for _, path_no, indexed in rows if indexed and run.tables is LIVE)
     families: dict[str, frozenset[str]] = {}
     if models:
-        known = await context.library.models(tx)
+        known = await run.context.library.models(run.tx)
         families = {each: known.descendants(each) for each in models}
-    return Catalog(dict(rows), families)
+    return Catalog({path: path_no for path, path_no, _ in rows}, families, promoted)

@@ -58,7 +58,14 @@ def of_twins(condition: str) -> Compiled:
 
 def test_the_passes_are_these() -> None:
     names = [step.__name__ for step in (*ANALYSIS, *BINDING)]
-    assert names == ["resolve_names", "read_times", "push_negations", "bind_models", "bind_paths"]
+    assert names == [
+        "resolve_names",
+        "read_times",
+        "push_negations",
+        "bind_models",
+        "bind_paths",
+        "bind_indexes",
+    ]
 
 
 @pytest.mark.parametrize(
