@@ -53,7 +53,7 @@ def upgrade(
 ) -> None:
     """Move the twins of a model to another. Nothing is moved where one does not fit, but with --drop or --partly.
 
-    Stopped half way, the same command moves what is left. Exit code 1 where twins did not fit.
+    Stopped half way, the same command moves what is left. Exit code 1 where twins stay or would stay.
     """
     ask = {"from": source, "to": target, "limit": PAGE}
     with server.client() as client:
@@ -70,7 +70,7 @@ def upgrade(
         output.print_json(told | counts)
     else:
         _print(told | counts, stays=stays)
-    if left and not drop:
+    if stays or (looked if dry_run else moved)["moved"] < looked["examined"]:
         raise typer.Exit(Exit.FAILED)
 
 

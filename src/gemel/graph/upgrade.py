@@ -7,12 +7,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from gemel.base.errors import InvalidError, NotFoundError
+from gemel.base.errors import GemelError, InvalidError, NotFoundError
 from gemel.graph.content import value_fault
 from gemel.graph.context import GraphContext
 from gemel.graph.live import LiveTwin
 from gemel.graph.loading import read_twins
 from gemel.graph.names import check_model_id
+from gemel.graph.neighbours import model_change_faults
 from gemel.graph.paging import decode_token, encode_token
 from gemel.graph.patching import PatchRequest, TwinPatcher
 from gemel.graph.writing import existing_type, usable_type
@@ -42,6 +43,7 @@ class Upgrade:
     """What is asked: from which model to which; whether it is only looked at; whether misfitting values go.
 
     With `drop`, values that do not fit are removed, which their history keeps; else their twins stay as they are.
+    Twins whose relationships would not fit stay in any case.
     """
 
     source: str
@@ -61,11 +63,12 @@ class UpgradePage:
 
 
 class Move(NamedTuple):
-    """A twin and its types before and after."""
+    """A twin, its types before and after, and why its relationships would not fit, if so."""
 
     twin: LiveTwin
     before: TwinType
     after: TwinType
+    fault: InvalidError | None = None
 
 
 def fit_values(twin: LiveTwin, after: TwinType) -> tuple[dict[str, Any], list[Misfit]]:
@@ -94,7 +97,7 @@ def upgrade_operations(move: Move, anew: Mapping[str, Any], dropped: Collection[
 
     `anew` are values to write anew, and `dropped` values to remove, by path.
     """
-    twin, before, after = move
+    twin, before, after, _ = move
     gone = [path for path in before.components if path not in after.components]
     outermost = [path for path in gone if not any(path.startswith(f"{other}.") for other in gone)]
     removed = [path for path in sorted(dropped) if not any(path.startswith(f"{each}.") for each in outermost)]
@@ -133,12 +136,13 @@ class Upgrader:
             before, after = await self._types(tx, upgrade)
             rows = await tx.rows(PAGE, (upgrade.source, after_no, size + 1))
             found = await read_twins(tx, self._context, [row[1] for row in rows[:size]])
-        twins = [found[row[1]] for row in rows[:size]]
-        results = await asyncio.gather(
-            *(self._one(tenant, upgrade, audit, Move(twin, before, after)) for twin in twins)
-        )
+            bound = await model_change_faults(
+                tx, self._context, dict.fromkeys([row[0] for row in rows[:size]], after)
+            )
+        moves = [Move(found[row[1]], before, after, bound.get(row[0])) for row in rows[:size]]
+        results = await asyncio.gather(*(self._one(tenant, upgrade, audit, move) for move in moves))
         return UpgradePage(
-            examined=len(twins),
+            examined=len(moves),
             moved=sum(moved for moved, _ in results),
             misfits=[misfit for _, misfits in results for misfit in misfits],
             token=encode_token(TOKEN, no=rows[size - 1][0]) if len(rows) > size else None,
@@ -160,6 +164,8 @@ class Upgrader:
     ) -> tuple[bool, list[Misfit]]:
         """Say whether a twin was moved, or would be, and what of it does not fit."""
         anew, misfits = fit_values(move.twin, move.after)
+        if move.fault is not None:
+            return False, [*misfits, *_told(move.twin, move.fault)]
         stays = bool(misfits) and not upgrade.drop
         if stays or upgrade.dry_run:
             return not stays, misfits
@@ -169,9 +175,13 @@ class Upgrader:
         try:
             await self._patcher.submit(tenant, request)
         except (InvalidError, NotFoundError) as error:
-            reasons = [detail.message for detail in error.details] or [error.message]
-            return False, [*misfits, *(Misfit(twin_id, "", None, reason) for reason in reasons)]
+            return False, [*misfits, *_told(move.twin, error)]
         return True, misfits
+
+
+def _told(twin: LiveTwin, error: GemelError) -> list[Misfit]:
+    reasons = [detail.message for detail in error.details] or [error.message]
+    return [Misfit(twin.row.twin_id, "", None, reason) for reason in reasons]
 
 
 def _pointer(path: str) -> str:

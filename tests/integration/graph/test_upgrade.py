@@ -93,6 +93,38 @@ def test_dropped_values_are_gone_and_stay_in_the_history(play: Play) -> None:
     play(work)
 
 
+def test_twins_whose_relationships_would_not_fit_stay_even_with_drop(play: Play) -> None:
+    async def work(site: Site) -> None:
+        await add(site)
+        house = interface(
+            "dtmi:t:House;1",
+            {"@type": "Relationship", "name": "cools", "target": "dtmi:t:Cooler;1"},
+            prop("speed", "double"),
+        )
+        await site.add_models(
+            [
+                interface("dtmi:t:Cooler;1"),
+                interface("dtmi:t:Cooling;1", prop("speed", "double"), extends="dtmi:t:Cooler;1"),
+                interface("dtmi:t:Cooling;2", prop("speed", "double")),
+                house,
+            ]
+        )
+        for twin_id in ("used", "free"):
+            await site.put(twin_id, "dtmi:t:Cooling;1")
+        await site.put("house", "dtmi:t:House;1")
+        await site.relate("house", "r1", "used", "cools")
+        upgrader = Upgrader(site.db, site.context, site.patcher)
+        for dry_run in (True, False):
+            upgrade = Upgrade("dtmi:t:Cooling;1", "dtmi:t:Cooling;2", dry_run=dry_run, drop=True)
+            told = await upgrader.page(site.tenant, upgrade, AUDIT, 10, None)
+            assert told.moved == 1
+            assert [(each.twin, each.path) for each in told.misfits] == [("used", "")]
+            assert "house/r1" in told.misfits[0].reason
+        assert (await models(site))["used"] == "dtmi:t:Cooling;1"
+
+    play(work)
+
+
 def test_pages_go_on_and_what_was_moved_does_not_come_again(play: Play) -> None:
     async def work(site: Site) -> None:
         await add(site)
