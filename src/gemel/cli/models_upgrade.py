@@ -53,7 +53,8 @@ def upgrade(
 ) -> None:
     """Move the twins of a model to another. Nothing is moved where one does not fit, but with --drop or --partly.
 
-    Stopped half way, the same command moves what is left. Exit code 1 where twins stay or would stay.
+    Stopped half way, the same command moves what is left. Exit code 1 where all stay or a dry run
+    finds some that would, 4 where some stay.
     """
     ask = {"from": source, "to": target, "limit": PAGE}
     with server.client() as client:
@@ -71,7 +72,7 @@ def upgrade(
     else:
         _print(told | counts, stays=stays)
     if stays or (looked if dry_run else moved)["moved"] < looked["examined"]:
-        raise typer.Exit(Exit.FAILED)
+        raise typer.Exit(Exit.PARTLY if moved["moved"] else Exit.FAILED)
 
 
 def _pages(client: Client, ask: Result, server: ServerOptions, title: tuple[str, int]) -> Iterator[Result]:
