@@ -180,6 +180,18 @@ def on_data(owned: Owned) -> Rows:
             Attempt("/v1/twins/a/history?path=flow&every=1m", 404),
             Attempt("/v1/twins/a/history", 404, {"headers": {"Accept": "text/csv"}}),
         ],
+        ("GET", "/v1/twins/{twin_id}/timeline"): [
+            Attempt("/v1/twins/a/timeline", 404),
+            Attempt("/v1/twins/c/timeline?kind=telemetry&order=asc", 404),
+        ],
+        ("GET", "/v1/twins/{twin_id}/explain"): [
+            Attempt("/v1/twins/a/explain", 404),
+            Attempt("/v1/twins/a/explain?path=label", 404),
+        ],
+        ("GET", "/v1/diff"): [
+            Attempt("/v1/diff?from=1970-01-01T00:00:00Z&telemetry=true", 200),
+            Attempt("/v1/diff?from=1970-01-01T00:00:00Z&twin=a&depth=2", 404),
+        ],
         ("GET", "/v1/twins/{twin_id}/telemetry"): [Attempt("/v1/twins/a/telemetry", 404)],
         ("GET", "/v1/changes"): [
             Attempt("/v1/changes", 200, follow),

@@ -9,15 +9,26 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections.abc import Collection, Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
+import psycopg
 
 from gemel.base.clock import from_us
 from gemel.store.database import ReadTransaction, WriteTransaction
 
-__all__ = ["EventColumns", "EventOrigin", "Origin", "Sending", "pack_origin", "read_origins", "store_origins"]
+__all__ = [
+    "EventColumns",
+    "EventOrigin",
+    "Origin",
+    "Sending",
+    "forget_origins",
+    "pack_origin",
+    "read_origins",
+    "store_origins",
+]
 
 DEFLATE_LEVEL = 1
 INLINE_ROWS = 4
@@ -36,6 +47,15 @@ WITH found AS (
 SELECT f.us, (extract(epoch FROM o.recorded_from) * 1000000)::bigint, o.body
 FROM (SELECT recorded_to, array_agg(us) AS us FROM found GROUP BY recorded_to) AS f
 JOIN origin AS o ON o.tenant = current_tenant() AND o.recorded_to = f.recorded_to"""
+
+
+# What explains a sample that is kept, explains it as long: the last of its series before the line.
+KEPT = """
+CREATE TEMPORARY TABLE kept_recorded AS
+SELECT DISTINCT recorded FROM sample WHERE tenant = %s AND source_time < %s"""
+FORGET = """
+DELETE FROM origin AS o WHERE o.tenant = %s AND o.newest < %s AND NOT EXISTS (
+    SELECT FROM kept_recorded AS k WHERE k.recorded BETWEEN o.recorded_from AND o.recorded_to)"""
 
 
 class Sending(msgspec.Struct, array_like=True, frozen=True):
@@ -115,6 +135,16 @@ async def read_origins(tx: ReadTransaction, recorded_us: Collection[int]) -> dic
         return {}
     rows = await tx.rows(READ, (wanted, [from_us(each) for each in wanted]))
     return _events(rows) if len(rows) <= INLINE_ROWS else await asyncio.to_thread(_events, rows)
+
+
+def forget_origins(owner: psycopg.Connection, tenant: int, line: datetime) -> None:
+    """Forget the requests of a tenant of whose values before a retention line none is kept any more."""
+    with owner.transaction():
+        owner.execute(KEPT, (tenant, line))
+        owner.execute("CREATE INDEX ON kept_recorded (recorded)")
+        owner.execute("ANALYZE kept_recorded")
+        owner.execute(FORGET, (tenant, line))
+        owner.execute("DROP TABLE kept_recorded")
 
 
 def _events(rows: Sequence[tuple[list[int], int, bytes]]) -> dict[int, EventOrigin]:

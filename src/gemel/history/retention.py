@@ -16,6 +16,7 @@ import psycopg
 from psycopg import sql
 
 from gemel.base.errors import InvalidError, NotFoundError, UnavailableError
+from gemel.history.origins import forget_origins
 
 __all__ = ["Kept", "Retained", "apply_retention", "read_kept", "retain"]
 
@@ -130,6 +131,8 @@ def apply_retention(owner_dsn: str, *, now: datetime | None = None) -> Retained:
         if lines.everyone is not None and leaves:
             _keep(connection, leaves, lines.everyone)
             _exchange(connection, leaves, lines.everyone)
+        for number, line in lines.by_tenant.items():
+            forget_origins(connection, number, line)
         return Retained(leaves, deleted, lines.told())
 
 

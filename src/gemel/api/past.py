@@ -1,0 +1,222 @@
+"""The past told: what happened to a twin, why its values are what they are, what differs between two moments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal, NamedTuple
+
+import msgspec
+from litestar import Response, get
+from litestar.di import NamedDependency, Provide
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import QueryParameter
+
+from gemel.api.bodies import json_answer
+from gemel.api.call import AnyRequest, call_of
+from gemel.api.durations import parse_moment_us
+from gemel.api.history_query import given_window
+from gemel.api.params import TwinId
+from gemel.api.routing import JSON, RouteInfo, route
+from gemel.base.clock import now_us
+from gemel.base.errors import InvalidError
+from gemel.graph.differences import Between
+from gemel.graph.loading import twin_not_found
+from gemel.graph.names import check_twin_id
+from gemel.history.moment import END_US
+from gemel.history.moves import Stretch
+from gemel.history.read import Window
+from gemel.past.diff import Diff, DiffWanted, read_diff
+from gemel.past.explain import Explained, explain
+from gemel.past.timeline import KINDS, Kind, Timeline, TimelineWanted, read_timeline
+from gemel.security.principal import Scope
+
+__all__ = ["HANDLERS", "Explanation", "Part", "given_diff", "given_part"]
+
+TAG = "History"
+VALUES: tuple[Kind, ...] = ("property", "telemetry")
+CAUSE = {
+    "actor": "key:line-1",
+    "keyId": "k7f3",
+    "action": "events.ingest",
+    "target": "/line/1 (500 events)",
+    "traceId": "4bf92f3577b34da6a3ce929d0e0e4736",
+    "event": {
+        "id": "a-1",
+        "source": "/line/1",
+        "type": "telemetry",
+        "place": 17,
+        "timed": True,
+        "readFrom": None,
+        "position": None,
+        "file": None,
+        "mapping": None,
+    },
+}
+TIMELINE = {
+    "twin": "pump-1",
+    "entries": [
+        {
+            "time": "2026-01-31T12:00:00.000000Z",
+            "recorded": "2026-01-31T12:00:00.250000Z",
+            "what": "property",
+            "before": 1440.0,
+            "after": 1450.0,
+            "cause": CAUSE,
+            "path": "speed",
+            "quality": "good",
+            "revision": 0,
+        }
+    ],
+    "after": None,
+}
+
+
+DIFF = {
+    "from": "2026-01-31T12:00:00.000000Z",
+    "to": "2026-01-31T13:00:00.000000Z",
+    "items": [
+        {
+            "twin": "pump-1",
+            "change": "changed",
+            "before": {"model": "dtmi:example:Pump;1", "lifecycle": "active"},
+            "after": {"model": "dtmi:example:Pump;1", "lifecycle": "active"},
+            "values": [{"path": "speed", "role": "property", "before": 1440.0, "after": 1450.0}],
+        }
+    ],
+    "after": None,
+}
+
+
+class Explanation(msgspec.Struct, frozen=True):
+    """Current values of a twin, each with what made it so."""
+
+    twin: str
+    values: list[Explained]
+
+
+Paths = Annotated[
+    list[str] | None,
+    QueryParameter(name="path", description="A dotted path; may be given often. Default: all."),
+]
+
+
+class Part(NamedTuple):
+    """Which part of a timeline, but for its times."""
+
+    paths: list[str]
+    kinds: Sequence[Kind]
+    newest_first: bool
+    limit: int
+    after: str | None
+
+
+def given_part(
+    path: Paths = None,
+    kind: Annotated[
+        list[Kind] | None,
+        QueryParameter(
+            name="kind", description="What to tell of; may be given often. Default: all but telemetry."
+        ),
+    ] = None,
+    order: Annotated[
+        Literal["asc", "desc"],
+        QueryParameter(name="order", description="By time: `desc`, the newest first, or `asc`."),
+    ] = "desc",
+    limit: Annotated[
+        int, QueryParameter(name="limit", ge=1, le=1000, description="Entries of a page.")
+    ] = 100,
+    after: Annotated[str | None, QueryParameter(name="after", description="From the page before.")] = None,
+) -> Part:
+    """Return which part of a timeline a request asks for; with paths alone, values of either role."""
+    kinds = kind or (VALUES if path else [each for each in KINDS if each != "telemetry"])
+    return Part(path or [], kinds, order == "desc", limit, after)
+
+
+@get(
+    "/v1/twins/{twin_id:str}/timeline",
+    dependencies={
+        "window": Provide(given_window, sync_to_thread=False),
+        "part": Provide(given_part, sync_to_thread=False),
+    },
+    **route(TAG, RouteInfo(Scope.READ, answer={JSON: Timeline}, answer_example=TIMELINE, failures=(404,))),
+)
+async def timeline(
+    request: AnyRequest, twin_id: TwinId, window: NamedDependency[Window], part: NamedDependency[Part]
+) -> Response[bytes]:
+    """Tell what happened to a twin, a deleted one too: who or what changed which value when."""
+    call = call_of(request)
+    stretch = Stretch(window.from_us, window.to_us - 1, part.newest_first)
+    wanted = TimelineWanted(stretch, part.kinds, part.paths, part.limit, part.after)
+    async with call.services.database.read(call.tenant) as tx:
+        return json_answer(await read_timeline(tx, call.services.context.paths, twin_id, wanted))
+
+
+@get(
+    "/v1/twins/{twin_id:str}/explain",
+    **route(TAG, RouteInfo(Scope.READ, answer={JSON: Explanation}, failures=(404,))),
+)
+async def explain_values(request: AnyRequest, twin_id: TwinId, path: Paths = None) -> Response[bytes]:
+    """Explain current values: the event or request that made each so, its source, its times and the rules."""
+    call = call_of(request)
+    check_twin_id(twin_id)
+    async with call.services.database.read(call.tenant) as tx:
+        twin = (await call.services.directory.resolve(tx, [twin_id])).twins.get(twin_id)
+        if twin is None:
+            raise twin_not_found(twin_id)
+        for each in path or ():
+            if each not in twin.twin_type.slots:
+                raise InvalidError("PathNotInModel", f"The model of {twin_id} has no path {each[:200]!r}.")
+        return json_answer(Explanation(twin_id, await explain(tx, twin, path or ())))
+
+
+def given_diff(
+    start: Annotated[str, QueryParameter(name="from", description="The first moment: RFC 3339.")],
+    end: Annotated[
+        str | None, QueryParameter(name="to", description="The second moment: RFC 3339. Default: now.")
+    ] = None,
+    twin: Annotated[
+        str | None, QueryParameter(name="twin", description="Only of this twin and its surroundings.")
+    ] = None,
+    depth: Annotated[
+        int,
+        QueryParameter(name="depth", ge=0, le=10, description="How many relationships around the twin."),
+    ] = 0,
+    telemetry: Annotated[
+        bool, QueryParameter(name="telemetry", description="Tell of telemetry, too.")
+    ] = False,
+) -> DiffWanted:
+    """Return which differences a request asks for."""
+    from_us = max(0, parse_moment_us("from", start))
+    to_us = now_us() if end is None else min(END_US, parse_moment_us("to", end))
+    if from_us > to_us:
+        raise InvalidError("InvalidArgument", "from must not be after to.")
+    if depth and twin is None:
+        raise InvalidError("MissingArgument", "depth needs twin.")
+    return DiffWanted(Between(from_us, to_us), twin, depth, telemetry)
+
+
+@get(
+    "/v1/diff",
+    dependencies={"wanted": Provide(given_diff, sync_to_thread=False)},
+    **route(TAG, RouteInfo(Scope.READ, answer={JSON: Diff}, answer_example=DIFF, failures=(404,))),
+)
+async def diff(
+    request: AnyRequest,
+    wanted: NamedDependency[DiffWanted],
+    limit: Annotated[
+        int, QueryParameter(name="limit", ge=1, le=1000, description="Items of a page, at most.")
+    ] = 100,
+    after: Annotated[
+        str | None,
+        QueryParameter(
+            name="after", description="From the page before; it goes on between the same moments."
+        ),
+    ] = None,
+) -> Response[bytes]:
+    """Tell what differs between two moments: of a twin, of its neighbourhood, or of the whole graph."""
+    call = call_of(request)
+    async with call.services.database.read(call.tenant) as tx:
+        return json_answer(await read_diff(tx, call.services.context.paths, wanted, limit, after))
+
+
+HANDLERS: list[HTTPRouteHandler] = [timeline, explain_values, diff]

@@ -1,0 +1,77 @@
+"""Which values differ between two moments, of some twins: only series with a sample between are looked up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from gemel.base.clock import from_us
+from gemel.history.paths import Paths, path_no_of, series_of, twin_no_of
+from gemel.history.values import canonical_json, decode
+from gemel.store.database import ReadTransaction
+
+__all__ = ["Presence", "ValueDifference", "read_differences"]
+
+# What is last of all is often last at a moment, too: then nothing is looked up. A twin that was there at both
+# moments is passed over where its series had nothing new since the first.
+AT = """
+LEFT JOIN LATERAL (
+    SELECT e.num, e.kind, e.doc WHERE e.source_time <= %({0})s
+    UNION ALL
+    (SELECT num, kind, doc FROM sample
+     WHERE e.source_time > %({0})s AND tenant = current_tenant() AND sample.series = e.series
+       AND sample.source_time <= %({0})s ORDER BY sample.source_time DESC LIMIT 1)) AS at_{0} ON t.in_{0}"""
+OWN = """
+SELECT series, source_time, num, kind, doc FROM {}
+WHERE tenant = current_tenant() AND series >= t.low AND series < t.high
+  AND (source_time > %(from)s OR NOT (t.in_from AND t.in_to))"""
+READ = f"""
+SELECT e.series, at_from.num, at_from.kind, at_from.doc, at_to.num, at_to.kind, at_to.doc
+FROM unnest(%(low)s::bigint[], %(high)s::bigint[], %(in_from)s::bool[], %(in_to)s::bool[])
+    AS t (low, high, in_from, in_to)
+CROSS JOIN LATERAL ({OWN.format("latest")} UNION ALL {OWN.format("latest_ended")} OFFSET 0) AS e
+{AT.format("from")}
+{AT.format("to")}
+ORDER BY e.series"""
+
+
+class Presence(NamedTuple):
+    """A twin by number, and whether it was there at each of the two moments."""
+
+    twin_no: int
+    in_from: bool
+    in_to: bool
+
+
+class ValueDifference(NamedTuple):
+    """What a path of a twin had at the two moments; None where it had nothing."""
+
+    twin_no: int
+    path: str
+    role: str
+    before: Any
+    after: Any
+
+
+async def read_differences(
+    tx: ReadTransaction, paths: Paths, twins: Sequence[Presence], from_us_: int, to_us: int
+) -> list[ValueDifference]:
+    """Return the values that differ between two source times (µs, inclusive) as they are known now, by series."""
+    wanted = {
+        "low": [series_of(twin.twin_no, 0) for twin in twins],
+        "high": [series_of(twin.twin_no + 1, 0) for twin in twins],
+        "in_from": [twin.in_from for twin in twins],
+        "in_to": [twin.in_to for twin in twins],
+        "from": from_us(from_us_),
+        "to": from_us(to_us),
+    }
+    rows = await tx.rows(READ, wanted)
+    keys = await paths.keys(tx, {path_no_of(row[0]) for row in rows})
+    found = []
+    for series, *stored in rows:
+        before, after = (
+            None if kind is None else decode(num, kind, doc) for num, kind, doc in (stored[:3], stored[3:])
+        )
+        if canonical_json(before) != canonical_json(after):
+            found.append(ValueDifference(twin_no_of(series), *keys[path_no_of(series)], before, after))
+    return found

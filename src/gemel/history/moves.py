@@ -1,0 +1,194 @@
+"""Values as they followed each other: each with the one before it, what lost its key to it, and how it came."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gemel.base.clock import from_us
+from gemel.history.moment import END_US
+from gemel.history.paths import PathKey, Paths, path_no_of, series_of
+from gemel.history.values import JSON, QUALITIES, REMOVED, Encoded, Rank, canonical_json, decode, rank
+from gemel.store.columns import BigintArray, bigints, timestamps
+from gemel.store.database import ReadTransaction, Row
+
+__all__ = ["Lost", "Move", "Place", "Stretch", "read_last", "read_moves", "read_series"]
+
+LOST_MAX = 20
+"""How many of the values that lost a key are given, the last to lose first."""
+
+US = "(extract(epoch FROM {}) * 1000000)::bigint"
+SERIES_MAX = 2**63 - 1
+
+SERIES = """
+SELECT l.series FROM unnest(%s::bigint[], %s::bigint[]) AS t (low, high)
+CROSS JOIN LATERAL (
+    SELECT series FROM latest WHERE tenant = current_tenant() AND series >= t.low AND series < t.high
+    UNION ALL
+    SELECT series FROM latest_ended WHERE tenant = current_tenant() AND series >= t.low AND series < t.high
+    OFFSET 0) AS l"""
+
+# The window comes as plain timestamps beside what is computed from a cursor: only by them can the planner pass
+# over the leaves outside. Series at the cursor's time are passed over up to its own.
+MOVES = f"""
+SELECT s.series, {US.format("s.source_time")}, {US.format("s.recorded")}, s.num, s.kind, s.doc, s.revision,
+       s.quality, s.late, {US.format("b.source_time")}, b.num, b.kind, b.doc
+FROM (
+    SELECT s.* FROM unnest(%(series)s::bigint[]) AS k (series)
+    CROSS JOIN LATERAL (
+        SELECT * FROM sample WHERE tenant = current_tenant() AND sample.series = k.series
+          AND source_time >= %(from)s AND source_time <= %(to)s AND {{beyond}}
+          ORDER BY source_time {{order}} LIMIT %(each)s) AS s
+    ORDER BY s.source_time {{order}}, s.series {{order}} LIMIT %(limit)s) AS s
+LEFT JOIN LATERAL (
+    SELECT source_time, num, kind, doc FROM sample WHERE tenant = current_tenant()
+      AND sample.series = s.series AND sample.source_time < s.source_time
+      ORDER BY source_time DESC LIMIT 1) AS b ON true
+ORDER BY s.source_time {{order}}, s.series {{order}}"""
+AT = "to_timestamp(0) + (%(at)s {} (k.series {} %(past)s)::int) * interval '1 microsecond'"
+ONWARD = MOVES.format(order="ASC", beyond=f"source_time >= {AT.format('+', '<=')}")
+BACKWARD = MOVES.format(order="DESC", beyond=f"source_time <= {AT.format('-', '>=')}")
+
+LOST = f"""
+SELECT k.series, {US.format("k.source_time")}, {US.format("l.recorded")}, {US.format("l.superseded")}, l.num, l.kind,
+       l.doc, l.revision, l.quality
+FROM unnest(%s::bigint[], %s::timestamptz[]) AS k (series, source_time)
+CROSS JOIN LATERAL (
+    SELECT * FROM sample_superseded WHERE tenant = current_tenant()
+      AND sample_superseded.series = k.series AND sample_superseded.source_time = k.source_time
+      ORDER BY superseded DESC, recorded DESC LIMIT {LOST_MAX}) AS l
+ORDER BY l.superseded DESC, l.recorded DESC"""
+
+
+class Place(NamedTuple):
+    """Where reading goes on: beyond this time (µs), and at it beyond this series."""
+
+    time_us: int
+    series: int
+
+
+class Stretch(NamedTuple):
+    """Which source times (µs, both inclusive), and whether the newest come first."""
+
+    from_us: int
+    to_us: int
+    newest_first: bool
+
+
+class Lost(NamedTuple):
+    """A value that lost its key: when it was recorded, when it lost (at once where both are the same)."""
+
+    value: Any
+    removed: bool
+    quality: str
+    revision: int
+    recorded_us: int
+    superseded_us: int
+    rank: Rank
+
+
+class Move(NamedTuple):
+    """A value that holds its key, the one before it in time, and those that lost the key.
+
+    `before` and `before_us` are None where it is the first. `late`: when a value for this time first came, a
+    newer one was there.
+    """
+
+    path: str
+    role: str
+    series: int
+    time_us: int
+    recorded_us: int
+    value: Any
+    removed: bool
+    quality: str
+    revision: int
+    late: bool
+    before: Any
+    before_us: int | None
+    rank: Rank
+    lost: Sequence[Lost]
+
+
+async def read_series(tx: ReadTransaction, paths: Paths, twin_nos: Collection[int]) -> dict[int, PathKey]:
+    """Return path and role of every series that twins (by number) have or had a sample of."""
+    low = [series_of(twin_no, 0) for twin_no in twin_nos]
+    high = [series_of(twin_no + 1, 0) for twin_no in twin_nos]
+    found = [row[0] for row in await tx.rows(SERIES, (low, high))]
+    keys = await paths.keys(tx, {path_no_of(series) for series in found})
+    return {series: keys[path_no_of(series)] for series in found}
+
+
+async def read_moves(
+    tx: ReadTransaction,
+    series: Mapping[int, PathKey],
+    stretch: Stretch,
+    limit: int,
+    place: Place | None = None,
+) -> list[Move]:
+    """Return at most `limit` moves of some series in a stretch, by time and series, beyond a place if given."""
+    if not series or stretch.from_us > stretch.to_us:
+        return []
+    wanted = _parameters(stretch, place) | {"series": _numbers(series), "each": limit, "limit": limit}
+    return await _finished(tx, series, await tx.rows(BACKWARD if stretch.newest_first else ONWARD, wanted))
+
+
+async def read_last(tx: ReadTransaction, series: Mapping[int, PathKey]) -> list[Move]:
+    """Return the last move of each series, by series."""
+    wanted = _parameters(Stretch(0, END_US, newest_first=True), None)
+    more = {"series": _numbers(series), "each": 1, "limit": len(series)}
+    moves = await _finished(tx, series, await tx.rows(BACKWARD, wanted | more))
+    return sorted(moves, key=lambda move: move.series)
+
+
+def _parameters(stretch: Stretch, place: Place | None) -> dict[str, Any]:
+    first, last, newest_first = stretch
+    if place is None:
+        place = Place(last, SERIES_MAX) if newest_first else Place(first, -1)
+    if newest_first:
+        last = min(last, place.time_us)
+    else:
+        first = max(first, place.time_us)
+    return {"from": from_us(first), "to": from_us(last), "at": place.time_us, "past": place.series}
+
+
+def _numbers(series: Mapping[int, PathKey]) -> BigintArray:
+    return bigints(np.array(sorted(series), np.int64))
+
+
+async def _finished(tx: ReadTransaction, series: Mapping[int, PathKey], rows: Sequence[Row]) -> list[Move]:
+    lost = await _lost(tx, rows)
+    return [_move(row, series[row[0]], lost.get((row[0], row[1]), ())) for row in rows]
+
+
+async def _lost(tx: ReadTransaction, rows: Sequence[Row]) -> dict[tuple[int, int], list[Lost]]:
+    keys = np.array([row[:2] for row in rows], np.int64).reshape(-1, 2)
+    found: dict[tuple[int, int], list[Lost]] = {}
+    for series, time_us, recorded_us, superseded_us, *value in await tx.rows(
+        LOST, (bigints(keys[:, 0]), timestamps(keys[:, 1]))
+    ):
+        found.setdefault((series, time_us), []).append(
+            Lost(*_value(*value), recorded_us, superseded_us, _rank(*value))
+        )
+    return found
+
+
+def _move(row: Row, key: PathKey, lost: Sequence[Lost]) -> Move:
+    series, time_us, recorded_us, *stored = row[:8]
+    late, before_us, *before = row[8:]
+    value, removed, quality, revision = _value(*stored)
+    known = None if before_us is None else decode(*before)
+    times = (time_us, recorded_us)
+    return Move(
+        *key, series, *times, value, removed, quality, revision, late, known, before_us, _rank(*stored), lost
+    )
+
+
+def _value(num: float | None, kind: int, doc: Any, revision: int, quality: int) -> tuple[Any, bool, str, int]:
+    return decode(num, kind, doc), kind == REMOVED, QUALITIES[quality], revision
+
+
+def _rank(num: float | None, kind: int, doc: Any, revision: int, quality: int) -> Rank:
+    return rank(revision, Encoded(num, kind, canonical_json(doc) if kind == JSON else None), quality)

@@ -1,0 +1,111 @@
+"""Why the values of a twin are what they are."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import msgspec
+
+from gemel.base.clock import iso_us
+from gemel.graph.directory import TwinRef
+from gemel.history.moves import Lost, Move, read_last
+from gemel.history.paths import PathKey, series_of
+from gemel.past.causes import Cause, Causes, read_causes
+from gemel.past.rules import Rule, rules_of
+from gemel.store.database import ReadTransaction
+
+__all__ = ["Explained", "Superseded", "causes_of", "explain", "superseded_of"]
+
+
+class Superseded(msgspec.Struct, frozen=True):
+    """A value that came for the same time and lost: when it was recorded and when it lost, and its own cause."""
+
+    value: Any
+    removed: bool
+    quality: str
+    revision: int
+    recorded: str
+    superseded: str
+    cause: Cause | None
+
+
+class Explained(msgspec.Struct, frozen=True, rename="camel"):
+    """A current value: its times, what made it so, by which rules, the value before it and those that lost to it.
+
+    `late`: when a value for this time first came, a newer one was there.
+    """
+
+    path: str
+    role: str
+    value: Any
+    removed: bool
+    unit: str | None
+    source_time: str
+    recorded: str
+    quality: str
+    revision: int
+    late: bool
+    cause: Cause | None
+    rules: list[Rule]
+    before: Any
+    before_time: str | None
+    superseded: list[Superseded]
+
+
+async def explain(tx: ReadTransaction, twin: TwinRef, paths: Collection[str]) -> list[Explained]:
+    """Return what explains the current values of a twin, in the order of the model; of all paths where none is given.
+
+    `paths` must be of the twin's model. A property that was removed is explained where it is asked for.
+    """
+    slots = twin.twin_type.slots
+    wanted: dict[int, PathKey] = {
+        series_of(twin.twin_no, bound.path_no): (path, bound.slot.role)
+        for path, bound in slots.items()
+        if not paths or path in paths
+    }
+    moves = [move for move in await read_last(tx, wanted) if paths or not move.removed] if wanted else []
+    causes = await causes_of(tx, moves)
+    order = list(slots)
+    moves.sort(key=lambda move: order.index(move.path))
+    return [_explained(move, slots[move.path].slot.unit, causes) for move in moves]
+
+
+async def causes_of(tx: ReadTransaction, moves: Collection[Move]) -> Causes:
+    """Return the causes of moves and of what lost to them."""
+    recorded_us = {move.recorded_us for move in moves}
+    return await read_causes(tx, recorded_us | {lost.recorded_us for move in moves for lost in move.lost})
+
+
+def superseded_of(lost: Lost, causes: Causes) -> Superseded:
+    """Return a value that lost, as it is told."""
+    return Superseded(
+        lost.value,
+        lost.removed,
+        lost.quality,
+        lost.revision,
+        iso_us(lost.recorded_us),
+        iso_us(lost.superseded_us),
+        causes.of(lost.recorded_us),
+    )
+
+
+def _explained(move: Move, unit: str | None, causes: Causes) -> Explained:
+    cause = causes.of(move.recorded_us)
+    return Explained(
+        path=move.path,
+        role=move.role,
+        value=move.value,
+        removed=move.removed,
+        unit=unit,
+        source_time=iso_us(move.time_us),
+        recorded=iso_us(move.recorded_us),
+        quality=move.quality,
+        revision=move.revision,
+        late=move.late,
+        cause=cause,
+        rules=rules_of(move, cause),
+        before=move.before,
+        before_time=None if move.before_us is None else iso_us(move.before_us),
+        superseded=[superseded_of(lost, causes) for lost in move.lost],
+    )

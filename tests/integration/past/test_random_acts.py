@@ -1,0 +1,265 @@
+"""Random acts over HTTP: every value, won or lost, names the one act and event that brought it, and none is missing.
+
+Each value written is a number of its own, so that the act and event of any value are known to the test.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import pytest
+
+from gemel.base.clock import iso_us, now_us
+from support.api_site import PUMP
+
+TWINS = ("a", "b", "c")
+PROPERTIES = ("label", "count", "motor.speed")
+TELEMETRY = ("flow", "motor.temperature")
+LINES = {"Content-Type": "application/x-ndjson"}
+
+
+@dataclass
+class Acts:
+    """Acts on a tenant, and what each must have left: by value its trace and, of an event, its id."""
+
+    client: httpx.Client
+    seed: int
+    number: int = 0
+    calls: int = 0
+    live: set[str] = field(default_factory=set)
+    related: dict[tuple[str, str], str] = field(default_factory=dict)
+    brought: dict[int, tuple[str, str | None]] = field(default_factory=dict)
+    traces: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.random = random.Random(self.seed)
+        self.start_us = now_us()
+
+    def act(self, method: str, path: str, **options: Any) -> tuple[httpx.Response, str]:
+        self.calls += 1
+        trace = f"{self.seed + 1:016x}{self.calls:016x}"
+        headers = options.pop("headers", {}) | {"traceparent": f"00-{trace}-00000000000000ff-01"}
+        response = self.client.request(method, path, headers=headers, **options)
+        if response.is_success:
+            self.traces.add(trace)
+        return response, trace
+
+    def twin(self, name: str) -> str:
+        return f"s{self.seed}-{name}"
+
+    def next(self, path: str) -> tuple[int, Any]:
+        self.number += 1
+        return self.number, str(self.number) if path == "label" else self.number
+
+    def time(self) -> str:
+        return iso_us(self.start_us + self.random.randrange(8) * 1000)
+
+    def put(self) -> None:
+        name = self.random.choice(TWINS)
+        body: dict[str, Any] = {"$metadata": {"$model": PUMP}, "motor": {"$metadata": {}}}
+        written = []
+        for path in ("label", "count"):
+            if self.random.random() < 0.6:
+                number, body[path] = self.next(path)
+                written.append(number)
+        response, trace = self.act("PUT", f"/digitaltwins/{self.twin(name)}", json=body)
+        assert response.status_code == 200, response.text
+        self.live.add(name)
+        self.brought |= dict.fromkeys(written, (trace, None))
+
+    def patch(self) -> None:
+        name, path = self.random.choice(TWINS), self.random.choice(PROPERTIES)
+        number, value = self.next(path)
+        *owner, last = path.split(".")
+        place = "".join(f"/{step}" for step in owner)
+        operations = [{"op": "add", "path": f"{place}/{last}", "value": value}]
+        if self.random.random() < 0.5:
+            at = f"{place}/$metadata/{last}/sourceTime"
+            operations.append({"op": "add", "path": at, "value": self.time()})
+        response, trace = self.act("PATCH", f"/digitaltwins/{self.twin(name)}", json=operations)
+        assert response.status_code in {204, 400, 404}, response.text
+        if response.is_success:
+            self.brought[number] = (trace, None)
+
+    def remove(self) -> None:
+        name = self.random.choice(TWINS)
+        operations = [{"op": "remove", "path": f"/{self.random.choice(['label', 'count'])}"}]
+        self.act("PATCH", f"/digitaltwins/{self.twin(name)}", json=operations)
+
+    def ingest(self) -> None:
+        events, numbers = [], []
+        for index in range(self.random.randint(1, 6)):
+            path = self.random.choice(PROPERTIES + TELEMETRY)
+            number, value = self.next(path)
+            event = {
+                "specversion": "1.0",
+                "id": f"e{self.seed}-{number}",
+                "source": self.random.choice(["/x", "/y"]),
+                "type": "t",
+                "subject": self.twin(self.random.choice(TWINS)),
+                "data": {path: value},
+                "revision": self.random.randint(0, 1),
+            }
+            if self.random.random() < 0.9:
+                event["time"] = self.time()
+            events.append(json.dumps(event))
+            numbers.append((index, number))
+        response, trace = self.act("POST", "/v1/events", content="\n".join(events).encode(), headers=LINES)
+        rejected = {each["index"] for each in response.json()["rejected"]}
+        self.brought |= {n: (trace, f"e{self.seed}-{n}") for index, n in numbers if index not in rejected}
+
+    def relate(self) -> None:
+        source, target = self.random.sample(TWINS, 2)
+        relationship = self.random.choice(["r", "q"])
+        place = f"/digitaltwins/{self.twin(source)}/relationships/{relationship}"
+        if self.random.random() < 0.4:
+            self.act("DELETE", place)
+        else:
+            body = {"$targetId": self.twin(target), "$relationshipName": "feeds"}
+            self.act("PUT", place, json=body)
+
+    def delete(self) -> None:
+        name = self.random.choice(TWINS)
+        for kind, end in (("relationships", "$sourceId"), ("incomingrelationships", "$sourceId")):
+            found = self.client.get(f"/digitaltwins/{self.twin(name)}/{kind}")
+            for each in found.json().get("value", []) if found.is_success else []:
+                self.act("DELETE", f"/digitaltwins/{each[end]}/relationships/{each['$relationshipId']}")
+        if self.act("DELETE", f"/digitaltwins/{self.twin(name)}")[0].is_success:
+            self.live.discard(name)
+
+    def play(self, steps: int) -> None:
+        for _ in range(steps):
+            self.random.choices(
+                [self.put, self.patch, self.remove, self.ingest, self.relate, self.delete], [2, 6, 1, 8, 3, 1]
+            )[0]()
+
+    def entries(self, name: str, **params: Any) -> list[dict[str, Any]]:
+        """Return the whole timeline of a twin, page by page."""
+        found: list[dict[str, Any]] = []
+        after = None
+        while True:
+            wanted = params | ({"after": after} if after else {})
+            answer = self.client.get(f"/v1/twins/{self.twin(name)}/timeline", params=wanted)
+            assert answer.status_code == 200, answer.text
+            body = answer.json()
+            assert len(body["entries"]) <= params.get("limit", 100)
+            found += body["entries"]
+            after = body["after"]
+            if after is None:
+                return found
+
+    def check_cause(self, value: Any, cause: dict[str, Any] | None) -> None:
+        trace, event = self.brought[int(value)]
+        assert cause is not None, value
+        assert (cause["traceId"], (cause["event"] or {}).get("id")) == (trace, event), value
+        assert cause["actor"] == "test", cause
+
+
+EVERY = ["twin", "relationship", "property", "telemetry"]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_timelines_name_every_act(client: httpx.Client, seed: int) -> None:
+    print(f"seed {seed}")
+    acts = Acts(client, seed)
+    acts.put()
+    acts.play(110)
+    told: set[int] = set()
+    for name in TWINS:
+        if client.get(f"/v1/twins/{acts.twin(name)}/timeline").status_code == 404:
+            continue
+        forward = acts.entries(name, kind=EVERY, order="asc", limit=1000)
+        assert forward == sorted(forward, key=lambda entry: entry["time"])
+        for limit in (1, 3, 7):
+            assert acts.entries(name, kind=EVERY, order="asc", limit=limit) == forward
+            assert acts.entries(name, kind=EVERY, limit=limit) == forward[::-1]
+        told |= check_values(acts, forward)
+        check_structure(acts, name, forward)
+        assert acts.entries(name, order="asc") == [e for e in forward if e["what"] != "telemetry"]
+        assert acts.entries(name, path="flow", order="asc") == [e for e in forward if e.get("path") == "flow"]
+        if forward:
+            part = forward[len(forward) // 3 : 2 * len(forward) // 3 + 1]
+            within = [e for e in forward if part[0]["time"] <= e["time"] < part[-1]["time"]]
+            window = {"from": part[0]["time"], "to": part[-1]["time"]}
+            if within:
+                assert acts.entries(name, kind=EVERY, order="asc", **window) == within
+    assert told == acts.brought.keys()
+
+
+def check_values(acts: Acts, entries: list[dict[str, Any]]) -> set[int]:
+    """Check each value's cause and the value before it; return all values that were told of."""
+    told: set[int] = set()
+    last: dict[str, Any] = {}
+    for entry in entries:
+        if entry["what"] == "twin.deleted":
+            last.clear()
+        if "path" not in entry:
+            continue
+        assert entry["before"] == last.get(entry["path"]), entry
+        last[entry["path"]] = entry["after"]
+        assert entry["cause"]["traceId"] in acts.traces, entry
+        for each in [{"value": entry["after"], **entry}, *entry.get("superseded", [])]:
+            if each.get("removed"):
+                assert each["value"] is None, each
+                continue
+            acts.check_cause(each["value"], each["cause"])
+            assert int(each["value"]) not in told, each
+            told.add(int(each["value"]))
+        for lost in entry.get("superseded", []):
+            assert (
+                lost["recorded"] <= lost["superseded"] <= entry["recorded"]
+                or lost["recorded"] == lost["superseded"]
+            )
+    return told
+
+
+def check_structure(acts: Acts, name: str, entries: list[dict[str, Any]]) -> None:
+    """Check that twins and relationships are made before they are changed or end, each by an act of ours."""
+    there: dict[str, bool] = {}
+    for entry in entries:
+        if "path" in entry:
+            continue
+        assert entry["cause"]["traceId"] in acts.traces, entry
+        what, _, kind = entry["what"].partition(".")
+        key = what if what == "twin" else f"{entry['direction']} {entry['source']} {entry['relationship']}"
+        assert there.get(key, False) == (kind in {"deleted", "removed", "changed"}), entry
+        there[key] = kind in {"created", "changed"}
+    assert there["twin"] == (name in acts.live)
+
+
+@pytest.mark.parametrize("seed", range(100, 104))
+def test_every_current_value_names_its_event(client: httpx.Client, seed: int) -> None:
+    print(f"seed {seed}")
+    acts = Acts(client, seed)
+    acts.put()
+    acts.play(80)
+    for name in acts.live:
+        twin = acts.twin(name)
+        values = client.get(f"/v1/twins/{twin}/telemetry").json()["values"]
+        explained = client.get(f"/v1/twins/{twin}/explain").json()["values"]
+        assert {each["path"] for each in explained} == values.keys()
+        for each in explained:
+            held = values[each["path"]]
+            for field_ in ("value", "sourceTime", "recorded", "quality", "unit"):
+                assert each[field_] == held[field_], each
+            acts.check_cause(each["value"], each["cause"])
+            for lost in each["superseded"]:
+                acts.check_cause(lost["value"], lost["cause"])
+            rules = [rule["rule"] for rule in each["rules"]]
+            assert rules[-1] == "newestTime"
+            assert (len(rules) == 3) == bool(each["superseded"]), each
+            timed = (each["cause"]["event"] or {}).get("timed")
+            expected = {
+                True: {"eventTime"},
+                False: {"receiptTime"},
+                None: {"recordedTime", "requestTime", "afterLast"},
+            }
+            assert rules[0] in expected[timed], each
+            if each["superseded"]:
+                best = max(each["superseded"], key=lambda lost: (lost["revision"], float(lost["value"])))
+                higher = each["revision"] > best["revision"]
+                assert rules[1] == ("higherRevision" if higher else "greaterValue"), each
