@@ -131,6 +131,7 @@ def on_twins() -> Rows:
         ("PUT", "/digitaltwins/{twin_id}"): [Attempt(twin, 400, {"json": TWIN | {"label": "taken"}})],
         ("PATCH", "/digitaltwins/{twin_id}"): [Attempt(twin, 404, {"json": PATCH})],
         ("DELETE", "/digitaltwins/{twin_id}"): [Attempt("/digitaltwins/c", 404)],
+        ("GET", "/v1/check"): [Attempt("/v1/check", 200)],
         ("GET", "/v1/twins/{twin_id}/lifecycle"): [Attempt("/v1/twins/a/lifecycle", 404)],
         ("PUT", "/v1/twins/{twin_id}/lifecycle"): [
             Attempt("/v1/twins/a/lifecycle", 404, {"json": {"state": "maintenance", "reason": "x"}})

@@ -92,7 +92,7 @@ CODES: dict[str, Code] = {
     "InvalidRelationship": Code("The model has no such relationship.", "Look at the source twin's model."),
     "MaxMultiplicityExceeded": Code(
         "The twin has as many relationships of this name as its model allows.",
-        "Delete one, or put the new one under its id.",
+        "`gemel twins get` shows them.",
     ),
     "OperationNotAllowed": Code("The operation is not allowed here.", "The message says why."),
     # query

@@ -10,6 +10,7 @@ from gemel import __version__
 from gemel.cli import (
     audit,
     backup,
+    check,
     db,
     demo,
     doctor,
@@ -65,6 +66,7 @@ demo.register(app)
 app.add_typer(models.app, rich_help_panel=Panel.GRAPH)
 app.add_typer(twins.app, rich_help_panel=Panel.GRAPH)
 relate.register(app)
+check.register(app)
 query.register(app)
 ingest.register(app)
 app.add_typer(history.app, rich_help_panel=Panel.DATA)

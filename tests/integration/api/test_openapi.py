@@ -107,6 +107,8 @@ def test_answers_follow_the_schemas(spec: dict[str, Any], client: httpx.Client) 
         "/v1/twins/{twin_id}/history": "/v1/twins/a/history",
         "/v1/models": "/v1/models?search=pump",
         "/v1/models/{model_id}": f"/v1/models/{PUMP}",
+        "/v1/check": "/v1/check",
+        "/v1/indexes": "/v1/indexes",
         "/v1/twins/{twin_id}/lifecycle": "/v1/twins/a/lifecycle",
         "/v1/twins/{twin_id}/telemetry": "/v1/twins/a/telemetry",
         "/v1/twins/{twin_id}/timeline": "/v1/twins/a/timeline",
