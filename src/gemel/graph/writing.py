@@ -39,10 +39,8 @@ DECOMMISSIONED = (
     "SELECT model_id FROM model WHERE tenant = current_tenant() AND model_id = ANY(%s) AND decommissioned"
 )
 UPDATE = """
-WITH told AS (
-    INSERT INTO twin_stamp (tenant, twin_no, recorded, valid_from) VALUES (current_tenant(), %(no)s, %(now)s, %(now)s))
-UPDATE twin SET model_id = %(model)s, components = %(components)s::jsonb, recorded = %(now)s
-WHERE tenant = current_tenant() AND twin_no = %(no)s"""
+UPDATE twin SET model_id = %s, components = %s::jsonb, recorded = %s
+WHERE tenant = current_tenant() AND twin_no = %s"""
 
 
 async def usable_type(tx: ReadTransaction, library: ModelLibrary, model_id: str) -> TwinType:
@@ -118,8 +116,8 @@ async def write_row(tx: WriteTransaction, context: GraphContext, before: LiveTwi
     """Write what changed of a twin beside its values: model, components, start, recorded time."""
     old, new = before.row, after.row
     if new.recorded_us != old.recorded_us:
-        written = {"no": new.twin_no, "model": new.model_id, "components": _json(new.components)}
-        await tx.execute(UPDATE, written | {"now": from_us(new.recorded_us)})
+        components = _json(new.components)
+        await tx.execute(UPDATE, (new.model_id, components, from_us(new.recorded_us), new.twin_no))
     if new.model_id != old.model_id:
         await number_paths(tx, context, await existing_type(tx, context.library, new.model_id))
         await turn_span(tx, new.twin_no, new.model_id, new.components, new.recorded_us)
