@@ -135,7 +135,7 @@ class WriteTransaction(ReadTransaction):
         """Say that the model set changed."""
         self._model_epoch += 1
 
-    async def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+    async def execute(self, sql: str, parameters: Parameters = ()) -> int:
         """Run one statement and return how many rows it touched."""
         cursor = self.connection.cursor(binary=True)
         await cursor.execute(sql, parameters)

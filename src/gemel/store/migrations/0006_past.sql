@@ -1,12 +1,13 @@
 -- What reads of the past need beside the spans.
 
 -- Each time that a twin's row was written anew, and since when that is so: at a moment, the twin's entity tag is
--- of the last of them, or of its creation. A trigger writes it, so that no write of a row forgets it.
+-- of the last of them, or of its creation. A trigger writes it, so that no write of a row forgets it, but where
+-- the write itself told of it: a transition of lifecycle may be so since earlier.
 CREATE TABLE twin_stamp (
     tenant int NOT NULL REFERENCES tenant,
     twin_no bigint NOT NULL,
     recorded timestamptz NOT NULL,
-    valid_from timestamptz NOT NULL,                  -- a transition of lifecycle may be told late
+    valid_from timestamptz NOT NULL,
     PRIMARY KEY (tenant, twin_no, recorded)
 );
 INSERT INTO twin_stamp SELECT tenant, twin_no, recorded, recorded FROM twin WHERE recorded > created;
@@ -14,10 +15,9 @@ INSERT INTO twin_stamp SELECT tenant, twin_no, recorded, recorded FROM twin WHER
 CREATE FUNCTION stamp_twins() RETURNS trigger LANGUAGE plpgsql AS
 $$ BEGIN
     INSERT INTO twin_stamp (tenant, twin_no, recorded, valid_from)
-    SELECT n.tenant, n.twin_no, n.recorded,
-           CASE WHEN (n.lifecycle, n.lifecycle_from) IS DISTINCT FROM (o.lifecycle, o.lifecycle_from)
-           THEN least(coalesce(n.lifecycle_from, '-infinity'), n.recorded) ELSE n.recorded END
-    FROM new_rows AS n JOIN old_rows AS o USING (tenant, twin_no) WHERE n.recorded <> o.recorded;
+    SELECT n.tenant, n.twin_no, n.recorded, n.recorded
+    FROM new_rows AS n JOIN old_rows AS o USING (tenant, twin_no) WHERE n.recorded <> o.recorded
+    ON CONFLICT DO NOTHING;
     RETURN NULL;
 END $$;
 CREATE TRIGGER stamp_twins AFTER UPDATE ON twin REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
