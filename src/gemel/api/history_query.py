@@ -19,6 +19,7 @@ from gemel.store.database import ReadTransaction
 
 __all__ = [
     "PageWanted",
+    "Period",
     "Wanted",
     "given_buckets",
     "given_page",
