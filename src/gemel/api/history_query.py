@@ -24,6 +24,7 @@ __all__ = [
     "given_buckets",
     "given_page",
     "given_period",
+    "given_window",
     "read_history",
 ]
 
@@ -53,24 +54,30 @@ class Period(NamedTuple):
     moment: Moment
 
 
-def given_period(
-    request: AnyRequest,
-    start: Annotated[str | None, QueryParameter(name="from", description="Since then: RFC 3339.")] = None,
-    end: Annotated[
-        str | None, QueryParameter(name="to", description="Up to then, exclusive: RFC 3339.")
-    ] = None,
-    as_of: AsOf = None,
-    known_at: KnownAt = None,
-) -> Period:
-    """Return the window and the moment that a request names, open where it names no end."""
-    moment = moment_of(request, as_of, known_at)
-    from_us = 0 if start is None else max(0, parse_moment_us("from", start))
-    to_us = TIME_MAX_US if end is None else min(TIME_MAX_US, parse_moment_us("to", end))
-    if from_us >= to_us:
+From = Annotated[str | None, QueryParameter(name="from", description="Since then: RFC 3339.")]
+To = Annotated[str | None, QueryParameter(name="to", description="Up to then, exclusive: RFC 3339.")]
+
+
+def given_window(start: From = None, end: To = None) -> Window:
+    """Return the window that a request names, open where it names no end."""
+    window = Window(
+        0 if start is None else max(0, parse_moment_us("from", start)),
+        TIME_MAX_US if end is None else min(TIME_MAX_US, parse_moment_us("to", end)),
+    )
+    if window.from_us >= window.to_us:
         raise InvalidError("InvalidArgument", "from must be before to.")
-    if from_us > moment.as_of_us:
+    return window
+
+
+def given_period(
+    request: AnyRequest, start: From = None, end: To = None, as_of: AsOf = None, known_at: KnownAt = None
+) -> Period:
+    """Return the window and the moment that a request names; the window ends with the moment."""
+    window, moment = given_window(start, end), moment_of(request, as_of, known_at)
+    if window.from_us > moment.as_of_us:
         raise InvalidError("InvalidArgument", "from must not be after asOf, nor after knownAt.")
-    return Period(Window(from_us, min(to_us, moment.as_of_us + 1), moment.known_at_us), moment)
+    until_us = min(window.to_us, moment.as_of_us + 1)
+    return Period(Window(window.from_us, until_us, moment.known_at_us), moment)
 
 
 def given_buckets(
