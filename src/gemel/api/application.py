@@ -38,7 +38,6 @@ from gemel.api.paths import routable
 from gemel.api.routing import info_of
 from gemel.api.services import Services
 from gemel.base.errors import GemelError
-from gemel.graph.roster import Roster
 from gemel.history.feed import FeedHead
 from gemel.observe.metrics import Metrics
 from gemel.observe.trace import current_trace, trace_of
@@ -130,10 +129,8 @@ def create_app(services: Services) -> Application:
         debug=False,
     )
     app.metrics = services.metrics
-    app.feed = FeedHead(services.database)
+    app.feed = services.feed
     app.state.services = services
-    app.state.feed = app.feed
-    app.state.roster = Roster()
     _refuse_undeclared(app)
     return app
 

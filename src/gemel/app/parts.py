@@ -12,14 +12,18 @@ from gemel.graph.directory import Directory
 from gemel.graph.library import ModelLibrary
 from gemel.graph.patching import TwinPatcher
 from gemel.graph.reading import TwinReader
+from gemel.graph.roster import Roster
+from gemel.history.feed import FeedHead
 from gemel.history.paths import Paths
 from gemel.history.weeks import Weeks
 from gemel.ingest.pipeline import Ingest
 from gemel.ingest.requests import IngestOptions
 from gemel.outbound import Outbound, OutboundPolicy
+from gemel.routing.feed import FeedReader
 from gemel.security.hmac_key import load_hmac_key
 from gemel.security.keys import Keyring
 from gemel.security.refusals import Refusals
+from gemel.security.sealing import Sealer
 from gemel.security.spool import Spool
 from gemel.store.database import Database
 
@@ -42,10 +46,11 @@ def make_services(settings: Settings, database: Database, ready: Callable[[], bo
         future_tolerance_us=tolerance_us,
         dedupe_window_us=int(settings.dedupe_window_h * 3600 * US_PER_S),
     )
+    hmac_key = load_hmac_key(settings.data_dir)
     return Services(
         settings=settings,
         database=database,
-        keyring=Keyring(database, load_hmac_key(settings.data_dir)),
+        keyring=Keyring(database, hmac_key),
         refusals=Refusals(database, Spool(settings.data_dir)),
         ready=ready,
         context=context,
@@ -53,5 +58,8 @@ def make_services(settings: Settings, database: Database, ready: Callable[[], bo
         twins=TwinReader(database, context),
         patcher=TwinPatcher(database, context),
         ingest=Ingest(database, directory, context, options, now_us),
+        feed=FeedHead(database),
+        feed_reader=FeedReader(Roster(), paths),
+        sealer=Sealer(hmac_key),
         outbound=Outbound(OutboundPolicy.parse(settings.outbound_allow)),
     )

@@ -14,6 +14,7 @@ from gemel.graph.context import GraphContext
 from gemel.graph.library import ModelLibrary
 from gemel.graph.live import LiveTwin
 from gemel.graph.spans import move_starts, turn_span
+from gemel.graph.told import told_twin, told_whole_twin
 from gemel.history.changes import append
 from gemel.history.paths import PathKey, series_of
 from gemel.history.samples import Sample, SampleBatch
@@ -28,7 +29,6 @@ __all__ = [
     "number_paths",
     "refuse_decommissioned",
     "tell_twin",
-    "told_twin",
     "unknown_model",
     "usable_type",
     "write_properties",
@@ -128,13 +128,8 @@ async def write_row(tx: WriteTransaction, context: GraphContext, before: LiveTwi
 
 async def tell_twin(tx: WriteTransaction, kind: str, twin: LiveTwin, **more: Any) -> None:
     """Tell the change feed of a twin (kind: twin.created, twin.updated or twin.deleted)."""
-    await append(tx, kind, told_twin(twin) | more)
-
-
-def told_twin(twin: LiveTwin) -> dict[str, Any]:
-    """Return what the change feed is told of a twin."""
-    row = twin.row
-    return {"twin": row.twin_id, "no": row.twin_no, "model": row.model_id, "validFrom": row.valid_from_us}
+    told = told_twin(twin) if kind == "twin.updated" else told_whole_twin(twin)
+    await append(tx, kind, told | more)
 
 
 def _json(components: Mapping[str, str]) -> str:
