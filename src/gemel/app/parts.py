@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from gemel.api.services import Services
 from gemel.base.clock import now_us
@@ -19,6 +20,8 @@ from gemel.history.weeks import Weeks
 from gemel.ingest.pipeline import Ingest
 from gemel.ingest.requests import IngestOptions
 from gemel.outbound import Outbound, OutboundPolicy
+from gemel.routing.deliveries import Deliveries
+from gemel.routing.delivery import DeliveryParts
 from gemel.routing.feed import FeedReader
 from gemel.security.hmac_key import load_hmac_key
 from gemel.security.keys import Keyring
@@ -27,7 +30,7 @@ from gemel.security.sealing import Sealer
 from gemel.security.spool import Spool
 from gemel.store.database import Database
 
-__all__ = ["make_services"]
+__all__ = ["make_deliveries", "make_services"]
 
 US_PER_S = 1_000_000
 
@@ -63,3 +66,18 @@ def make_services(settings: Settings, database: Database, ready: Callable[[], bo
         sealer=Sealer(hmac_key),
         outbound=Outbound(OutboundPolicy.parse(settings.outbound_allow)),
     )
+
+
+def make_deliveries(settings: Settings, owner_dsn: str, services: Services) -> Deliveries:
+    """Wire the deliveries of event routes over a platform's services."""
+    parts = DeliveryParts(
+        database=services.database,
+        feed=services.feed,
+        executor=ThreadPoolExecutor(1, "routes"),
+        reader=services.feed_reader,
+        context=services.context,
+        sealer=services.sealer,
+        outbound=services.outbound,
+        metrics=services.metrics,
+    )
+    return Deliveries(owner_dsn, settings.event_source, parts)

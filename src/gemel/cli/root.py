@@ -14,6 +14,7 @@ from gemel.cli import (
     db,
     demo,
     doctor,
+    endpoints,
     history,
     indexes,
     ingest,
@@ -22,6 +23,7 @@ from gemel.cli import (
     quarantine,
     query,
     relate,
+    routes,
     tenants,
     twins,
     up,
@@ -72,6 +74,8 @@ ingest.register(app)
 app.add_typer(history.app, rich_help_panel=Panel.DATA)
 watch.register(app)
 app.add_typer(quarantine.app, rich_help_panel=Panel.DATA)
+app.add_typer(endpoints.app, rich_help_panel=Panel.DATA)
+app.add_typer(routes.app, rich_help_panel=Panel.DATA)
 audit.register(app)
 app.add_typer(tenants.app, rich_help_panel=Panel.OPERATE)
 app.add_typer(indexes.app, rich_help_panel=Panel.OPERATE)

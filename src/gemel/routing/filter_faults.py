@@ -61,7 +61,7 @@ def unexpected_fault(text: str, error: UnexpectedInput) -> InvalidError:
     if isinstance(error, UnexpectedToken) and error.token.type != "$END":
         start, word = error.token.start_pos or 0, str(error.token)
     elif isinstance(error, UnexpectedCharacters):
-        start = error.pos_in_stream
+        start = error.pos_in_stream or 0
         word = text[start]
     said = [WRITTEN.get(name, name) for name in expected if name not in UNSAID]
     problem = f"unexpected {word if len(word) < 2 else repr(word)}" if word else "the filter ends too early"
