@@ -16,6 +16,7 @@ import msgspec
 
 from gemel.base.clock import iso_us
 from gemel.graph.roster import TwinName
+from gemel.graph.told import relationship_documents, twin_document
 from gemel.history.changes import CURRENT, FIRST, Change, effects_of
 from gemel.history.paths import path_no_of, twin_no_of
 from gemel.history.samples import SampleBatch
@@ -106,28 +107,20 @@ def _of_graph(change: Change, known: Known, naming: Naming) -> dict[str, Any] | 
 
 def _twin_data(kind: str, payload: dict[str, Any]) -> dict[str, Any] | None:
     if kind != "twin.updated":
-        # A change written before the feed carried whole twins tells what it has.
-        bare = {"$dtId": payload["twin"], "$metadata": {"$model": payload["model"]}}
-        document: dict[str, Any] = payload.get("document", bare)
-        return document
-    if "previousModel" not in payload:
-        return None
-    patch = [{"op": "replace", "path": "/$metadata/$model", "value": payload["model"]}]
-    return {"modelId": payload["model"], "patch": patch}
+        return twin_document(payload)
+    patch = []
+    if "previousModel" in payload:
+        patch.append({"op": "replace", "path": "/$metadata/$model", "value": payload["model"]})
+    if "lifecycle" in payload:
+        patch.append({"op": "replace", "path": "/$lifecycle", "value": payload["lifecycle"]["state"]})
+    return {"modelId": payload["model"], "patch": patch} if patch else None
 
 
 def _relationship_data(kind: str, payload: dict[str, Any], known: Known) -> dict[str, Any] | None:
-    bare = {
-        "$relationshipId": payload["relationship"],
-        "$sourceId": payload["twin"],
-        "$relationshipName": payload["name"],
-        "$targetId": payload["target"],
-        **payload["properties"],
-    }
-    document: dict[str, Any] = payload.get("document", bare)
+    document, before = relationship_documents(payload)
     if kind != "relationship.updated":
         return document
-    patch = _difference(payload.get("before") or {}, document)
+    patch = _difference(before or {}, document)
     source = known.twins.get(payload["no"])
     return {"modelId": None if source is None else source.model_id, "patch": patch} if patch else None
 

@@ -8,7 +8,10 @@ import msgspec
 import numpy as np
 import pytest
 
+from gemel.graph.live import Held, LiveTwin, TwinRow
+from gemel.graph.relationship_reading import StoredRelationship
 from gemel.graph.roster import TwinName
+from gemel.graph.told import told_relationship, told_whole_twin
 from gemel.history.changes import CURRENT, FIRST, SAMPLES, Change
 from gemel.history.paths import series_of
 from gemel.history.samples import Sample, SampleBatch
@@ -45,7 +48,7 @@ def graph(kind: str, **payload: Any) -> Told:
 
 
 def events(told: Told, start: int = 0, types: frozenset[str] = TYPES) -> list[tuple[int, dict[str, Any]]]:
-    return [tuple(each) for each in notifications(told, KNOWN, NAMING, start, types)]
+    return [(position, event) for position, event in notifications(told, KNOWN, NAMING, start, types)]
 
 
 def only(told: Told) -> dict[str, Any]:
@@ -55,8 +58,11 @@ def only(told: Told) -> dict[str, Any]:
 
 @pytest.mark.parametrize("kind", ["created", "deleted"])
 def test_a_life_cycle_carries_the_twin(kind: str) -> None:
-    document = {"$dtId": "a", "$etag": "W/x", "speed": 1, "$metadata": {"$model": MODEL}}
-    event = only(graph(f"twin.{kind}", twin="a", no=1, model=MODEL, validFrom=5, document=document))
+    twin = LiveTwin(
+        TwinRow(1, "a", MODEL, {"motor": MOTOR}, 5, 6, 6, 0),
+        {"speed": Held(1.5, removed=False, source_time_us=5, recorded_us=7)},
+    )
+    event = only(graph(f"twin.{kind}", **told_whole_twin(twin)))
     assert event == {
         "specversion": "1.0",
         "id": "9.0",
@@ -66,8 +72,22 @@ def test_a_life_cycle_carries_the_twin(kind: str) -> None:
         "time": "1970-01-01T00:00:00.000007Z",
         "datacontenttype": "application/json",
         "sequence": "0000000000000000009.00000",
-        "data": document,
+        "data": twin.document().body,
     }
+
+
+def test_what_an_older_version_told_of_a_twin_is_told_as_far_as_it_goes() -> None:
+    bare = {"$dtId": "a", "$metadata": {"$model": MODEL}}
+    for more in ({}, {"whole": {"row": {"unknown": 1}, "held": {}}}):
+        told = graph("twin.created", twin="a", no=1, model=MODEL, validFrom=5, **more)
+        assert only(told)["data"] == bare
+
+
+def test_a_transition_is_an_update() -> None:
+    state = {"state": "maintenance", "from": "2026-01-31T12:00:00Z", "reason": "oil"}
+    told = graph("twin.updated", twin="a", no=1, model=MODEL, validFrom=5, lifecycle=state)
+    patch = [{"op": "replace", "path": "/$lifecycle", "value": "maintenance"}]
+    assert only(told)["data"] == {"modelId": MODEL, "patch": patch}
 
 
 def test_a_change_of_model_is_an_update() -> None:
@@ -81,27 +101,20 @@ def test_a_change_of_model_is_an_update() -> None:
     assert events(graph("model.created", model=MODEL)) == []
 
 
-def link(kind: str, document: dict[str, Any], before: dict[str, Any] | None) -> Told:
-    return graph(
-        f"relationship.{kind}",
-        twin="a",
-        no=1,
-        relationship="r",
-        name="feeds",
-        target="b#",
-        properties={},
-        document=document,
-        before=before,
-    )
+def link(target: str, recorded_us: int, **properties: Any) -> StoredRelationship:
+    return StoredRelationship("r", "a", target, "feeds", properties, recorded_us, 5, 1, 2)
 
 
 def test_relationships() -> None:
-    before = {"$relationshipId": "r", "$etag": "1", "$sourceId": "a", "$targetId": "b#", "x/y": 1, "gone": 2}
-    after = {"$relationshipId": "r", "$etag": "2", "$sourceId": "a", "$targetId": "c", "x/y": 1, "new": 3}
-    made, gone = only(link("created", before, None)), only(link("deleted", before, before))
-    assert (made["data"], made["subject"]) == (before, "a/relationships/r")
-    assert (gone["data"], gone["type"]) == (before, "Microsoft.DigitalTwins.Relationship.Delete")
-    assert only(link("updated", after, before))["data"] == {
+    before, after = link("b#", 6, **{"x/y": 1, "gone": 2}), link("c", 7, **{"x/y": 1, "new": 3})
+    made = only(graph("relationship.created", **told_relationship(before)))
+    gone = only(graph("relationship.deleted", **told_relationship(before, before)))
+    assert (made["data"], made["subject"]) == (before.document().body, "a/relationships/r")
+    assert (gone["data"], gone["type"]) == (
+        before.document().body,
+        "Microsoft.DigitalTwins.Relationship.Delete",
+    )
+    assert only(graph("relationship.updated", **told_relationship(after, before)))["data"] == {
         "modelId": MODEL,
         "patch": [
             {"op": "replace", "path": "/$targetId", "value": "c"},
@@ -109,7 +122,8 @@ def test_relationships() -> None:
             {"op": "add", "path": "/new", "value": 3},
         ],
     }
-    assert events(link("updated", {**before, "$etag": "2"}, before)) == []
+    same = told_relationship(before._replace(recorded_us=8), before)
+    assert events(graph("relationship.updated", **same)) == []
 
 
 def test_properties_that_one_act_changed_are_one_patch() -> None:
