@@ -99,7 +99,7 @@ def show(name: Name, server: ServerOptions) -> None:
     if server.as_json:
         output.print_json(found)
     else:
-        output.print_table(("field", "value"), list(found.items()))
+        output.print_table(("field", "value"), [(name, output.cell(value)) for name, value in found.items()])
 
 
 @command(app, "remove", ("gemel endpoint remove hooks", "refused while routes lead to it"))

@@ -71,7 +71,7 @@ def show(route_id: Id, server: ServerOptions) -> None:
     if server.as_json:
         output.print_json(found)
     else:
-        output.print_table(("field", "value"), list(found.items()))
+        output.print_table(("field", "value"), [(name, output.cell(value)) for name, value in found.items()])
 
 
 @command(app, "skip", ("gemel route skip all", "past the notification that its receiver refuses"))

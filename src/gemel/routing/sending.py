@@ -45,7 +45,7 @@ async def send(
             answer_bytes_max=ANSWER_BYTES_MAX,
         )
     except GemelError as error:
-        return failure_of(str(error), failures)
+        return failure_of(f"{error.message} [{error.code}]", failures)
     if 200 <= answer.status < 300:
         return None
     told = f"The receiver answered {answer.status}{_said(answer)}"
