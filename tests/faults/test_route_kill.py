@@ -64,12 +64,13 @@ class Quiet(ThreadingHTTPServer):
 
 @contextmanager
 def receiving(seed: int) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    handler = type("Own", (Receiver,), {"rng": random.Random(seed), "acknowledged": []})
+    acknowledged: list[dict[str, Any]] = []
+    handler = type("Own", (Receiver,), {"rng": random.Random(seed), "acknowledged": acknowledged})
     server = Quiet(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}/", handler.acknowledged
+        yield f"http://127.0.0.1:{server.server_port}/", acknowledged
     finally:
         server.shutdown()
         thread.join()
