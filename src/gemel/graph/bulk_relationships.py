@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
 
 from gemel.base.clock import from_us
 from gemel.base.errors import GemelError
@@ -28,14 +29,15 @@ from gemel.graph.relating import (
     refuse_loop,
     start_of,
     target_not_found,
+    told_relationship,
 )
 from gemel.graph.relationship_reading import StoredRelationship, TwinEnd
 from gemel.graph.relationship_spans import end_relationships, open_relationships
-from gemel.graph.told import told_relationship
 from gemel.graph.writing import existing_type
 from gemel.history.changes import append_all
 from gemel.models import TwinType
 from gemel.models.model_set import ModelSet
+from gemel.store.columns import BigintArray, PgArray, TextArray, bigints, texts, timestamps
 from gemel.store.database import WriteTransaction
 
 __all__ = ["RelationshipItem", "put_relationships"]
@@ -152,8 +154,7 @@ async def put_relationships(
         await end_relationships(tx, [_key(stored) for stored in replaced], now)
     await open_relationships(tx, columns, now)
     await append_all(
-        tx,
-        [(_kind(stored, known.existing), told_relationship(stored)) for stored in known.taken],
+        tx, [(_kind(stored, known.existing), told_relationship(stored)) for stored in known.taken]
     )
     return errors
 
@@ -161,7 +162,7 @@ async def put_relationships(
 async def _known(tx: WriteTransaction, context: GraphContext, items: Sequence[RelationshipItem]) -> _Known:
     named = {each for item in items for each in (item.source_id, _target_of(item.body))}
     names = [each for each in named if each is not None and is_twin_id(each)]
-    found = await tx.rows(ENDS, (names,))
+    found = await tx.rows(ENDS, (texts(names),))
     ends = {row[0]: TwinEnd(*row[1:]) for row in found}
     models = {end.model_id for end in ends.values()}
     types = {model: await existing_type(tx, context.library, model) for model in models}
@@ -185,14 +186,14 @@ def _limited(
     return limited
 
 
-def _keys(items: Sequence[RelationshipItem], ends: Mapping[str, TwinEnd]) -> tuple[list[int], list[str]]:
+def _keys(items: Sequence[RelationshipItem], ends: Mapping[str, TwinEnd]) -> tuple[BigintArray, TextArray]:
     numbers, ids = [], []
     for source_id, relationship_id, _ in items:
         end = ends.get(source_id)
         if end is not None and "\0" not in relationship_id:
             numbers.append(end.twin_no)
             ids.append(relationship_id)
-    return numbers, ids
+    return bigints(np.array(numbers, np.int64)), texts(ids)
 
 
 def _target_of(body: Any) -> str | None:
@@ -213,12 +214,12 @@ def _kind(stored: StoredRelationship, existing: Collection[Key]) -> str:
     return "relationship.updated" if _key(stored) in existing else "relationship.created"
 
 
-def _columns(taken: Sequence[StoredRelationship]) -> tuple[list[Any], ...]:
+def _columns(taken: Sequence[StoredRelationship]) -> tuple[PgArray, ...]:
     return (
-        [each.source_no for each in taken],
-        [each.relationship_id for each in taken],
-        [each.name for each in taken],
-        [each.target_no for each in taken],
-        [msgspec.json.encode(each.properties).decode() for each in taken],
-        [from_us(each.valid_from_us) for each in taken],
+        bigints(np.array([each.source_no for each in taken], np.int64)),
+        texts([each.relationship_id for each in taken]),
+        texts([each.name for each in taken]),
+        bigints(np.array([each.target_no for each in taken], np.int64)),
+        texts([msgspec.json.encode(each.properties).decode() for each in taken]),
+        timestamps(np.array([each.valid_from_us for each in taken], np.int64)),
     )

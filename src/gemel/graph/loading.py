@@ -11,6 +11,7 @@ from gemel.graph.live import LiveTwin, TwinRow
 from gemel.graph.timeline import FOREVER_US
 from gemel.history.moment import LIVE, SPAN_THEN, Moment
 from gemel.history.state import read_state
+from gemel.store.columns import texts
 from gemel.store.database import ReadTransaction, Row
 
 __all__ = [
@@ -70,7 +71,7 @@ async def load_twins(
     tx: ReadTransaction, context: GraphContext, twin_ids: Collection[str]
 ) -> dict[str, LiveTwin]:
     """Return those of the twins that exist, by id, ready to be changed; in two queries."""
-    rows = await tx.rows(BY_ID, (list(twin_ids),))
+    rows = await tx.rows(BY_ID, (texts(list(twin_ids)),))
     return {twin.row.twin_id: twin for twin in await _with_state(tx, context, rows)}
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 from gemel.base.clock import from_us
 from gemel.graph.loading import MICROSECONDS
+from gemel.store.columns import PgArray
 from gemel.store.database import ReadTransaction, WriteTransaction
 
 __all__ = [
@@ -86,7 +86,7 @@ async def turn_relationship(tx: WriteTransaction, key: Key, what: What, now: dat
     await tx.execute(OPEN, (*key, *what, now, now))
 
 
-async def open_relationships(tx: WriteTransaction, columns: Sequence[list[Any]], now: datetime) -> None:
+async def open_relationships(tx: WriteTransaction, columns: Sequence[PgArray], now: datetime) -> None:
     """Tell that relationships are, as learnt at `now`.
 
     `columns` are the sources' numbers, ids, names, targets' numbers, properties as JSON, and since when.

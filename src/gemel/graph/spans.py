@@ -10,11 +10,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import msgspec
+import numpy as np
 
 from gemel.base.clock import from_us
 from gemel.graph.loading import MICROSECONDS
 from gemel.graph.past_states import ToldSpan
 from gemel.graph.timeline import FOREVER_US, Span, Split, Standing
+from gemel.store.columns import TextArray, bigints, texts, timestamps
 from gemel.store.database import ReadTransaction, Row, WriteTransaction
 
 __all__ = ["end_span", "known_spans", "move_starts", "open_spans", "tell_split", "told_spans", "turn_span"]
@@ -90,8 +92,11 @@ async def open_spans(
 ) -> None:
     """Tell that twins are there: number, id, and since when (µs) of each, and how each stands."""
     numbers, ids, starts = zip(*twins, strict=True)
-    moments = [from_us(start_us) for start_us in starts]
-    places = (list(numbers), list(ids), moments)
+    places = (
+        bigints(np.array(numbers, np.int64)),
+        texts(ids),
+        timestamps(np.array(starts, np.int64)),
+    )
     await tx.execute(OPEN, (from_us(stamp_us), *places, *_columns(standings)))
 
 
@@ -139,13 +144,13 @@ async def tell_split(tx: WriteTransaction, twin_no: int, split: Split, stamp_us:
     await tx.execute(TELL, (now, starts, ends, *_columns(standings), twin_no))
 
 
-def _columns(standings: Sequence[Standing]) -> tuple[list[str | None], ...]:
+def _columns(standings: Sequence[Standing]) -> tuple[TextArray, ...]:
     return (
-        [each.model_id for each in standings],
-        [_json(each.components) for each in standings],
-        [each.lifecycle for each in standings],
-        [each.reason for each in standings],
-        [each.actor for each in standings],
+        texts([each.model_id for each in standings]),
+        texts([_json(each.components) for each in standings]),
+        texts([each.lifecycle for each in standings]),
+        texts([each.reason for each in standings]),
+        texts([each.actor for each in standings]),
     )
 
 

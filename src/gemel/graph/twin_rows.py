@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from gemel.base.clock import from_us
 from gemel.graph.changing import Outcome
@@ -13,10 +14,10 @@ from gemel.graph.context import GraphContext
 from gemel.graph.live import LiveTwin
 from gemel.graph.spans import open_spans
 from gemel.graph.timeline import Standing
-from gemel.graph.told import told_twin, told_whole_twin
-from gemel.graph.writing import number_paths, write_properties, write_row
+from gemel.graph.writing import number_paths, told_twin, write_properties, write_row
 from gemel.history.changes import append_all
 from gemel.models import TwinType
+from gemel.store.columns import bigints, texts, timestamps
 from gemel.store.database import WriteTransaction
 
 __all__ = ["new_places", "write_created", "write_replaced"]
@@ -39,7 +40,7 @@ WHERE twin.tenant = current_tenant() AND twin.twin_no = t.no"""
 
 async def new_places(tx: WriteTransaction, twin_ids: Sequence[str]) -> list[tuple[int, int]]:
     """Return, for each id of a twin to be made, its number, and until when (µs) the id was another's."""
-    return [(int(row[0]), int(row[1])) for row in await tx.rows(NEXT, (list(twin_ids),))]
+    return [(int(row[0]), int(row[1])) for row in await tx.rows(NEXT, (texts(twin_ids),))]
 
 
 async def write_created(
@@ -54,20 +55,20 @@ async def write_created(
     await tx.execute(
         INSERT,
         (
-            [row.twin_no for row in rows],
-            [row.twin_id for row in rows],
-            [row.model_id for row in rows],
-            [msgspec.json.encode(row.components).decode() for row in rows],
-            [row.lifecycle for row in rows],
-            [from_us(row.valid_from_us) for row in rows],
-            [from_us(row.created_us) for row in rows],
+            bigints(np.array([row.twin_no for row in rows], np.int64)),
+            texts([row.twin_id for row in rows]),
+            texts([row.model_id for row in rows]),
+            texts([msgspec.json.encode(row.components).decode() for row in rows]),
+            texts([row.lifecycle for row in rows]),
+            timestamps(np.array([row.valid_from_us for row in rows], np.int64)),
+            timestamps(np.array([row.created_us for row in rows], np.int64)),
         ),
     )
     standings = [Standing(row.model_id, row.components, row.lifecycle) for row in rows]
     places = [(row.twin_no, row.twin_id, row.valid_from_us) for row in rows]
     await open_spans(tx, places, standings, rows[0].created_us)
     tx.touch_graph()
-    await append_all(tx, [("twin.created", told_whole_twin(outcome.twin)) for outcome in outcomes])
+    await append_all(tx, [("twin.created", told_twin(outcome.twin)) for outcome in outcomes])
     await write_properties(tx, context, [sample for outcome in outcomes for sample in outcome.samples])
 
 

@@ -1,4 +1,4 @@
-"""numpy columns as PostgreSQL binary: arrays for unnest, and COPY streams.
+"""Columns as PostgreSQL binary: arrays for unnest, and COPY streams.
 
 The layouts are those of array_send and COPY BINARY (PostgreSQL documentation, "COPY", "Binary Format").
 """
@@ -20,17 +20,21 @@ __all__ = [
     "COPY_TRAILER",
     "PG_EPOCH_US",
     "BigintArray",
+    "ByteaArray",
     "DoubleArray",
     "IntegerArray",
     "PgArray",
     "SmallintArray",
+    "TextArray",
     "TimestampArray",
     "bigints",
+    "byteas",
     "copy_fixed",
     "doubles",
     "integers",
     "register",
     "smallints",
+    "texts",
     "timestamps",
 ]
 
@@ -38,12 +42,14 @@ PG_EPOCH_US = 946_684_800_000_000  # 2000-01-01, from which PostgreSQL counts
 COPY_HEADER = b"PGCOPY\n\xff\r\n\x00" + struct.pack(">ii", 0, 0)
 COPY_TRAILER = struct.pack(">h", -1)
 
+NULL = struct.pack(">i", -1)
+
 Column = npt.NDArray[np.generic]
 
 
 @dataclass(frozen=True, slots=True)
 class PgArray:
-    """A one-dimensional array without nulls, as array_recv takes it."""
+    """A one-dimensional array, as array_recv takes it."""
 
     data: bytes
 
@@ -66,6 +72,14 @@ class DoubleArray(PgArray):
 
 class TimestampArray(PgArray):
     """A timestamptz[] parameter."""
+
+
+class TextArray(PgArray):
+    """A text[] parameter."""
+
+
+class ByteaArray(PgArray):
+    """A bytea[] parameter."""
 
 
 def bigints(values: npt.NDArray[np.int64]) -> BigintArray:
@@ -91,6 +105,16 @@ def doubles(values: npt.NDArray[np.float64]) -> DoubleArray:
 def timestamps(values_us: npt.NDArray[np.int64]) -> TimestampArray:
     """Return a timestamptz[] parameter from microseconds since 1970."""
     return TimestampArray(_array(values_us - PG_EPOCH_US, 1184, ">i8"))
+
+
+def texts(values: Sequence[str | None]) -> TextArray:
+    """Return a text[] parameter. Raises UnicodeEncodeError for a lone surrogate."""
+    return TextArray(_varying([None if value is None else value.encode() for value in values], 25))
+
+
+def byteas(values: Sequence[bytes]) -> ByteaArray:
+    """Return a bytea[] parameter."""
+    return ByteaArray(_varying(values, 17))
 
 
 def copy_fixed(fields: Sequence[tuple[Column, str] | None], rows: int) -> bytes:
@@ -122,6 +146,12 @@ def _array(values: Column, element_oid: int, dtype: str) -> bytes:
     return struct.pack(">iiiii", 1, 0, element_oid, len(values), 1) + packed.tobytes()
 
 
+def _varying(values: Sequence[bytes | None], element_oid: int) -> bytes:
+    parts = [NULL if value is None else len(value).to_bytes(4, "big") + value for value in values]
+    head = struct.pack(">iiiii", 1, int(None in values), element_oid, len(values), 1)
+    return head + b"".join(parts)
+
+
 class _ArrayDumper(Dumper):
     format = Format.BINARY
 
@@ -149,12 +179,22 @@ class _TimestampArrayDumper(_ArrayDumper):
     oid = 1185
 
 
+class _TextArrayDumper(_ArrayDumper):
+    oid = 1009
+
+
+class _ByteaArrayDumper(_ArrayDumper):
+    oid = 1001
+
+
 DUMPERS: tuple[tuple[type[PgArray], type[Dumper]], ...] = (
     (BigintArray, _BigintArrayDumper),
     (IntegerArray, _IntegerArrayDumper),
     (SmallintArray, _SmallintArrayDumper),
     (DoubleArray, _DoubleArrayDumper),
     (TimestampArray, _TimestampArrayDumper),
+    (TextArray, _TextArrayDumper),
+    (ByteaArray, _ByteaArrayDumper),
 )
 
 
