@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from support.command_line import ASSETS, Site, serving
@@ -158,3 +159,33 @@ def test_the_lifecycle_of_a_twin_is_told_shown_and_corrected(site: Site) -> None
     for arguments in (["active"], ["--reason", "x"], ["--from", start]):
         done = site.run(*place, *arguments, "--json")
         assert (done.code, done.error()["code"]) == (2, "UsageInvalid")
+
+
+def test_the_graph_is_checked(site: Site) -> None:
+    done = site.run("check")
+    assert (done.code, done.out) == (0, "")
+    assert "Findings: 0." in done.err
+    for version in (1, 2):
+        document = {
+            "@context": "dtmi:dtdl:context;3",
+            "@id": f"dtmi:x:Valve;{version}",
+            "@type": "Interface",
+            "contents": [
+                {"@type": "Relationship", "name": "next", "target": f"dtmi:x:Valve;{version}"},
+            ],
+        }
+        (site.data / f"valve-{version}.json").write_text(json.dumps(document))
+        assert site.run("models", "add", str(site.data / f"valve-{version}.json")).code == 0
+    for name in ("v1", "v2"):
+        assert site.run("twins", "create", name, "--model", "dtmi:x:Valve;1").code == 0
+    assert site.run("relate", "v1", "next", "v2").code == 0
+    patch = [{"op": "replace", "path": "/$metadata/$model", "value": "dtmi:x:Valve;2"}]
+    headers = {"Authorization": f"Bearer {(site.data / 'default.key').read_text().strip()}"}
+    answer = httpx.patch(f"{site.url}/digitaltwins/v1", json=patch, headers=headers)
+    assert answer.status_code == 204, answer.text
+    done = site.run("check", "--json")
+    assert done.code == 1
+    finding = json.loads(done.out)
+    assert (finding["severity"], finding["kind"], finding["twin"]) == ("error", "target", "v1")
+    shown = site.run("check")
+    assert (shown.code, "next-v2" in shown.out, "Findings: 1." in shown.err) == (1, True, True)

@@ -131,6 +131,7 @@ def on_twins() -> Rows:
         ("PUT", "/digitaltwins/{twin_id}"): [Attempt(twin, 400, {"json": TWIN | {"label": "taken"}})],
         ("PATCH", "/digitaltwins/{twin_id}"): [Attempt(twin, 404, {"json": PATCH})],
         ("DELETE", "/digitaltwins/{twin_id}"): [Attempt("/digitaltwins/c", 404)],
+        ("GET", "/v1/check"): [Attempt("/v1/check", 200)],
         ("GET", "/v1/twins/{twin_id}/lifecycle"): [Attempt("/v1/twins/a/lifecycle", 404)],
         ("PUT", "/v1/twins/{twin_id}/lifecycle"): [
             Attempt("/v1/twins/a/lifecycle", 404, {"json": {"state": "maintenance", "reason": "x"}})
@@ -216,8 +217,28 @@ def on_data(owned: Owned) -> Rows:
     }
 
 
+def on_routes() -> Rows:
+    endpoint = {"json": {"url": "https://hooks.example.com/taken"}}
+    route = {"json": {"endpointName": "hooks", "filter": "true"}}
+    return {
+        ("GET", "/v1/endpoints"): [Attempt("/v1/endpoints", 200)],
+        ("GET", "/v1/endpoints/{name}"): [Attempt("/v1/endpoints/hooks", 404)],
+        ("PUT", "/v1/endpoints/{name}"): [Attempt("/v1/endpoints/others", 200, endpoint)],
+        ("DELETE", "/v1/endpoints/{name}"): [Attempt("/v1/endpoints/hooks", 404)],
+        ("GET", "/eventroutes"): [Attempt("/eventroutes", 200)],
+        ("GET", "/eventroutes/{route_id}"): [Attempt("/eventroutes/all", 404)],
+        # The endpoint is tenant one's, so that tenant two has no route to it.
+        ("PUT", "/eventroutes/{route_id}"): [Attempt("/eventroutes/all", 400, route)],
+        ("DELETE", "/eventroutes/{route_id}"): [Attempt("/eventroutes/all", 404)],
+        ("GET", "/v1/routes"): [Attempt("/v1/routes", 200)],
+        ("GET", "/v1/routes/{route_id}"): [Attempt("/v1/routes/all", 404)],
+        ("POST", "/v1/routes/{route_id}/skip"): [Attempt("/v1/routes/all/skip", 404)],
+    }
+
+
 def on_the_rest(owned: Owned) -> Rows:
     return {
+        **on_routes(),
         ("GET", "/v1/stats"): [Attempt("/v1/stats", 200)],
         ("GET", "/v1/keys"): [Attempt("/v1/keys", 200)],
         ("POST", "/v1/keys"): [
@@ -262,6 +283,10 @@ def owned(site: Site) -> Owned:
         .json()["nextLink"]
         .split("continuationToken=")[1]
     )
+    hook = {"url": f"https://hooks.example.com/{SECRET}", "headers": {"X-Key": SECRET}}
+    assert client.put("/v1/endpoints/hooks", json=hook).status_code == 200
+    route = {"endpointName": "hooks", "filter": f"subject = '{SECRET}'"}
+    assert client.put("/eventroutes/all", json=route).status_code == 204
     made = client.post("/v1/keys", json={"name": SECRET, "scopes": ["read"]}).json()
     other = site.client("two")
     own = {

@@ -24,6 +24,7 @@ from support.adt_cases import (
     LISTS,
     MODELS,
     OPERATIONS,
+    ROUTE,
     TWIN,
     WITH_ETAG,
     Case,
@@ -38,7 +39,7 @@ TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 numbers = itertools.count(1)
 
 
-WAITING = {name for name in OPERATIONS if name.startswith(("EventRoutes_", "ImportJobs_", "DeleteJobs_"))}
+WAITING = {name for name in OPERATIONS if name.startswith(("ImportJobs_", "DeleteJobs_"))}
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +75,8 @@ def number(client: httpx.Client) -> int:
         for twin in ("t", "u", "lone")
     ]
     made.append(client.put(f"/digitaltwins/t{number}/relationships/r", json=numbered(LINK, number)))
+    made.append(client.put("/v1/endpoints/hooks", json={"url": "https://hooks.example.com/"}))
+    made.append(client.put("/eventroutes/all", json=ROUTE))
     made.append(client.patch(f"/models/dtmi:c:Gone{number};1", json=replace("/decommissioned", True)))
     for response in made:
         assert response.status_code < 300, response.text

@@ -15,6 +15,7 @@ __all__ = [
     "LISTS",
     "MODELS",
     "OPERATIONS",
+    "ROUTE",
     "TWIN",
     "WITH_ETAG",
     "Case",
@@ -88,6 +89,7 @@ MODELS = [
 NEW = {"@context": CONTEXT, "@id": "dtmi:c:NewN;1", "@type": "Interface"}
 TWIN = {"$metadata": {"$model": HEIR}, "label": "one", "tank": {"$metadata": {}, "volume": 1.5}}
 LINK = {"$targetId": "uN", "$relationshipName": "feeds", "length": 2.5}
+ROUTE = {"endpointName": "hooks", "filter": "true"}
 MESSAGE = {"Message-Id": "m"}
 STALE = {"If-Match": 'W/"00000000-0000-0000-0000-000000000000"'}
 ANY = {"If-Match": "*"}
@@ -420,6 +422,40 @@ CASES = [
         ),
         (412, "PreconditionFailed", {"body": replace("/volume", 2.0), "headers": STALE}),
         MALFORMED,
+    ),
+    *cases_of(
+        "EventRoutes_List",
+        "/eventroutes",
+        (200, "", {}),
+        (200, "", {"headers": {"max-items-per-page": "1"}}),
+        (400, "InvalidArgument", {"headers": {"max-items-per-page": "0"}}),
+        (400, "InvalidArgument", {"path": "/eventroutes?continuationToken=nonsense"}),
+    ),
+    *cases_of(
+        "EventRoutes_GetById",
+        "/eventroutes/all",
+        (200, "", {}),
+        (404, "EventRouteNotFound", {"path": "/eventroutes/none"}),
+    ),
+    *cases_of(
+        "EventRoutes_Add",
+        "/eventroutes/all",
+        (204, "", {"body": ROUTE}),
+        (204, "", {"body": {**ROUTE, "id": "all"}, "path": "/eventroutes/other"}),
+        (204, "", {"body": {**ROUTE, "filter": "type = 'Microsoft.DigitalTwins.Twin.Update'"}}),
+        (400, "InvalidArgument", {"body": []}),
+        (400, "EventRouteEndpointInvalid", {"body": {**ROUTE, "endpointName": "none"}}),
+        (400, "EventRouteEndpointInvalid", {"body": {"filter": "true"}}),
+        (400, "EventRouteFilterInvalid", {"body": {**ROUTE, "filter": "type = "}}),
+        (400, "EventRouteFilterInvalid", {"body": {"endpointName": "hooks"}}),
+        (400, "EventRouteIdInvalid", {"body": ROUTE, "path": "/eventroutes/a%20b"}),
+        MALFORMED,
+    ),
+    *cases_of(
+        "EventRoutes_Delete",
+        "/eventroutes/all",
+        (204, "", {}),
+        (404, "EventRouteNotFound", {"path": "/eventroutes/none"}),
     ),
 ]
 WITH_ETAG = {

@@ -5,16 +5,19 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from litestar import Response, delete, get, patch, put
+from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import QueryParameter
 
 from gemel.api.bodies import empty_answer, json_answer, read_json
 from gemel.api.call import AnyRequest, call_of
+from gemel.api.moments import MOMENT
 from gemel.api.params import IfMatch, IfNoneMatch, PageSize, RelationshipId, Token, TwinId, next_link
 from gemel.api.routing import JSON, RouteInfo, route
 from gemel.api.wire import IncomingRelationship, JsonPatch, Paged, Relationship
 from gemel.graph import relationship_reading, relationships
 from gemel.graph.twins import explicit_times_us
+from gemel.history.moment import Moment
 from gemel.security.audit import record
 from gemel.security.principal import Scope
 
@@ -36,6 +39,7 @@ ONE = PLACE + "/{relationship_id:str}"
 
 @get(
     ONE,
+    dependencies=MOMENT,
     **route(
         TAG,
         RouteInfo(
@@ -44,12 +48,12 @@ ONE = PLACE + "/{relationship_id:str}"
     ),
 )
 async def get_relationship(
-    request: AnyRequest, twin_id: TwinId, relationship_id: RelationshipId
+    request: AnyRequest, twin_id: TwinId, relationship_id: RelationshipId, moment: NamedDependency[Moment]
 ) -> Response[bytes]:
     """Get a relationship of a twin."""
     call = call_of(request)
     async with call.services.database.read(call.tenant) as tx:
-        found = await relationship_reading.get_relationship(tx, twin_id, relationship_id)
+        found = await relationship_reading.get_relationship(tx, twin_id, relationship_id, moment)
     return json_answer(found.body, headers={"ETag": found.etag})
 
 
@@ -125,10 +129,15 @@ async def delete_relationship(
     return empty_answer()
 
 
-@get(PLACE, **route(TAG, RouteInfo(Scope.READ, answer={JSON: Paged[Relationship]}, failures=(404,))))
+@get(
+    PLACE,
+    dependencies=MOMENT,
+    **route(TAG, RouteInfo(Scope.READ, answer={JSON: Paged[Relationship]}, failures=(404,))),
+)
 async def list_relationships(
     request: AnyRequest,
     twin_id: TwinId,
+    moment: NamedDependency[Moment],
     name: Annotated[
         str | None, QueryParameter(name="relationshipName", description="Only relationships of this name.")
     ] = None,
@@ -146,15 +155,22 @@ async def list_relationships(
 
 @get(
     "/digitaltwins/{twin_id:str}/incomingrelationships",
+    dependencies=MOMENT,
     **route(TAG, RouteInfo(Scope.READ, answer={JSON: Paged[IncomingRelationship]}, failures=(404,))),
 )
 async def list_incoming(
-    request: AnyRequest, twin_id: TwinId, page_size: PageSize = None, token: Token = None
+    request: AnyRequest,
+    twin_id: TwinId,
+    moment: NamedDependency[Moment],
+    page_size: PageSize = None,
+    token: Token = None,
 ) -> Response[bytes]:
     """List the relationships that lead to a twin."""
     call = call_of(request)
     async with call.services.database.read(call.tenant) as tx:
-        page = await relationship_reading.list_incoming(tx, twin_id, page_size=page_size, token=token)
+        page = await relationship_reading.list_incoming(
+            tx, twin_id, page_size=page_size, token=token, moment=moment
+        )
     return json_answer({"value": page.items, "nextLink": next_link(request, page.token)})
 
 

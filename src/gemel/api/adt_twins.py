@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from litestar import Response, delete, get, patch, put
+from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import QueryParameter
 
 from gemel.api.bodies import empty_answer, json_answer, read_json
 from gemel.api.call import AnyRequest, call_of
 from gemel.api.deprecations import deprecation_headers
+from gemel.api.moments import MOMENT
 from gemel.api.params import Component, IfMatch, IfNoneMatch, TwinId
 from gemel.api.routing import JSON, RouteInfo, route
 from gemel.api.wire import JsonPatch, TwinBody
@@ -19,6 +21,7 @@ from gemel.graph import twins
 from gemel.graph.content import parse_time_us
 from gemel.graph.model_story import deprecation_of
 from gemel.graph.patching import PatchRequest
+from gemel.history.moment import LIVE, Moment
 from gemel.security.audit import record
 from gemel.security.principal import Scope
 
@@ -46,6 +49,7 @@ PATCH_EXAMPLE = [{"op": "replace", "path": "/speed", "value": 1480.0}]
 
 @get(
     "/digitaltwins/{twin_id:str}",
+    dependencies=MOMENT,
     **route(
         TAG,
         RouteInfo(
@@ -53,10 +57,14 @@ PATCH_EXAMPLE = [{"op": "replace", "path": "/speed", "value": 1480.0}]
         ),
     ),
 )
-async def get_twin(request: AnyRequest, twin_id: TwinId) -> Response[bytes]:
-    """Get a twin: its properties, each with its times, and its components."""
+async def get_twin(request: AnyRequest, twin_id: TwinId, moment: NamedDependency[Moment]) -> Response[bytes]:
+    """Get a twin: its properties, each with its times, and its components; as of a moment, if one is given."""
     call = call_of(request)
-    found = await call.services.twins.get(call.tenant, twin_id)
+    if moment == LIVE:
+        found = await call.services.twins.get(call.tenant, twin_id)
+    else:
+        async with call.services.database.read(call.tenant) as tx:
+            found = await twins.get_twin(tx, call.services.context, twin_id, moment)
     return json_answer(found.body, headers={"ETag": found.etag})
 
 
@@ -142,13 +150,16 @@ async def delete_twin(request: AnyRequest, twin_id: TwinId, if_match: IfMatch = 
 
 @get(
     "/digitaltwins/{twin_id:str}/components/{component:str}",
+    dependencies=MOMENT,
     **route(TAG, RouteInfo(Scope.READ, answer={JSON: dict[str, Any]}, headers=ETAG, failures=(404,))),
 )
-async def get_component(request: AnyRequest, twin_id: TwinId, component: Component) -> Response[bytes]:
+async def get_component(
+    request: AnyRequest, twin_id: TwinId, component: Component, moment: NamedDependency[Moment]
+) -> Response[bytes]:
     """Get one component of a twin."""
     call = call_of(request)
     async with call.services.database.read(call.tenant) as tx:
-        found = await twins.get_component(tx, call.services.context, twin_id, component)
+        found = await twins.get_component(tx, call.services.context, twin_id, component, moment)
     return json_answer(found.body, headers={"ETag": found.etag})
 
 

@@ -18,6 +18,9 @@ from gemel.api import (
     adt_telemetry,
     adt_twins,
     changes,
+    check,
+    endpoints,
+    event_routes,
     events,
     health,
     history,
@@ -37,7 +40,6 @@ from gemel.api.paths import routable
 from gemel.api.routing import info_of
 from gemel.api.services import Services
 from gemel.base.errors import GemelError
-from gemel.graph.roster import Roster
 from gemel.history.feed import FeedHead
 from gemel.observe.metrics import Metrics
 from gemel.observe.trace import current_trace, trace_of
@@ -51,6 +53,7 @@ HANDLERS: list[HTTPRouteHandler] = [
     *adt_twins.HANDLERS,
     *adt_relationships.HANDLERS,
     *lifecycle.HANDLERS,
+    *check.HANDLERS,
     *adt_telemetry.HANDLERS,
     *query.HANDLERS,
     *indexes.HANDLERS,
@@ -58,6 +61,8 @@ HANDLERS: list[HTTPRouteHandler] = [
     *history.HANDLERS,
     *past.HANDLERS,
     *changes.HANDLERS,
+    *event_routes.HANDLERS,
+    *endpoints.HANDLERS,
     *quarantine.HANDLERS,
     *stats.HANDLERS,
     *keys.HANDLERS,
@@ -128,10 +133,8 @@ def create_app(services: Services) -> Application:
         debug=False,
     )
     app.metrics = services.metrics
-    app.feed = FeedHead(services.database)
+    app.feed = services.feed
     app.state.services = services
-    app.state.feed = app.feed
-    app.state.roster = Roster()
     _refuse_undeclared(app)
     return app
 

@@ -11,24 +11,19 @@ import numpy as np
 import numpy.typing as npt
 
 from gemel.base.clock import iso_us
-from gemel.graph.roster import TwinName
 from gemel.history.changes import SAMPLES, Change
-from gemel.history.paths import PATH_BITS, PathKey, path_no_of, twin_no_of
+from gemel.history.paths import PATH_BITS, path_no_of, twin_no_of
 from gemel.history.samples import SampleBatch
 from gemel.history.values import QUALITIES, REMOVED, decode
+from gemel.routing.feed import Known, Told
 
-__all__ = ["Known", "Wanted", "render"]
+__all__ = ["Wanted", "render"]
 
 SAMPLES_MAX = 500
 """How many samples one event has at most; a change with more becomes several."""
 
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What numbers in a change stand for: twins and paths by number, and which models are of those wanted."""
-
-    twins: Mapping[int, TwinName]
-    paths: Mapping[int, PathKey]
+UNTOLD = ("whole", "version", "before")
+"""What a change tells event routes only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +40,13 @@ class Wanted:
         return not self.models or model_id in self.models
 
 
-def render(change: Change, batch: SampleBatch | None, known: Known, wanted: Wanted) -> Iterator[bytes]:
+def render(told: Told, known: Known, wanted: Wanted) -> Iterator[bytes]:
     """Yield the events of a change, none where it is not wanted.
 
-    `batch` is the decoded chunk of a change of samples. Only the last event carries the change's number as id,
-    so that a reader cut off within a change gets all of it again.
+    Only the last event carries the change's number as id, so that a reader cut off within a change gets all of
+    it again.
     """
+    change, batch = told
     if batch is None:
         body = _told(change, known, wanted)
         if body is not None:
@@ -68,6 +64,8 @@ def _told(change: Change, known: Known, wanted: Wanted) -> dict[str, Any] | None
     """Return what a change of graph or models says, without our internal numbers."""
     payload = change.payload()
     twin_no = payload.pop("no", None)
+    for member in UNTOLD:
+        payload.pop(member, None)
     name = known.twins.get(twin_no) if twin_no is not None else None
     model_id = payload.get("model") or (name.model_id if name else None)
     ends = [payload.get("twin"), payload.get("target")] if "target" in payload else [payload.get("twin")]

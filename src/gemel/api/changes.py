@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 from litestar import get
 from litestar.handlers import HTTPRouteHandler
@@ -13,33 +13,24 @@ from litestar.params import HeaderParameter, QueryParameter
 from litestar.response import Stream
 
 from gemel.api.call import AnyRequest, Call, call_of
-from gemel.api.change_events import Known, Wanted, render
+from gemel.api.change_events import Wanted, render
 from gemel.api.routing import RouteInfo, route
 from gemel.base.errors import InvalidError, NotFoundError, UnauthenticatedError, UnavailableError
-from gemel.graph.roster import Roster
-from gemel.history.changes import SAMPLES, Change, read_changes, samples_of
 from gemel.history.feed import FeedHead, feed_range
-from gemel.history.paths import path_no_of, twin_no_of
-from gemel.history.samples import SampleBatch
+from gemel.routing.feed import FeedReader, Part
 from gemel.security.principal import Scope
 from gemel.store.database import ReadTransaction
 
 __all__ = ["HANDLERS"]
 
 HEARTBEAT_S = 15.0
-CHANGES_MAX = 4
-"""Changes read at once: a chunk may have a megabyte, and a slow reader holds that many."""
+CHANGES_MAX = 64
+CHANGES_BYTES_MAX = 4 << 20
+"""How much is read at once: a slow reader holds it."""
 
 EXAMPLE = (
     'id: 17\nevent: samples\ndata: {"recorded":"…","samples":[{"twin":"pump-1","path":"speed","value":1}]}'
 )
-
-
-class Part(NamedTuple):
-    """Some changes in order, their decoded chunks, and what their numbers stand for."""
-
-    changes: list[tuple[Change, SampleBatch | None]]
-    known: Known
 
 
 @get(
@@ -65,11 +56,11 @@ async def changes(
 ) -> Stream:
     """Follow what changes: samples, twins, relationships, models, each once and in the order of commit."""
     call = call_of(request)
-    feed: FeedHead = request.app.state.feed
+    feed = call.services.feed
     async with call.services.database.read(call.tenant) as tx:
         after = await _start(tx, last)
         wanted = Wanted(frozenset(twin or ()), await _models(call, tx, model or []))
-    reader = _Reader(call, feed, request.app.state.roster, wanted, after)
+    reader = _Reader(call, feed, call.services.feed_reader, wanted, after)
     return Stream(
         reader.events(),
         media_type="text/event-stream",
@@ -80,10 +71,10 @@ async def changes(
 class _Reader:
     """One client's way through the feed: it reads as the client takes, and holds no connection meanwhile."""
 
-    def __init__(self, call: Call, feed: FeedHead, roster: Roster, wanted: Wanted, after: int) -> None:
+    def __init__(self, call: Call, feed: FeedHead, reader: FeedReader, wanted: Wanted, after: int) -> None:
         self._call = call
         self._feed = feed
-        self._roster = roster
+        self._reader = reader
         self._wanted = wanted
         self._after = after
         self._beat_s = time.monotonic()
@@ -95,7 +86,7 @@ class _Reader:
         while not self._feed.closed:
             try:
                 part = await self._read()
-                if not part.changes:
+                if not part.told:
                     await self._feed.beyond(self._call.tenant, self._after, HEARTBEAT_S)
                 if time.monotonic() - self._beat_s >= HEARTBEAT_S:
                     # The id moves a reader on past changes that its filters left out.
@@ -108,31 +99,17 @@ class _Reader:
                 continue
             except UnauthenticatedError:
                 return
-            for change, batch in part.changes:
-                if change.change_no != self._after + 1:
+            for told in part.told:
+                if told.change.change_no != self._after + 1:
                     # Forgotten while this reader was slow: the refusal of its resume tells it so.
                     return
-                for event in render(change, batch, part.known, self._wanted):
+                for event in render(told, part.known, self._wanted):
                     yield event
-                self._after = change.change_no
+                self._after = told.change.change_no
 
     async def _read(self) -> Part:
         async with self._call.services.database.read(self._call.tenant) as tx:
-            found = await read_changes(tx, self._after, CHANGES_MAX)
-            decoded = [(each, samples_of(each) if each.kind == SAMPLES else None) for each in found]
-            twin_nos: set[int] = set()
-            path_nos: set[int] = set()
-            for change, batch in decoded:
-                if batch is None:
-                    twin_nos.update(no for no in [change.payload().get("no")] if no is not None)
-                    continue
-                series = set(batch.series.tolist())
-                twin_nos.update(map(twin_no_of, series))
-                path_nos.update(map(path_no_of, series))
-            if not decoded:
-                return Part([], Known({}, {}))
-            paths = await self._call.services.context.paths.keys(tx, path_nos)
-            return Part(decoded, Known(await self._roster.names(tx, twin_nos), paths))
+            return await self._reader.read(tx, self._after, CHANGES_MAX, CHANGES_BYTES_MAX)
 
 
 async def _start(tx: ReadTransaction, last: str | None) -> int:

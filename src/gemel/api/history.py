@@ -16,21 +16,25 @@ from gemel.api.call import AnyRequest, call_of
 from gemel.api.history_formats import ARROW, CSV, to_arrow, to_csv, with_times
 from gemel.api.history_query import (
     PageWanted,
+    Period,
     Wanted,
     given_buckets,
     given_page,
-    given_window,
+    given_period,
     read_history,
 )
+from gemel.api.moments import MOMENT
 from gemel.api.params import TwinId
 from gemel.api.routing import JSON, RouteInfo, route
 from gemel.api.wire import Time
 from gemel.base.clock import iso_us
 from gemel.base.errors import InvalidError
-from gemel.graph.directory import TwinRef
 from gemel.graph.loading import twin_not_found
 from gemel.graph.names import check_twin_id
-from gemel.history.read import Buckets, Window
+from gemel.graph.readable import ReadableTwin, readable, readable_then
+from gemel.history.moment import LIVE, Moment
+from gemel.history.paths import series_of
+from gemel.history.read import Buckets
 from gemel.history.state import read_state
 from gemel.security.principal import Scope
 from gemel.store.database import ReadTransaction
@@ -85,7 +89,7 @@ class LastValues(msgspec.Struct):
 @get(
     "/v1/twins/{twin_id:str}/history",
     dependencies={
-        "window": Provide(given_window, sync_to_thread=False),
+        "period": Provide(given_period, sync_to_thread=False),
         "buckets": Provide(given_buckets, sync_to_thread=False),
         "page": Provide(given_page, sync_to_thread=False),
     },
@@ -103,7 +107,7 @@ class LastValues(msgspec.Struct):
 async def history(
     request: AnyRequest,
     twin_id: TwinId,
-    window: NamedDependency[Window],
+    period: NamedDependency[Period],
     buckets: NamedDependency[Buckets | None],
     page: NamedDependency[PageWanted],
     path: Annotated[
@@ -111,12 +115,15 @@ async def history(
         QueryParameter(name="path", description="A dotted path; may be given often. Default: all."),
     ] = None,
 ) -> Response[bytes]:
-    """Read samples of a twin back, or their aggregates by bucket: JSON, CSV or Arrow by Accept."""
+    """Read samples of a twin back, or their aggregates by bucket: JSON, CSV or Arrow by Accept.
+
+    `asOf` ends them there, and finds a twin that was deleted since; `knownAt` gives the values as known then.
+    """
     call = call_of(request)
     media_type = _accepted(request)
     async with call.services.database.read(call.tenant) as tx:
-        twin = await _twin(request, tx, twin_id)
-        rows, token = await read_history(tx, twin, Wanted(path or [], window, buckets, page))
+        twin = await _twin(request, tx, twin_id, period.moment)
+        rows, token = await read_history(tx, twin, Wanted(path or [], period.window, buckets, page))
     headers = {} if token is None else {AFTER_HEADER: token}
     if media_type == JSON:
         answer = {"twin": twin_id, "values": with_times(rows), "after": token}
@@ -128,35 +135,42 @@ async def history(
 
 @get(
     "/v1/twins/{twin_id:str}/telemetry",
+    dependencies=MOMENT,
     **route(TAG, RouteInfo(Scope.READ, answer={JSON: LastValues}, failures=(404,))),
 )
-async def last_values(request: AnyRequest, twin_id: TwinId) -> Response[bytes]:
+async def last_values(
+    request: AnyRequest, twin_id: TwinId, moment: NamedDependency[Moment]
+) -> Response[bytes]:
     """Give the last value of every path of a twin, properties and telemetry, with unit and quality."""
     call = call_of(request)
     async with call.services.database.read(call.tenant) as tx:
-        twin = await _twin(request, tx, twin_id)
-        state = await read_state(tx, call.services.context.paths, [twin.twin_no])
-    slots = twin.twin_type.slots
+        twin = await _twin(request, tx, twin_id, moment)
+        state = await read_state(tx, call.services.context.paths, [twin.twin_no], moment)
     values = {
         held.path: LastValue(
             held.value,
             iso_us(held.source_time_us),
             iso_us(held.recorded_us),
             held.quality,
-            slots[held.path].slot.unit,
+            twin.paths[held.path].unit,
         )
         for held in state[twin.twin_no]
-        if not held.removed and held.path in slots and slots[held.path].slot.role == held.role
+        if not held.removed
+        and held.path in twin.paths
+        and series_of(twin.twin_no, twin.paths[held.path].path_no) == held.series
     }
     return json_answer(LastValues(twin_id, values))
 
 
-async def _twin(request: AnyRequest, tx: ReadTransaction, twin_id: str) -> TwinRef:
+async def _twin(request: AnyRequest, tx: ReadTransaction, twin_id: str, moment: Moment) -> ReadableTwin:
+    services = call_of(request).services
+    if moment != LIVE:
+        return await readable_then(tx, services.context, twin_id, moment)
     check_twin_id(twin_id)
-    view = await call_of(request).services.directory.resolve(tx, [twin_id])
+    view = await services.directory.resolve(tx, [twin_id])
     if twin_id not in view.twins:
         raise twin_not_found(twin_id)
-    return view.twins[twin_id]
+    return readable(view.twins[twin_id])
 
 
 def _accepted(request: AnyRequest) -> str:

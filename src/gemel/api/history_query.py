@@ -6,15 +6,27 @@ from typing import Annotated, Any, NamedTuple
 
 from litestar.params import QueryParameter
 
+from gemel.api.call import AnyRequest
 from gemel.api.durations import parse_duration_us, parse_moment_us
 from gemel.api.history_formats import bucket_rows, raw_rows
+from gemel.api.moments import AsOf, KnownAt, moment_of
 from gemel.base.errors import InvalidError
-from gemel.graph.directory import TwinRef
+from gemel.graph.readable import ReadableTwin
+from gemel.history.moment import Moment
 from gemel.history.paths import path_no_of, series_of, twin_no_of
 from gemel.history.read import Buckets, Cursor, Window, read_buckets, read_raw
 from gemel.store.database import ReadTransaction
 
-__all__ = ["PageWanted", "Wanted", "given_buckets", "given_page", "given_window", "read_history"]
+__all__ = [
+    "PageWanted",
+    "Period",
+    "Wanted",
+    "given_buckets",
+    "given_page",
+    "given_period",
+    "given_window",
+    "read_history",
+]
 
 TIME_MAX_US = 9_214_646_400_000_000  # 2262-01-01
 
@@ -35,12 +47,18 @@ class Wanted(NamedTuple):
     page: PageWanted
 
 
-def given_window(
-    start: Annotated[str | None, QueryParameter(name="from", description="Since then: RFC 3339.")] = None,
-    end: Annotated[
-        str | None, QueryParameter(name="to", description="Up to then, exclusive: RFC 3339.")
-    ] = None,
-) -> Window:
+class Period(NamedTuple):
+    """From when to when, and as of and known at which moment; the window ends there."""
+
+    window: Window
+    moment: Moment
+
+
+From = Annotated[str | None, QueryParameter(name="from", description="Since then: RFC 3339.")]
+To = Annotated[str | None, QueryParameter(name="to", description="Up to then, exclusive: RFC 3339.")]
+
+
+def given_window(start: From = None, end: To = None) -> Window:
     """Return the window that a request names, open where it names no end."""
     window = Window(
         0 if start is None else max(0, parse_moment_us("from", start)),
@@ -49,6 +67,17 @@ def given_window(
     if window.from_us >= window.to_us:
         raise InvalidError("InvalidArgument", "from must be before to.")
     return window
+
+
+def given_period(
+    request: AnyRequest, start: From = None, end: To = None, as_of: AsOf = None, known_at: KnownAt = None
+) -> Period:
+    """Return the window and the moment that a request names; the window ends with the moment."""
+    window, moment = given_window(start, end), moment_of(request, as_of, known_at)
+    if window.from_us > moment.as_of_us:
+        raise InvalidError("InvalidArgument", "from must not be after asOf, nor after knownAt.")
+    until_us = min(window.to_us, moment.as_of_us + 1)
+    return Period(Window(window.from_us, until_us, moment.known_at_us), moment)
 
 
 def given_buckets(
@@ -92,20 +121,19 @@ def given_page(
 
 
 async def read_history(
-    tx: ReadTransaction, twin: TwinRef, wanted: Wanted
+    tx: ReadTransaction, twin: ReadableTwin, wanted: Wanted
 ) -> tuple[list[dict[str, Any]], str | None]:
     """Return the rows of a page and the token of the next; raise InvalidError for what cannot be read."""
     window, buckets = wanted.window, wanted.buckets
     if buckets is not None and buckets.carry_forward and (window.from_us == 0 or window.to_us == TIME_MAX_US):
         raise InvalidError("MissingArgument", "fill=previous needs from and to.")
-    slots = twin.twin_type.slots
-    unknown = [path for path in wanted.paths if path not in slots]
+    unknown = [path for path in wanted.paths if path not in twin.paths]
     if unknown:
         raise InvalidError(
             "PathNotInModel",
-            f"The model {twin.twin_type.twin_type.model} has no property or telemetry {unknown[0]!r}.",
+            f"The model {twin.model_id} has no property or telemetry {unknown[0]!r}.",
         )
-    series = {series_of(twin.twin_no, slots[path].path_no): path for path in wanted.paths or slots}
+    series = {series_of(twin.twin_no, twin.paths[path].path_no): path for path in wanted.paths or twin.paths}
     if not series:
         return [], None
     cursor = None if wanted.page.after is None else _cursor(wanted.page.after, twin.twin_no)

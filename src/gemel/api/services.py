@@ -10,12 +10,15 @@ from gemel.graph.context import GraphContext
 from gemel.graph.directory import Directory
 from gemel.graph.patching import TwinPatcher
 from gemel.graph.reading import TwinReader
+from gemel.history.feed import FeedHead
 from gemel.ingest.pipeline import Ingest
 from gemel.observe.metrics import Metrics
 from gemel.observe.tally import Tallies
 from gemel.outbound import Outbound
+from gemel.routing.feed import FeedReader
 from gemel.security.keys import Keyring
 from gemel.security.refusals import Refusals
+from gemel.security.sealing import Sealer
 from gemel.store.database import Database
 
 __all__ = ["Services"]
@@ -36,5 +39,8 @@ class Services:
     patcher: TwinPatcher
     ingest: Ingest
     outbound: Outbound
+    feed: FeedHead
+    feed_reader: FeedReader
+    sealer: Sealer
     metrics: Metrics = field(default_factory=Metrics)
     tallies: Tallies = field(default_factory=Tallies)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from gemel.api.services import Services
 from gemel.base.clock import now_us
@@ -12,18 +13,24 @@ from gemel.graph.directory import Directory
 from gemel.graph.library import ModelLibrary
 from gemel.graph.patching import TwinPatcher
 from gemel.graph.reading import TwinReader
+from gemel.graph.roster import Roster
+from gemel.history.feed import FeedHead
 from gemel.history.paths import Paths
 from gemel.history.weeks import Weeks
 from gemel.ingest.pipeline import Ingest
 from gemel.ingest.requests import IngestOptions
 from gemel.outbound import Outbound, OutboundPolicy
+from gemel.routing.deliveries import Deliveries
+from gemel.routing.delivery import DeliveryParts
+from gemel.routing.feed import FeedReader
 from gemel.security.hmac_key import load_hmac_key
 from gemel.security.keys import Keyring
 from gemel.security.refusals import Refusals
+from gemel.security.sealing import Sealer
 from gemel.security.spool import Spool
 from gemel.store.database import Database
 
-__all__ = ["make_services"]
+__all__ = ["make_deliveries", "make_services"]
 
 US_PER_S = 1_000_000
 
@@ -42,10 +49,11 @@ def make_services(settings: Settings, database: Database, ready: Callable[[], bo
         future_tolerance_us=tolerance_us,
         dedupe_window_us=int(settings.dedupe_window_h * 3600 * US_PER_S),
     )
+    hmac_key = load_hmac_key(settings.data_dir)
     return Services(
         settings=settings,
         database=database,
-        keyring=Keyring(database, load_hmac_key(settings.data_dir)),
+        keyring=Keyring(database, hmac_key),
         refusals=Refusals(database, Spool(settings.data_dir)),
         ready=ready,
         context=context,
@@ -53,5 +61,23 @@ def make_services(settings: Settings, database: Database, ready: Callable[[], bo
         twins=TwinReader(database, context),
         patcher=TwinPatcher(database, context),
         ingest=Ingest(database, directory, context, options, now_us),
+        feed=FeedHead(database),
+        feed_reader=FeedReader(Roster(), paths),
+        sealer=Sealer(hmac_key),
         outbound=Outbound(OutboundPolicy.parse(settings.outbound_allow)),
     )
+
+
+def make_deliveries(settings: Settings, owner_dsn: str, services: Services) -> Deliveries:
+    """Wire the deliveries of event routes over a platform's services."""
+    parts = DeliveryParts(
+        database=services.database,
+        feed=services.feed,
+        executor=ThreadPoolExecutor(1, "routes"),
+        reader=services.feed_reader,
+        context=services.context,
+        sealer=services.sealer,
+        outbound=services.outbound,
+        metrics=services.metrics,
+    )
+    return Deliveries(owner_dsn, settings.event_source, parts)

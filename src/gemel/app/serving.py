@@ -17,7 +17,7 @@ from gemel.api.application import Application, create_app
 from gemel.api.server import ApiServer
 from gemel.app.first import ensure_default, ensure_directory
 from gemel.app.maintenance import Maintenance
-from gemel.app.parts import make_services
+from gemel.app.parts import make_deliveries, make_services
 from gemel.app.storage import Storage, open_storage
 from gemel.base.clock import now_us
 from gemel.base.errors import EnvironmentFaultError
@@ -118,6 +118,8 @@ class _Serving:
         )
         watch = Sentinel(self._storage.owner_dsn, self._on_state) if supervisor is None else supervisor
         maintenance = Maintenance(self._settings, self._storage.owner_dsn, services.context.weeks)
+        deliveries = make_deliveries(self._settings, self._storage.owner_dsn, services)
+        delivering = asyncio.create_task(deliveries.run())
         duties = (maintenance.run(), watch.run(), services.refusals.run())
         beside = [asyncio.create_task(duty) for duty in duties]
         try:
@@ -126,6 +128,8 @@ class _Serving:
             await server.serve(sockets=[self._listening])
         finally:
             await asyncio.gather(services.ingest.close(), services.patcher.close(), services.refusals.close())
+            deliveries.close()
+            await asyncio.gather(delivering, return_exceptions=True)
             if supervisor is not None:
                 await supervisor.stop()
             for task in beside:

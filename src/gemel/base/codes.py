@@ -92,9 +92,25 @@ CODES: dict[str, Code] = {
     "InvalidRelationship": Code("The model has no such relationship.", "Look at the source twin's model."),
     "MaxMultiplicityExceeded": Code(
         "The twin has as many relationships of this name as its model allows.",
-        "Delete one, or put the new one under its id.",
+        "`gemel twins get` shows them.",
     ),
     "OperationNotAllowed": Code("The operation is not allowed here.", "The message says why."),
+    # event routes
+    "EventRouteNotFound": Code("There is no event route of this id.", "See `gemel route list`."),
+    "EventRouteIdInvalid": Code("The id of the event route is not one.", "Use letters, digits and _ . -."),
+    "EventRouteEndpointInvalid": Code(
+        "The endpoint is not there, or is of a kind that is not served.",
+        "See `gemel endpoint list`; kinds are: webhook.",
+    ),
+    "EventRouteFilterInvalid": Code(
+        "The filter of the event route does not parse.", "The message names line, position and what to write."
+    ),
+    "EndpointNotFound": Code("There is no endpoint of this name.", "See `gemel endpoint list`."),
+    "EndpointInUse": Code("Event routes lead to the endpoint.", "Remove them first."),
+    "SecretUnreadable": Code(
+        "A kept secret cannot be read with this data directory's hmac.key.",
+        "Restore hmac.key from a backup, or set the secret again.",
+    ),
     # query
     "BadRequest": Code("The query request is malformed.", "Send a query or a continuation token."),
     "SqlQueryError": Code(

@@ -60,6 +60,11 @@ class Settings:
         "",
         "What jobs and webhooks may call beside public addresses: host names, host:port, networks (CIDR).",
     )
+    event_source: str = setting(
+        "GEMEL_EVENT_SOURCE",
+        "gemel",
+        "What events on routes name as their source, before a slash and the tenant's name.",
+    )
     log_level: str = setting("GEMEL_LOG_LEVEL", "info", "debug, info, warning or error.")
 
 

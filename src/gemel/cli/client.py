@@ -142,12 +142,17 @@ class Client:
 
     def pages(self, path: str, /, **params: Any) -> Iterator[Any]:
         """Yield the items of a list, page after page by `nextLink`."""
+        for page in self.whole_pages(path, **params):
+            yield from page["value"]
+
+    def whole_pages(self, path: str, /, **params: Any) -> Iterator[Any]:
+        """Yield the pages of a list as they are, by `nextLink`."""
         page = self.get(path, **params)
-        yield from page["value"]
+        yield page
         while page.get("nextLink"):
             # Only the path is followed, so that the key never goes to another server.
             page = self.call("GET", httpx.URL(page["nextLink"]).raw_path.decode("ascii"))
-            yield from page["value"]
+            yield page
 
     def rows(self, query: str) -> Iterator[Any]:
         """Yield the rows of a query, page after page by its continuation token."""

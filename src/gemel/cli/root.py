@@ -10,9 +10,11 @@ from gemel import __version__
 from gemel.cli import (
     audit,
     backup,
+    check,
     db,
     demo,
     doctor,
+    endpoints,
     history,
     indexes,
     ingest,
@@ -21,6 +23,7 @@ from gemel.cli import (
     quarantine,
     query,
     relate,
+    routes,
     tenants,
     twins,
     up,
@@ -65,11 +68,14 @@ demo.register(app)
 app.add_typer(models.app, rich_help_panel=Panel.GRAPH)
 app.add_typer(twins.app, rich_help_panel=Panel.GRAPH)
 relate.register(app)
+check.register(app)
 query.register(app)
 ingest.register(app)
 app.add_typer(history.app, rich_help_panel=Panel.DATA)
 watch.register(app)
 app.add_typer(quarantine.app, rich_help_panel=Panel.DATA)
+app.add_typer(endpoints.app, rich_help_panel=Panel.DATA)
+app.add_typer(routes.app, rich_help_panel=Panel.DATA)
 audit.register(app)
 app.add_typer(tenants.app, rich_help_panel=Panel.OPERATE)
 app.add_typer(indexes.app, rich_help_panel=Panel.OPERATE)

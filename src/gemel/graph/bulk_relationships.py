@@ -29,10 +29,10 @@ from gemel.graph.relating import (
     refuse_loop,
     start_of,
     target_not_found,
-    told_relationship,
 )
 from gemel.graph.relationship_reading import StoredRelationship, TwinEnd
 from gemel.graph.relationship_spans import end_relationships, open_relationships
+from gemel.graph.told import told_relationship
 from gemel.graph.writing import existing_type
 from gemel.history.changes import append_all
 from gemel.models import TwinType
@@ -154,7 +154,8 @@ async def put_relationships(
         await end_relationships(tx, [_key(stored) for stored in replaced], now)
     await open_relationships(tx, columns, now)
     await append_all(
-        tx, [(_kind(stored, known.existing), told_relationship(stored)) for stored in known.taken]
+        tx,
+        [(_kind(stored, known.existing), told_relationship(stored)) for stored in known.taken],
     )
     return errors
 

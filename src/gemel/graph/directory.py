@@ -18,7 +18,8 @@ from gemel.graph.loading import DECOMMISSIONED, FLOOR, MICROSECONDS
 from gemel.graph.names import check_twin_id, is_twin_id
 from gemel.graph.spans import move_starts, open_spans
 from gemel.graph.timeline import Standing
-from gemel.graph.writing import existing_type, number_paths, told_twin, usable_type
+from gemel.graph.told import told_whole_twin
+from gemel.graph.writing import existing_type, number_paths, usable_type
 from gemel.history.changes import append_all
 from gemel.history.paths import Paths
 from gemel.models import Slot, TwinType
@@ -183,7 +184,8 @@ async def create_missing(
     stamp_us = tx.stamp()
     now = from_us(stamp_us)
     starts = [from_us(min(time_us, stamp_us)) for time_us in starts_us.values()]
-    components = msgspec.json.encode(dict(twin_type.components)).decode()
+    parts = dict(twin_type.components)
+    components = msgspec.json.encode(parts).decode()
     rows = await tx.rows(CREATE, (model_id, components, now, now, list(starts_us), starts))
     if not rows:
         return []
@@ -193,9 +195,10 @@ async def create_missing(
     )
     tx.touch_graph()
     born = (
-        TwinRow(no, twin_id, model_id, {}, start_us, stamp_us, stamp_us, 0) for no, twin_id, start_us in rows
+        TwinRow(no, twin_id, model_id, parts, start_us, stamp_us, stamp_us, 0)
+        for no, twin_id, start_us in rows
     )
-    await append_all(tx, [("twin.created", told_twin(LiveTwin(row))) for row in born])
+    await append_all(tx, [("twin.created", told_whole_twin(LiveTwin(row))) for row in born])
     return [str(row[1]) for row in rows]
 
 

@@ -56,7 +56,7 @@ def outgoing_faults(links: Sequence[Links], twin_type: TwinType, fits: Fits) -> 
         relationship = twin_type.relationships.get(name)
         most = relationship.max_multiplicity if relationship is not None else None
         if most is not None and count > most:
-            said = f"{count} relationships are named {name}, and {twin_type.model} allows {most}."
+            said = f"The twin has {_so_many(count, name)}, and {twin_type.model} allows {most}."
             yield LinkFault("maxMultiplicity", name, said)
 
 
@@ -65,7 +65,7 @@ def unmet_minimums(links: Sequence[Links], twin_type: TwinType) -> Iterator[Link
     totals = _totals(links)
     for relationship in twin_type.relationships.values():
         if totals[relationship.name] < relationship.min_multiplicity:
-            said = f"{totals[relationship.name]} relationships are named {relationship.name}, "
+            said = f"The twin has {_so_many(totals[relationship.name], relationship.name)}, "
             said += f"and {twin_type.model} wants at least {relationship.min_multiplicity}."
             yield LinkFault("minMultiplicity", relationship.name, said)
 
@@ -106,7 +106,7 @@ class Multiplicities:
         if most is not None and count >= most:
             raise InvalidError(
                 "MaxMultiplicityExceeded",
-                f"The twin {twin_id} has {count} relationships named {name}, and its model allows {most}.",
+                f"The twin {twin_id} has {_so_many(count, name)}, and its model allows {most}.",
                 "Delete one, or put the new one under its id.",
             )
         self._counts[twin_no, name] = count + 1
@@ -119,6 +119,10 @@ def _totals(links: Sequence[Links]) -> Counter[str]:
     for each in links:
         totals[each.name] += each.number
     return totals
+
+
+def _so_many(count: int, name: str) -> str:
+    return f"{count} relationship{'' if count == 1 else 's'} named {name}"
 
 
 def _listed(links: Links) -> str:

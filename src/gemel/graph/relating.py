@@ -8,7 +8,6 @@ from typing import Any
 from gemel.base.clock import iso_us
 from gemel.base.errors import InvalidError, NotFoundError
 from gemel.graph.content import Content, parse_time_us, raise_faults
-from gemel.graph.relationship_reading import StoredRelationship
 from gemel.history.values import encode
 from gemel.models import Relationship, TwinType, validate_value
 from gemel.models.model_set import ModelSet
@@ -23,7 +22,6 @@ __all__ = [
     "refuse_loop",
     "start_of",
     "target_not_found",
-    "told_relationship",
 ]
 
 VALID_FROM = "$validFrom"
@@ -127,15 +125,3 @@ def start_of(body: Any, stamp_us: int, twins_us: int, floor_us: int) -> int:
         )
         raise InvalidError("InvalidArgument", message)
     return start_us
-
-
-def told_relationship(stored: StoredRelationship) -> dict[str, Any]:
-    """Return what the change feed is told of a relationship."""
-    return {
-        "twin": stored.source_id,
-        "no": stored.source_no,
-        "relationship": stored.relationship_id,
-        "name": stored.name,
-        "target": stored.target_id,
-        "properties": stored.properties,
-    }

@@ -21,7 +21,6 @@ from gemel.graph.relating import (
     refuse_loop,
     start_of,
     target_not_found,
-    told_relationship,
 )
 from gemel.graph.relationship_reading import (
     RelationshipDocument,
@@ -38,6 +37,7 @@ from gemel.graph.relationship_spans import (
     open_relationship,
     turn_relationship,
 )
+from gemel.graph.told import told_relationship
 from gemel.graph.writing import existing_type
 from gemel.history.changes import append
 from gemel.models import Relationship
@@ -148,7 +148,7 @@ async def delete_relationship(
     check_if_match(if_match, existing.etag, f"the relationship {relationship_id}")
     await tx.execute(DELETE, (existing.source_no, relationship_id))
     await end_relationship(tx, existing.source_no, relationship_id, tx.stamp())
-    await _tell(tx, "relationship.deleted", existing)
+    await _tell(tx, "relationship.deleted", existing, existing)
 
 
 async def _allowed(
@@ -170,8 +170,10 @@ async def _write(
         await open_relationship(tx, key, what, moments)
     else:
         await turn_relationship(tx, key, what, moments[1])
-    await _tell(tx, "relationship.created" if existing is None else "relationship.updated", stored)
+    await _tell(tx, "relationship.created" if existing is None else "relationship.updated", stored, existing)
 
 
-async def _tell(tx: WriteTransaction, kind: str, stored: StoredRelationship) -> None:
-    await append(tx, kind, told_relationship(stored))
+async def _tell(
+    tx: WriteTransaction, kind: str, stored: StoredRelationship, before: StoredRelationship | None
+) -> None:
+    await append(tx, kind, told_relationship(stored, before))

@@ -13,16 +13,18 @@ __all__ = ["Roster", "TwinName"]
 HELD_MAX = 100_000
 
 NAMES = """
-SELECT DISTINCT ON (twin_no) twin_no, twin_id, model_id FROM twin_span
-WHERE tenant = current_tenant() AND twin_no = ANY(%s)
+SELECT DISTINCT ON (twin_no) twin_no, twin_id, model_id,
+       (extract(epoch FROM min(recorded_from) OVER (PARTITION BY twin_no)) * 1000000)::bigint
+FROM twin_span WHERE tenant = current_tenant() AND twin_no = ANY(%s)
 ORDER BY twin_no, recorded_from DESC, valid_from DESC"""
 
 
 class TwinName(NamedTuple):
-    """What a twin is called, and its model, now or when it was deleted."""
+    """What a twin is called, its model, now or when it was deleted, and when its creation was recorded."""
 
     twin_id: str
     model_id: str
+    created_us: int
 
 
 @dataclass(slots=True)
@@ -46,5 +48,5 @@ class Roster:
         missing = [twin_no for twin_no in twin_nos if twin_no not in held.names]
         if missing:
             rows = await tx.rows(NAMES, (missing,))
-            held.names.update({row[0]: TwinName(row[1], row[2]) for row in rows})
+            held.names.update({row[0]: TwinName(*row[1:]) for row in rows})
         return held.names

@@ -14,7 +14,8 @@ from gemel.graph.context import GraphContext
 from gemel.graph.live import LiveTwin
 from gemel.graph.spans import open_spans
 from gemel.graph.timeline import Standing
-from gemel.graph.writing import number_paths, told_twin, write_properties, write_row
+from gemel.graph.told import told_twin, told_whole_twin
+from gemel.graph.writing import number_paths, write_properties, write_row
 from gemel.history.changes import append_all
 from gemel.models import TwinType
 from gemel.store.columns import bigints, texts, timestamps
@@ -68,7 +69,7 @@ async def write_created(
     places = [(row.twin_no, row.twin_id, row.valid_from_us) for row in rows]
     await open_spans(tx, places, standings, rows[0].created_us)
     tx.touch_graph()
-    await append_all(tx, [("twin.created", told_twin(outcome.twin)) for outcome in outcomes])
+    await append_all(tx, [("twin.created", told_whole_twin(outcome.twin)) for outcome in outcomes])
     await write_properties(tx, context, [sample for outcome in outcomes for sample in outcome.samples])
 
 

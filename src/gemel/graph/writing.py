@@ -14,6 +14,7 @@ from gemel.graph.context import GraphContext
 from gemel.graph.library import ModelLibrary
 from gemel.graph.live import LiveTwin
 from gemel.graph.spans import move_starts, turn_span
+from gemel.graph.told import told_twin, told_whole_twin
 from gemel.history.changes import append
 from gemel.history.paths import PathKey, series_of
 from gemel.history.samples import Sample, SampleBatch
@@ -28,7 +29,6 @@ __all__ = [
     "number_paths",
     "refuse_decommissioned",
     "tell_twin",
-    "told_twin",
     "unknown_model",
     "usable_type",
     "write_properties",
@@ -39,10 +39,8 @@ DECOMMISSIONED = (
     "SELECT model_id FROM model WHERE tenant = current_tenant() AND model_id = ANY(%s) AND decommissioned"
 )
 UPDATE = """
-WITH told AS (
-    INSERT INTO twin_stamp (tenant, twin_no, recorded, valid_from) VALUES (current_tenant(), %(no)s, %(now)s, %(now)s))
-UPDATE twin SET model_id = %(model)s, components = %(components)s::jsonb, recorded = %(now)s
-WHERE tenant = current_tenant() AND twin_no = %(no)s"""
+UPDATE twin SET model_id = %s, components = %s::jsonb, recorded = %s
+WHERE tenant = current_tenant() AND twin_no = %s"""
 
 
 async def usable_type(tx: ReadTransaction, library: ModelLibrary, model_id: str) -> TwinType:
@@ -118,8 +116,8 @@ async def write_row(tx: WriteTransaction, context: GraphContext, before: LiveTwi
     """Write what changed of a twin beside its values: model, components, start, recorded time."""
     old, new = before.row, after.row
     if new.recorded_us != old.recorded_us:
-        written = {"no": new.twin_no, "model": new.model_id, "components": _json(new.components)}
-        await tx.execute(UPDATE, written | {"now": from_us(new.recorded_us)})
+        components = _json(new.components)
+        await tx.execute(UPDATE, (new.model_id, components, from_us(new.recorded_us), new.twin_no))
     if new.model_id != old.model_id:
         await number_paths(tx, context, await existing_type(tx, context.library, new.model_id))
         await turn_span(tx, new.twin_no, new.model_id, new.components, new.recorded_us)
@@ -130,13 +128,8 @@ async def write_row(tx: WriteTransaction, context: GraphContext, before: LiveTwi
 
 async def tell_twin(tx: WriteTransaction, kind: str, twin: LiveTwin, **more: Any) -> None:
     """Tell the change feed of a twin (kind: twin.created, twin.updated or twin.deleted)."""
-    await append(tx, kind, told_twin(twin) | more)
-
-
-def told_twin(twin: LiveTwin) -> dict[str, Any]:
-    """Return what the change feed is told of a twin."""
-    row = twin.row
-    return {"twin": row.twin_id, "no": row.twin_no, "model": row.model_id, "validFrom": row.valid_from_us}
+    told = told_twin(twin) if kind == "twin.updated" else told_whole_twin(twin)
+    await append(tx, kind, told | more)
 
 
 def _json(components: Mapping[str, str]) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import psycopg
 
 from gemel.history.samples import SampleBatch
@@ -19,11 +20,14 @@ from gemel.store.database import ReadTransaction, WriteTransaction
 
 __all__ = [
     "CHUNK_SAMPLES_MAX",
+    "CURRENT",
+    "FIRST",
     "SAMPLES",
     "Change",
     "append",
     "append_all",
     "append_samples",
+    "effects_of",
     "forget_changes",
     "read_changes",
     "samples_of",
@@ -31,6 +35,13 @@ __all__ = [
 
 SAMPLES = "samples"
 CHUNK_SAMPLES_MAX = 20_000
+BYTES_MAX = 4 << 20
+"""How much is read at once, beyond the first change."""
+
+CURRENT, FIRST = 1, 2
+"""Effects of a sample, as bits: it was its series' state in its turn; it was the first that its series had."""
+
+Effects = npt.NDArray[np.uint8]
 
 INSERT = """
 INSERT INTO change (tenant, change_no, recorded, kind, body)
@@ -40,7 +51,10 @@ INSERT INTO change (tenant, change_no, recorded, kind, body)
 SELECT current_tenant(), * FROM unnest(%s::bigint[], %s::timestamptz[], %s::text[], %s::bytea[])"""
 READ = """
 SELECT change_no, (extract(epoch FROM recorded) * 1000000)::bigint, kind, body
-FROM change WHERE tenant = current_tenant() AND change_no > %s ORDER BY change_no LIMIT %s"""
+FROM (SELECT *, sum(octet_length(body)) OVER (ORDER BY change_no) - octet_length(body) AS before
+      FROM (SELECT * FROM change WHERE tenant = current_tenant() AND change_no > %s
+            ORDER BY change_no LIMIT %s) AS following) AS measured
+WHERE before < %s ORDER BY change_no"""
 
 FORGET = "DELETE FROM change WHERE recorded < now() - %s * interval '1 day'"
 
@@ -68,6 +82,7 @@ class _Chunk(msgspec.Struct, array_like=True, frozen=True):
     revision: bytes
     quality: bytes
     docs: list[str | None] | None
+    effects: bytes = b""
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -90,18 +105,19 @@ async def append_all(tx: WriteTransaction, told: Sequence[tuple[str, dict[str, A
     await tx.execute(INSERT_ALL, (*columns, texts([kind for kind, _ in told]), byteas(bodies)))
 
 
-async def append_samples(tx: WriteTransaction, batch: SampleBatch) -> None:
-    """Tell the feed of samples that took effect, in chunks of at most CHUNK_SAMPLES_MAX."""
+async def append_samples(tx: WriteTransaction, batch: SampleBatch, effects: Effects) -> None:
+    """Tell the feed of samples that took effect, and of their effects, in chunks of at most CHUNK_SAMPLES_MAX."""
     for start in range(0, len(batch), CHUNK_SAMPLES_MAX):
-        part = batch.take(np.arange(start, min(start + CHUNK_SAMPLES_MAX, len(batch))))
-        await tx.execute(
-            INSERT, (tx.next_change_no(), tx.recorded_us, SAMPLES, _encoder.encode(_chunk(part)))
-        )
+        end = min(start + CHUNK_SAMPLES_MAX, len(batch))
+        chunk = _chunk(batch.take(np.arange(start, end)), effects[start:end])
+        await tx.execute(INSERT, (tx.next_change_no(), tx.recorded_us, SAMPLES, _encoder.encode(chunk)))
 
 
-async def read_changes(tx: ReadTransaction, after: int, limit: int) -> list[Change]:
-    """Return the next changes after a number, in order."""
-    return [Change(*row) for row in await tx.rows(READ, (after, limit))]
+async def read_changes(
+    tx: ReadTransaction, after: int, limit: int, *, bytes_max: int = BYTES_MAX
+) -> list[Change]:
+    """Return the next changes after a number, in order: the first, and more while they stay below `bytes_max`."""
+    return [Change(*row) for row in await tx.rows(READ, (after, limit, bytes_max))]
 
 
 def forget_changes(owner: psycopg.Connection, days: int) -> None:
@@ -124,7 +140,15 @@ def samples_of(change: Change) -> SampleBatch:
     )
 
 
-def _chunk(batch: SampleBatch) -> _Chunk:
+def effects_of(change: Change) -> Effects:
+    """Return the effects of a chunk's samples, uint8[n]; of a chunk that does not tell, all were current."""
+    chunk = _decoder.decode(change.body)
+    if not chunk.effects:
+        return np.full(len(chunk.series) // 8, CURRENT, np.uint8)
+    return np.frombuffer(chunk.effects, np.uint8)
+
+
+def _chunk(batch: SampleBatch, effects: Effects) -> _Chunk:
     return _Chunk(
         batch.series.astype("<i8").tobytes(),
         batch.time_us.astype("<i8").tobytes(),
@@ -134,4 +158,5 @@ def _chunk(batch: SampleBatch) -> _Chunk:
         batch.revision.astype("<i4").tobytes(),
         batch.quality.astype("<i2").tobytes(),
         batch.docs,
+        effects.tobytes(),
     )

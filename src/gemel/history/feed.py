@@ -40,8 +40,8 @@ class _Lane:
 class FeedHead:
     """Wakes those who wait for a change beyond a number.
 
-    While anyone waits for a tenant, its head is read every POLL_S: whichever process committed, and at a cost
-    that does not grow with the number of those who wait.
+    A commit of this process wakes at once. For those of others a tenant's head is read every POLL_S while anyone
+    waits, at a cost that does not grow with the number of those who wait.
     """
 
     def __init__(self, database: Database) -> None:
@@ -49,6 +49,7 @@ class FeedHead:
         self._lanes: dict[int, _Lane] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.closed = False
+        database.listen(self._committed)
 
     async def beyond(self, tenant: int, number: int, timeout_s: float) -> bool:
         """Wait until the tenant has a change beyond a number; False where time ran out or this was closed."""
@@ -75,6 +76,11 @@ class FeedHead:
         self.closed = True
         for lane in self._lanes.values():
             _wake(lane, None)
+
+    def _committed(self, tenant: int, newest: int) -> None:
+        lane = self._lanes.get(tenant)
+        if lane is not None:
+            _wake(lane, newest)
 
     async def _watch(self, tenant: int, lane: _Lane) -> None:
         try:

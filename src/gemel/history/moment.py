@@ -54,14 +54,14 @@ class Moment(NamedTuple):
 LIVE = Moment()
 
 
-def known_samples(moment: Moment, where: str, order: str, known_at: str = "%(known_at)s") -> str:
-    """Return SQL for samples as they were known at a moment: each key with the value that held it then.
+def known_samples(known_at_us: int, where: str, order: str, known_at: str = "%(known_at)s") -> str:
+    """Return SQL for samples as they were known at a recorded time: each key with the value that held it then.
 
     `where` narrows series and source time, `order` sorts and limits. A value held its key from when it was
-    recorded until it was superseded; one that lost as it came never did. `known_at` is the SQL of the moment's
-    recorded time, and stands in the text only where the moment limits it.
+    recorded until it was superseded; one that lost as it came never did. `known_at` is the SQL of the recorded
+    time, and stands in the text only where that is a limit.
     """
-    template = AS_OF if moment.known_at_us >= END_US else KNOWN_AT
+    template = AS_OF if known_at_us >= END_US else KNOWN_AT
     return template.format(where=where, order=order, known_at=known_at)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from gemel.base.clock import from_us
 from gemel.base.errors import InvalidError
+from gemel.history.moment import END_US, known_samples
 from gemel.history.values import BAD, JSON, QUALITIES, decode
 from gemel.store.columns import bigints
 from gemel.store.database import ReadTransaction
@@ -31,50 +32,51 @@ AGGREGATES = ("mean", "min", "max", "first", "last", "count")
 # Windows come as plain timestamps beside what is computed from a cursor: only by them can the planner pass over
 # the leaves outside.
 US = "(extract(epoch FROM {}) * 1000000)::bigint"
-AT = "to_timestamp(0) + %s * interval '1 microsecond'"
+AT = "to_timestamp(0) + %({})s * interval '1 microsecond'"
+WITHIN = f"""
+series = k.series AND source_time >= %(low)s AND source_time < %(high)s
+AND source_time >= {AT.format("start")} + (k.series <= %(passed)s)::int * {{step}}"""
 
 RAW = f"""
 SELECT s.series, {US.format("s.source_time")}, {US.format("s.recorded")}, s.num, s.kind, s.doc, s.revision, s.quality
-FROM unnest(%s::bigint[]) AS k (series)
-CROSS JOIN LATERAL (
-    SELECT * FROM sample WHERE tenant = current_tenant() AND sample.series = k.series
-      AND source_time >= %s AND source_time < %s
-      AND source_time >= {AT} + (k.series <= %s)::int * interval '1 microsecond'
-      ORDER BY source_time LIMIT %s) AS s
-ORDER BY s.source_time, s.series LIMIT %s"""
+FROM unnest(%(series)s::bigint[]) AS k (series)
+CROSS JOIN LATERAL {{samples}} AS s
+ORDER BY s.source_time, s.series LIMIT %(limit)s"""
+RAW_SAMPLES = (WITHIN.format(step="interval '1 microsecond'"), "ORDER BY source_time LIMIT %(limit)s")
 
 NUMBER = "coalesce(num, CASE WHEN jsonb_typeof(doc) = 'number' THEN doc::float8 END)"
 BUCKETS = f"""
-SELECT s.* FROM unnest(%s::bigint[]) AS k (series)
+SELECT s.* FROM unnest(%(series)s::bigint[]) AS k (series)
 CROSS JOIN LATERAL (
     SELECT k.series, {US.format("bucket")} AS bucket_us, avg({NUMBER}), min({NUMBER}), max({NUMBER}),
            (array_agg(num ORDER BY source_time))[1], (array_agg(kind ORDER BY source_time))[1],
            (array_agg(doc ORDER BY source_time))[1],
            (array_agg(num ORDER BY source_time DESC))[1], (array_agg(kind ORDER BY source_time DESC))[1],
            (array_agg(doc ORDER BY source_time DESC))[1], count(*)
-    FROM (SELECT *, date_bin(%s * interval '1 microsecond', source_time, to_timestamp(0)) AS bucket
-          FROM sample WHERE tenant = current_tenant() AND sample.series = k.series
-          AND source_time >= %s AND source_time < %s
-          AND source_time >= {AT} + (k.series <= %s)::int * %s * interval '1 microsecond'
-          AND quality < {BAD} AND kind <= {JSON}) AS binned
-    GROUP BY bucket ORDER BY bucket LIMIT %s) AS s
-ORDER BY s.bucket_us, s.series LIMIT %s"""
+    FROM (SELECT *, date_bin(%(every)s * interval '1 microsecond', source_time, to_timestamp(0)) AS bucket
+          FROM {{samples}} AS known WHERE quality < {BAD} AND kind <= {JSON}) AS binned
+    GROUP BY bucket ORDER BY bucket LIMIT %(limit)s) AS s
+ORDER BY s.bucket_us, s.series LIMIT %(limit)s"""
+BUCKET_SAMPLES = (WITHIN.format(step="%(every)s * interval '1 microsecond'"), "")
 
 AS_OF = f"""
-SELECT k.series, s.num, s.kind, s.doc FROM unnest(%s::bigint[]) AS k (series)
-CROSS JOIN LATERAL (
-    SELECT num, kind, doc FROM sample WHERE tenant = current_tenant() AND sample.series = k.series
-      AND source_time < %s AND quality < {BAD} ORDER BY source_time DESC LIMIT 1) AS s
+SELECT k.series, s.num, s.kind, s.doc FROM unnest(%(series)s::bigint[]) AS k (series)
+CROSS JOIN LATERAL {{samples}} AS s
 WHERE s.kind <= {JSON}"""
+LAST = (
+    f"series = k.series AND source_time < %(high)s AND quality < {BAD}",
+    "ORDER BY source_time DESC LIMIT 1",
+)
 
 T = TypeVar("T")
 
 
 class Window(NamedTuple):
-    """Source times from `from_us` up to but without `to_us`."""
+    """Source times from `from_us` up to but without `to_us`, with the values known at `known_at_us`."""
 
     from_us: int
     to_us: int
+    known_at_us: int = END_US
 
 
 class Cursor(NamedTuple):
@@ -124,14 +126,8 @@ async def read_raw(
 ) -> Page[RawSample]:
     """Return samples of some series (series to path) by time, at most `limit`."""
     start = after or Cursor(window.from_us, -1)
-    parameters = (
-        bigints(np.array(sorted(series), np.int64)),
-        *_moments(max(window.from_us, start.time_us), window.to_us),
-        start.time_us,
-        start.series,
-        limit,
-        limit,
-    )
+    sql = RAW.format(samples=known_samples(window.known_at_us, *RAW_SAMPLES))
+    parameters = {"series": _array(series), "limit": limit} | _window(window, start)
     rows = [
         (
             row[0],
@@ -139,7 +135,7 @@ async def read_raw(
                 series[row[0]], row[1], decode(*row[3:6]), row[4] > JSON, QUALITIES[row[7]], row[6], row[2]
             ),
         )
-        for row in await tx.rows(RAW, parameters)
+        for row in await tx.rows(sql, parameters)
     ]
     last = Cursor(rows[-1][1].time_us, rows[-1][0]) if len(rows) == limit else None
     return Page([row for _, row in rows], last)
@@ -180,17 +176,9 @@ async def _bucket_rows(
     tx: ReadTransaction, series: Mapping[int, str], window: Window, every_us: int, limit: int, start: Cursor
 ) -> list[tuple[Any, ...]]:
     # A cursor names the start of a bucket: series up to its own go on one bucket later.
-    parameters = (
-        bigints(np.array(sorted(series), np.int64)),
-        every_us,
-        *_moments(max(window.from_us, start.time_us), window.to_us),
-        start.time_us,
-        start.series,
-        every_us,
-        limit,
-        limit,
-    )
-    return await tx.rows(BUCKETS, parameters)
+    sql = BUCKETS.format(samples=known_samples(window.known_at_us, *BUCKET_SAMPLES))
+    parameters = {"series": _array(series), "every": every_us, "limit": limit}
+    return await tx.rows(sql, parameters | _window(window, start))
 
 
 async def _carried(
@@ -207,13 +195,10 @@ async def _carried(
     count = min(max(1, limit // len(series)), -(-(window.to_us - first) // every_us))
     end = min(first + count * every_us, window.to_us)
     start_us = max(first, window.from_us)
-    rows = await _bucket_rows(
-        tx, series, Window(start_us, end), every_us, count * len(series), Cursor(start_us, -1)
-    )
+    part = window._replace(from_us=start_us, to_us=end)
+    rows = await _bucket_rows(tx, series, part, every_us, count * len(series), Cursor(start_us, -1))
     found = {(row[0], row[1]): row for row in rows}
-    carried = {
-        row[0]: decode(*row[1:]) for row in await tx.rows(AS_OF, (_array(series), *_moments(start_us)))
-    }
+    carried = await _last_before(tx, series, start_us, window.known_at_us)
     page: list[Bucket] = []
     for time_us in range(first, end, every_us):
         for number in sorted(series):
@@ -227,8 +212,26 @@ async def _carried(
     return Page(page, Cursor(first + (count - 1) * every_us, max(series)) if more else None)
 
 
-def _moments(*times_us: int) -> tuple[datetime, ...]:
-    return tuple(from_us(max(0, time_us)) for time_us in times_us)  # no sample is older
+async def _last_before(
+    tx: ReadTransaction, series: Mapping[int, str], time_us: int, known_at_us: int
+) -> dict[int, Any]:
+    sql = AS_OF.format(samples=known_samples(known_at_us, *LAST))
+    parameters = {"series": _array(series), "high": _moment(time_us), "known_at": from_us(known_at_us)}
+    return {row[0]: decode(*row[1:]) for row in await tx.rows(sql, parameters)}
+
+
+def _window(window: Window, start: Cursor) -> dict[str, Any]:
+    return {
+        "low": _moment(max(window.from_us, start.time_us)),
+        "high": _moment(window.to_us),
+        "start": start.time_us,
+        "passed": start.series,
+        "known_at": from_us(window.known_at_us),
+    }
+
+
+def _moment(time_us: int) -> datetime:
+    return from_us(max(0, time_us))  # no sample is older
 
 
 def _array(series: Mapping[int, str]) -> Any:

@@ -6,12 +6,12 @@ from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from gemel.history.moment import LIVE, Moment, check_kept, known_samples
-from gemel.history.paths import Paths, path_no_of, series_of, twin_no_of
+from gemel.history.paths import PathKey, Paths, path_no_of, series_of, twin_no_of
 from gemel.history.promoted import forget_promoted
 from gemel.history.values import QUALITIES, REMOVED, decode
 from gemel.store.database import ReadTransaction, WriteTransaction
 
-__all__ = ["StateValue", "forget_state", "read_state"]
+__all__ = ["StateValue", "forget_state", "read_series", "read_state"]
 
 COLUMNS = """
 l.series, (extract(epoch FROM l.source_time) * 1000000)::bigint, (extract(epoch FROM l.recorded) * 1000000)::bigint,
@@ -46,6 +46,12 @@ WITH gone AS (
 INSERT INTO latest_ended ({ROW}) SELECT {ROW} FROM gone"""
 
 
+SERIES = """
+SELECT series FROM latest WHERE tenant = current_tenant() AND series >= %(low)s AND series < %(high)s
+UNION ALL
+SELECT series FROM latest_ended WHERE tenant = current_tenant() AND series >= %(low)s AND series < %(high)s"""
+
+
 class StateValue(NamedTuple):
     """The last sample of a series; `removed` when it says that the property is no longer there."""
 
@@ -76,7 +82,7 @@ async def read_state(
         rows = await tx.rows(READ, parameters)
     else:
         await check_kept(tx, moment)
-        sql = THEN.format(samples=known_samples(moment, *LAST))
+        sql = THEN.format(samples=known_samples(moment.known_at_us, *LAST))
         rows = await tx.rows(sql, parameters | moment.parameters)
     keys = await paths.keys(tx, {path_no_of(row[0]) for row in rows})
     for series, source_time_us, recorded_us, num, kind, doc, revision, quality in rows:
@@ -94,6 +100,14 @@ async def read_state(
         )
         found[twin_no_of(series)].append(value)
     return found
+
+
+async def read_series(tx: ReadTransaction, paths: Paths, twin_no: int) -> dict[int, PathKey]:
+    """Return the paths of which a twin, deleted or not, has samples, by their numbers."""
+    rows = await tx.rows(SERIES, {"low": series_of(twin_no, 0), "high": series_of(twin_no + 1, 0)})
+    numbers = [path_no_of(row[0]) for row in rows]
+    keys = await paths.keys(tx, numbers)
+    return {number: keys[number] for number in numbers}
 
 
 async def forget_state(tx: WriteTransaction, twin_no: int) -> None:

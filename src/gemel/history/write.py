@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gemel.base.clock import from_us
-from gemel.history.changes import append_samples
-from gemel.history.ordering import NEVER_US, Known, Plan, plan
+from gemel.history.changes import CURRENT, FIRST, append_samples
+from gemel.history.ordering import ACCEPTED, NEVER_US, Known, Plan, plan
 from gemel.history.promoted import write_promoted
 from gemel.history.samples import Ints, Sample, SampleBatch
 from gemel.history.values import JSON, Encoded, Rank, canonical_json, rank
@@ -105,8 +105,8 @@ async def write_samples(tx: WriteTransaction, batch: SampleBatch) -> npt.NDArray
     if len(state):
         await tx.execute(UPSERT_LATEST, _columns(state))
         await write_promoted(tx, state)
-    effective = np.concatenate((made.fresh, np.array(made.winners, np.int64)))
-    await append_samples(tx, batch.take(np.sort(effective)))
+    effective = np.sort(np.concatenate((made.fresh, np.array(made.winners, np.int64))))
+    await append_samples(tx, batch.take(effective), _effects(batch, made, last_us)[effective])
     return made.outcomes
 
 
@@ -140,6 +140,16 @@ async def _known(tx: WriteTransaction, batch: SampleBatch, last_us: Ints) -> Kno
         ):
             lost.setdefault((series, time_us), set()).add(rank(revision, _stored(num, kind, doc), quality))
     return Known(held, lost)
+
+
+def _effects(batch: SampleBatch, made: Plan, last_us: Ints) -> npt.NDArray[np.uint8]:
+    effects = np.where(made.outcomes == ACCEPTED, CURRENT, 0).astype(np.uint8)
+    effects[made.state] |= CURRENT
+    new = np.flatnonzero(last_us == NEVER_US)
+    if len(new):
+        _, first = np.unique(batch.series[new], return_index=True)
+        effects[new[first]] |= FIRST
+    return effects
 
 
 def _stored(num: float | None, kind: int, doc: object) -> Encoded:

@@ -44,6 +44,25 @@ class Metrics:
             "gemel_in_flight_bytes", "Bytes of request bodies held.", registry=self.registry
         )
 
+        self.notifications = Counter(
+            "gemel_route_notifications",
+            "Notifications sent on event routes.",
+            ("outcome",),
+            registry=self.registry,
+        )
+        self.delivery_seconds = Histogram(
+            "gemel_route_delivery_seconds",
+            "Seconds that a receiver took for a batch of notifications.",
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self.routes = Gauge("gemel_routes", "Event routes by state.", ("state",), registry=self.registry)
+        self.route_lag_seconds = Gauge(
+            "gemel_route_lag_seconds_max",
+            "Age of the oldest change that a route has still to deal with.",
+            registry=self.registry,
+        )
+
     def count_request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count an answered request under its route's template."""
         self.requests.labels(method, route, str(status)).inc()
@@ -54,6 +73,17 @@ class Metrics:
         for outcome, number in outcomes.items():
             self.samples.labels(outcome).inc(number)
         self.batch_seconds.observe(seconds)
+
+    def count_delivery(self, notifications: int, seconds: float, *, delivered: bool) -> None:
+        """Count a batch of notifications that a receiver acknowledged or did not, and how long it took."""
+        self.notifications.labels("delivered" if delivered else "failed").inc(notifications)
+        self.delivery_seconds.observe(seconds)
+
+    def show_routes(self, states: Mapping[str, int], lag_s: float) -> None:
+        """Show how many event routes there are in each state, and the greatest lag of those that run."""
+        for state, number in states.items():
+            self.routes.labels(state).set(number)
+        self.route_lag_seconds.set(lag_s)
 
     def page(self) -> bytes:
         """Return all of it in Prometheus' text format."""

@@ -98,6 +98,11 @@ class WriteTransaction(ReadTransaction):
         """The newest recorded time that was given, or is the base of the next."""
         return int(self._recorded_us)
 
+    @property
+    def change_no(self) -> int:
+        """The newest number that was given of the tenant's change feed."""
+        return int(self._change_no)
+
     def stamp(self) -> int:
         """Return a recorded time in µs that no other write of this tenant has had or will have."""
         self._recorded_us += 1
@@ -182,7 +187,12 @@ class Database:
             reconnect_timeout=5,
         )
         self.reachable = True
+        self._listeners: list[Callable[[int, int], None]] = []
         self._turns: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
+
+    def listen(self, listener: Callable[[int, int], None]) -> None:
+        """Call back with tenant and newest change number after each commit of this process that told the feed."""
+        self._listeners.append(listener)
 
     async def open(self) -> None:
         """Open the pool; connections follow as the database becomes ready."""
@@ -240,6 +250,9 @@ class Database:
                 transaction = WriteTransaction(connection, tenant, row)
                 yield transaction
                 await transaction.finish()
+                if transaction.change_no > row[1]:
+                    for listener in self._listeners:
+                        listener(tenant, transaction.change_no)
             except BaseException:
                 await _rollback(connection)
                 raise

@@ -177,7 +177,7 @@ def test_a_model_that_existing_relationships_do_not_fit_is_refused(play: Play, c
         await site.relate("tank", "b", "p2")
         for twin_id, model, said in (
             ("tank", ROOM, f"The model {ROOM} has no relationship named feeds: a and 1 more."),
-            ("tank", OPEN, f"2 relationships are named feeds, and {OPEN} allows 1."),
+            ("tank", OPEN, f"The twin has 2 relationships named feeds, and {OPEN} allows 1."),
             ("p1", ROOM, f"The relationship feeds leads to twins of {PUMP}: tank/a."),
         ):
             error = await refused(change(site, twin_id, model))

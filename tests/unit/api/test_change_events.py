@@ -6,15 +6,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from gemel.api.change_events import SAMPLES_MAX, Known, Wanted, render
+from gemel.api.change_events import SAMPLES_MAX, Wanted, render
 from gemel.graph.roster import TwinName
 from gemel.history.changes import SAMPLES, Change
 from gemel.history.paths import series_of
 from gemel.history.samples import Sample, SampleBatch
 from gemel.history.values import REMOVED, Encoded
+from gemel.routing.feed import Known, Told
 
 KNOWN = Known(
-    {1: TwinName("a", "dtmi:m:A;1"), 2: TwinName("b", "dtmi:m:B;1")},
+    {1: TwinName("a", "dtmi:m:A;1", 1), 2: TwinName("b", "dtmi:m:B;1", 1)},
     {0: ("speed", "property"), 1: ("motor.label", "property")},
 )
 
@@ -25,7 +26,7 @@ def batch(*rows: tuple[int, int, Encoded]) -> SampleBatch:
 
 def shown(change: Change, samples: SampleBatch | None, wanted: Wanted = Wanted()) -> list[dict[str, Any]]:  # noqa: B008
     found = []
-    for text in render(change, samples, KNOWN, wanted):
+    for text in render(Told(change, samples), KNOWN, wanted):
         assert text.endswith(b"\n\n")
         fields = dict(line.split(": ", 1) for line in text.decode().strip().split("\n"))
         found.append({**fields, "data": json.loads(fields["data"])})

@@ -38,6 +38,8 @@ OWNERS = {
     "twin_stamp": "graph",
     "relationship": "graph",
     "relationship_span": "graph",
+    "endpoint": "routing",
+    "event_route": "routing",
     "event_seen": "ingest",
     "quarantine": "ingest",
     "source_position": "ingest",
@@ -48,6 +50,9 @@ SHARED = {
     ("history", "tenant"),  # retention: the days that each tenant keeps
     ("history", "tenant_head"),  # retention: the line under which nothing is taken again
     ("security", "tenant_head"),  # a tenant is born with its head
+    ("routing", "tenant"),  # deliveries: events name their tenant as their source
+    ("routing", "tenant_head"),  # a route starts with the next change, and lags behind the newest
+    ("routing", "change"),  # since when the next change of a route has waited
     ("graph", "latest"),  # a deleted twin's state goes with it
 }
 """Who else may touch a table, and why."""

@@ -1,7 +1,8 @@
 -- What reads of the past need beside the spans.
 
--- When a twin's row was written anew: by a put, a change of model or of lifecycle. From valid_from on the twin's
--- entity tag is of `recorded` at least; of its creation it is always.
+-- Each time that a twin's row was written anew, and since when that is so: at a moment, the twin's entity tag is
+-- of the last of them, or of its creation. A trigger writes it, so that no write of a row forgets it, but where
+-- the write itself told of it: a transition of lifecycle may be so since earlier.
 CREATE TABLE twin_stamp (
     tenant int NOT NULL REFERENCES tenant,
     twin_no bigint NOT NULL,
@@ -10,6 +11,17 @@ CREATE TABLE twin_stamp (
     PRIMARY KEY (tenant, twin_no, recorded)
 );
 INSERT INTO twin_stamp SELECT tenant, twin_no, recorded, recorded FROM twin WHERE recorded > created;
+
+CREATE FUNCTION stamp_twins() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN
+    INSERT INTO twin_stamp (tenant, twin_no, recorded, valid_from)
+    SELECT n.tenant, n.twin_no, n.recorded, n.recorded
+    FROM new_rows AS n JOIN old_rows AS o USING (tenant, twin_no) WHERE n.recorded <> o.recorded
+    ON CONFLICT DO NOTHING;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER stamp_twins AFTER UPDATE ON twin REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION stamp_twins();
 
 -- The last samples of twins that were deleted, moved here from latest: both together have every series there is
 -- or was.

@@ -1,0 +1,140 @@
+"""`gemel endpoint`: the receivers that event routes lead to."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from gemel.base.errors import InvalidError
+from gemel.cli import output
+from gemel.cli.command import command, group
+from gemel.cli.options import ServerOptions
+
+__all__ = ["app"]
+
+app = group("endpoint", "Endpoints: receivers that event routes lead to.")
+
+SECRET_BYTES = 32
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The endpoint's name.")]
+
+
+@command(
+    app,
+    "add",
+    ("gemel endpoint add hooks https://hooks.example.com/gemel --sign", "prints the signing secret, once"),
+    (
+        "gemel endpoint add hooks https://hooks.example.com/gemel --header-file auth.txt",
+        "a header goes along",
+    ),
+)
+def add(
+    name: Name,
+    target: Annotated[str, typer.Argument(metavar="URL", help="Where notifications are sent by POST.")],
+    server: ServerOptions,
+    sign: Annotated[
+        bool, typer.Option("--sign", help="Make a secret and sign every delivery with it.")
+    ] = False,
+    secret_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--secret-file", metavar="FILE", help="Sign with the secret in this file (whsec_…); - is stdin."
+        ),
+    ] = None,
+    header_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--header-file",
+            metavar="FILE",
+            help="Headers to send along, each a line NAME: VALUE; - is stdin.",
+        ),
+    ] = None,
+) -> None:
+    """Make a webhook endpoint or put another in its place; its routes are tried again at once."""
+    body: dict[str, Any] = {"kind": "webhook", "url": target}
+    made = None
+    if sign and secret_file is not None:
+        raise InvalidError(
+            "UsageInvalid", "--sign makes a secret, --secret-file gives one.", "Use one of them."
+        )
+    if sign:
+        made = body["secret"] = "whsec_" + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
+    elif secret_file is not None:
+        body["secret"] = _read(secret_file).strip()
+    if header_file is not None:
+        body["headers"] = _headers(_read(header_file))
+    with server.client() as client:
+        kept = client.call("PUT", _path(name), json=body)
+    if server.as_json:
+        output.print_json(kept | ({"secret": made} if made else {}))
+        return
+    output.note(f"Endpoint {name} leads to {kept['url']}.")
+    if made:
+        output.note("The secret, for the receiver to check signatures with, is shown only now:")
+        typer.echo(made)
+
+
+@command(app, "list", ("gemel endpoint list", "names, URLs, whether signed; never the secrets"))
+def list_all(server: ServerOptions) -> None:
+    """List endpoints."""
+    with server.client() as client:
+        found = client.get("/v1/endpoints")["value"]
+    if server.as_json:
+        output.print_json(found)
+    else:
+        output.print_table(("name", "kind", "url", "signed", "headers", "changed"), map(_row, found))
+
+
+@command(app, "show", ("gemel endpoint show hooks", "one endpoint, without its secrets"))
+def show(name: Name, server: ServerOptions) -> None:
+    """Show an endpoint."""
+    with server.client() as client:
+        found = client.get(_path(name))
+    if server.as_json:
+        output.print_json(found)
+    else:
+        output.print_table(("field", "value"), [(name, output.cell(value)) for name, value in found.items()])
+
+
+@command(app, "remove", ("gemel endpoint remove hooks", "refused while routes lead to it"))
+def remove(name: Name, server: ServerOptions) -> None:
+    """Remove an endpoint that no route leads to."""
+    with server.client() as client:
+        client.send("DELETE", _path(name))
+    if server.as_json:
+        output.print_json({"name": name, "removed": True})
+    else:
+        output.note(f"Removed the endpoint {name}.")
+
+
+def _path(name: str) -> str:
+    return f"/v1/endpoints/{quote(name, safe='')}"
+
+
+def _row(found: dict[str, Any]) -> list[Any]:
+    names = " ".join(found["headers"])
+    return [found["name"], found["kind"], found["url"], found["signed"], names, found["changed"]]
+
+
+def _read(file: Path) -> str:
+    try:
+        return sys.stdin.read() if str(file) == "-" else file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidError("FileUnreadable", f"{file} cannot be read: {error}.") from error
+
+
+def _headers(text: str) -> dict[str, str]:
+    headers = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        name, colon, value = line.partition(":")
+        if line.strip() and not colon:
+            raise InvalidError("UsageInvalid", f"Line {number} of the headers is not NAME: VALUE.")
+        if line.strip():
+            headers[name.strip()] = value.strip()
+    return headers

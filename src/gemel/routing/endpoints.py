@@ -1,0 +1,224 @@
+"""Endpoints: receivers of notifications. Owns the table `endpoint`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from gemel.base.clock import from_us
+from gemel.base.errors import ConflictError, InvalidError, NotFoundError
+from gemel.routing.signing import secret_bytes
+from gemel.security.sealing import Sealer
+from gemel.store.database import ReadTransaction, Row, WriteTransaction
+
+__all__ = [
+    "WEBHOOK",
+    "Endpoint",
+    "EndpointView",
+    "Webhook",
+    "delete_endpoint",
+    "get_endpoint",
+    "list_endpoints",
+    "open_endpoint",
+    "put_endpoint",
+    "webhook_of",
+]
+
+WEBHOOK = "webhook"
+LATER = ("kafka", "mqtt")
+ENDPOINTS_MAX = 32
+NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,62}[A-Za-z0-9])?")
+URL_LENGTH_MAX = 2048
+HEADERS_MAX = 16
+HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
+HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e\t]{0,4094}[\x21-\x7e])?")
+OURS = re.compile(r"(host|content-.*|transfer-encoding|connection|upgrade|te|trailer|expect|webhook-.*)")
+
+COLUMNS = """
+name, kind, settings, (extract(epoch FROM created) * 1000000)::bigint,
+(extract(epoch FROM changed) * 1000000)::bigint"""
+LIST = f'SELECT {COLUMNS} FROM endpoint WHERE tenant = current_tenant() ORDER BY name COLLATE "C"'
+GET = f"SELECT {COLUMNS} FROM endpoint WHERE tenant = current_tenant() AND name = %s"
+OPEN = "SELECT settings, sealed FROM endpoint WHERE tenant = current_tenant() AND name = %s"
+COUNT = "SELECT count(*) FROM endpoint WHERE tenant = current_tenant() AND name <> %s"
+PUT = """
+INSERT INTO endpoint (tenant, name, kind, settings, sealed, created, changed)
+VALUES (current_tenant(), %s, %s, %s::jsonb, %s, %s, %s)
+ON CONFLICT (tenant, name) DO UPDATE SET kind = excluded.kind, settings = excluded.settings,
+    sealed = excluded.sealed, changed = excluded.changed"""
+USED = """
+SELECT route_id FROM event_route WHERE tenant = current_tenant() AND endpoint = %s ORDER BY route_id LIMIT 3"""
+TRY_AGAIN = """
+UPDATE event_route SET failures = 0, failing_since = NULL, next_try = NULL, error = NULL, stopped = NULL
+WHERE tenant = current_tenant() AND endpoint = %s AND stopped IS DISTINCT FROM 'forgotten'"""
+DELETE = "DELETE FROM endpoint WHERE tenant = current_tenant() AND name = %s"
+
+
+class Webhook(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """A receiver over HTTP: `secret` signs each delivery, `headers` go with it; neither is shown again."""
+
+    url: str
+    kind: str = WEBHOOK
+    secret: str | None = None
+    headers: dict[str, str] = {}
+
+
+class EndpointView(msgspec.Struct, frozen=True, rename="camel"):
+    """What is shown of an endpoint: `headers` are the names of those that go along."""
+
+    name: str
+    kind: str
+    url: str
+    signed: bool
+    headers: list[str]
+    created_us: int
+    changed_us: int
+
+
+class _Secrets(msgspec.Struct):
+    secret: str | None
+    headers: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An endpoint to deliver to; `key` signs, where there is one."""
+
+    url: str
+    key: bytes | None = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+
+
+def webhook_of(body: Any) -> Webhook:
+    """Read a request for an endpoint.
+
+    Raises InvalidError: EventRouteEndpointInvalid for a kind that is not served, InvalidArgument for the rest.
+    """
+    kind = body.get("kind", WEBHOOK) if isinstance(body, dict) else None
+    if kind in LATER:
+        raise InvalidError(
+            "EventRouteEndpointInvalid",
+            f"Endpoints of kind {kind} are not served yet: they come with the ingestion from {kind}.",
+            "Use one of kind webhook.",
+        )
+    try:
+        wanted = msgspec.convert(body, Webhook)
+    except msgspec.ValidationError as error:
+        raise InvalidError("InvalidArgument", f"The endpoint is not as it should be: {error}.") from error
+    if wanted.kind != WEBHOOK:
+        raise InvalidError("EventRouteEndpointInvalid", "There is no such kind of endpoint.", "Use webhook.")
+    if len(wanted.url) > URL_LENGTH_MAX:
+        raise InvalidError("InvalidArgument", f"The URL has more than {URL_LENGTH_MAX} characters.")
+    if wanted.secret is not None:
+        secret_bytes(wanted.secret)
+    _check_headers(wanted.headers)
+    return wanted
+
+
+async def put_endpoint(tx: WriteTransaction, sealer: Sealer, name: str, wanted: Webhook) -> EndpointView:
+    """Make an endpoint, or put another in its place; its routes that wait or stopped are tried again at once.
+
+    Raises InvalidError (InvalidArgument for the name, LimitExceeded).
+    """
+    if NAME.fullmatch(name) is None:
+        raise InvalidError(
+            "InvalidArgument",
+            "The name of an endpoint has 1 to 64 of the characters A-Z a-z 0-9 _ . -, and begins and ends with a "
+            "letter or digit.",
+        )
+    count = await tx.row(COUNT, (name,))
+    if count is not None and count[0] >= ENDPOINTS_MAX:
+        raise InvalidError("LimitExceeded", f"A tenant has at most {ENDPOINTS_MAX} endpoints.")
+    settings = {
+        "url": wanted.url,
+        "signed": wanted.secret is not None,
+        "headers": sorted(wanted.headers, key=str.lower),
+    }
+    secrets = msgspec.json.encode(_Secrets(wanted.secret, wanted.headers))
+    sealed = sealer.seal(secrets, _place(tx.tenant, name)) if wanted.secret or wanted.headers else None
+    now = from_us(tx.stamp())
+    text = msgspec.json.encode(settings).decode()
+    await tx.execute(PUT, (name, WEBHOOK, text, sealed, now, now))
+    await tx.execute(TRY_AGAIN, (name,))
+    return await get_endpoint(tx, name)
+
+
+async def list_endpoints(tx: ReadTransaction) -> list[EndpointView]:
+    """Return the tenant's endpoints by name, without their secrets."""
+    return [_view(row) for row in await tx.rows(LIST)]
+
+
+async def get_endpoint(tx: ReadTransaction, name: str) -> EndpointView:
+    """Return one endpoint, without its secrets. Raises NotFoundError (EndpointNotFound)."""
+    row = await tx.row(GET, (name,))
+    if row is None:
+        raise _not_found(name)
+    return _view(row)
+
+
+async def open_endpoint(tx: ReadTransaction, sealer: Sealer, name: str) -> Endpoint:
+    """Return an endpoint with its secrets, to deliver to.
+
+    Raises NotFoundError (EndpointNotFound), EnvironmentFaultError (SecretUnreadable).
+    """
+    row = await tx.row(OPEN, (name,))
+    if row is None:
+        raise _not_found(name)
+    settings, sealed = row
+    secrets = _Secrets(None, {})
+    if sealed is not None:
+        secrets = msgspec.json.decode(sealer.open(bytes(sealed), _place(tx.tenant, name)), type=_Secrets)
+    key = None if secrets.secret is None else secret_bytes(secrets.secret)
+    return Endpoint(settings["url"], key, secrets.headers)
+
+
+async def delete_endpoint(tx: WriteTransaction, name: str) -> None:
+    """Delete an endpoint that no route leads to.
+
+    Raises NotFoundError (EndpointNotFound), ConflictError (EndpointInUse).
+    """
+    used = await tx.rows(USED, (name,))
+    if used:
+        raise ConflictError(
+            "EndpointInUse",
+            f"Routes lead to the endpoint {name}: {', '.join(row[0] for row in used)}.",
+            "Remove them first.",
+        )
+    if not await tx.execute(DELETE, (name,)):
+        raise _not_found(name)
+
+
+def _view(row: Row) -> EndpointView:
+    name, kind, settings, created_us, changed_us = row
+    return EndpointView(
+        name, kind, settings["url"], settings["signed"], settings["headers"], created_us, changed_us
+    )
+
+
+def _check_headers(headers: Mapping[str, str]) -> None:
+    if len(headers) > HEADERS_MAX:
+        raise InvalidError("InvalidArgument", f"More than {HEADERS_MAX} headers.")
+    folded = [name.lower() for name in headers]
+    for name, value in headers.items():
+        if HEADER_NAME.fullmatch(name) is None or folded.count(name.lower()) > 1:
+            raise InvalidError(
+                "InvalidArgument", f"{name[:128]!r} is not a header's name, or is given twice."
+            )
+        if OURS.fullmatch(name.lower()):
+            raise InvalidError("InvalidArgument", f"The header {name} is set by the delivery itself.")
+        if HEADER_VALUE.fullmatch(value) is None:
+            raise InvalidError(
+                "InvalidArgument", f"The value of the header {name} is not 1 to 4096 printable characters."
+            )
+
+
+def _place(tenant: int, name: str) -> str:
+    return f"endpoint {name} of tenant {tenant}"
+
+
+def _not_found(name: str) -> NotFoundError:
+    return NotFoundError("EndpointNotFound", f"There is no endpoint named {name[:80]!r}.")

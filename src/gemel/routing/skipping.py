@@ -1,0 +1,45 @@
+"""Getting a route past a notification that its receiver will never take."""
+
+from __future__ import annotations
+
+from gemel.base.errors import InvalidError, NotFoundError
+from gemel.graph.context import GraphContext
+from gemel.routing.batches import Cursor, Gatherer
+from gemel.routing.delivery import CHANGES_BYTES_MAX, CHANGES_MAX, naming_of
+from gemel.routing.feed import FeedReader
+from gemel.routing.filters import compile_filter
+from gemel.store.database import WriteTransaction
+
+__all__ = ["skip"]
+
+FAILING = """
+SELECT filter, change_no, position, failures FROM event_route
+WHERE tenant = current_tenant() AND route_id = %s FOR NO KEY UPDATE"""
+SKIP = """
+UPDATE event_route SET change_no = %s, position = %s, failures = 0, failing_since = NULL, next_try = NULL,
+    error = NULL, stopped = NULL
+WHERE tenant = current_tenant() AND route_id = %s"""
+
+
+async def skip(
+    tx: WriteTransaction, reader: FeedReader, context: GraphContext, route_id: str, source: str
+) -> str:
+    """Move a failing route past the notification that is next; return the id of that event, which is not sent.
+
+    Raises NotFoundError (EventRouteNotFound), InvalidError (OperationNotAllowed) where the route does not fail.
+    """
+    row = await tx.row(FAILING, (route_id,))
+    if row is None:
+        raise NotFoundError("EventRouteNotFound", f"There is no event route with the ID {route_id[:140]!r}.")
+    text, change_no, position, failures = row
+    if not failures:
+        raise InvalidError(
+            "OperationNotAllowed", f"The route {route_id} does not fail: there is nothing to skip."
+        )
+    part = await reader.read(tx, change_no, CHANGES_MAX, CHANGES_BYTES_MAX)
+    naming = await naming_of(tx, context, part, source)
+    batch = Gatherer(part, Cursor(change_no, position), compile_filter(text), naming).next(1)
+    if not batch.count:
+        raise InvalidError("OperationNotAllowed", f"The route {route_id} has nothing left to deliver.")
+    await tx.execute(SKIP, (*batch.cursor, route_id))
+    return batch.first_id

@@ -1,0 +1,176 @@
+"""Random histories of puts, patches, late samples, corrections, deletions and re-creations, on both axes of time.
+
+Every answer at random moments is compared with a simple model of all that was ever told (support.past_model), and
+what a live read answered is compared with the answer of `known at` its time, to the letter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, note, seed, settings
+from hypothesis import strategies as st
+
+from gemel.base.clock import now_us
+from gemel.base.errors import NotFoundError
+from gemel.graph.readable import readable_then
+from gemel.graph.relationship_reading import list_incoming, list_relationships, load_relationship
+from gemel.graph.twins import get_component, get_twin
+from gemel.history.moment import LIVE, Moment
+from gemel.history.paths import series_of
+from gemel.history.read import Window, read_raw
+from gemel.ingest.pipeline import Ingest
+from gemel.ingest.requests import IngestOptions
+from gemel.store.database import ReadTransaction, WriteTransaction
+from support.graph import MODELS, Site, open_site
+from support.past_model import END, PastModel
+from support.past_walk import IDS, Act, PastWalk, acts
+from support.postgres import Dsns
+from support.tenants import make_tenant
+
+SEED = 20261123
+EXAMPLES = 60
+MOMENTS = 24
+
+Answers = dict[str, Any]
+
+
+class Stage:
+    """One process for all histories; each plays on a tenant of its own."""
+
+    def __init__(self, dsns: Dsns, stamps: list[int]) -> None:
+        self.runner = asyncio.Runner()
+        self.opening = open_site(dsns)
+        self.site: Site = self.runner.run(self.opening.__aenter__())
+        self.stamps = stamps
+
+    def close(self) -> None:
+        self.runner.run(self.opening.__aexit__(None, None, None))
+        self.runner.close()
+
+    def fresh(self) -> PastWalk:
+        site = replace(self.site, tenant=make_tenant(self.site.dsns))
+        self.runner.run(site.add_models(MODELS))
+        options = IngestOptions(20_000, 5_000_000, 86_400_000_000)
+        ingest = Ingest(site.db, site.directory, site.context, options, now_us)
+        return PastWalk(site, ingest, self.stamps)
+
+
+@pytest.fixture(scope="module")
+def stage(database: Dsns) -> Iterator[Stage]:
+    stamps: list[int] = []
+    one, many = WriteTransaction.stamp, WriteTransaction.stamps
+
+    def stamp(self: WriteTransaction) -> int:
+        stamps.append(one(self))
+        return stamps[-1]
+
+    def some(self: WriteTransaction, count: int) -> int:
+        first = many(self, count)
+        stamps.extend(range(first, first + count))
+        return first
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WriteTransaction, "stamp", stamp)
+        patch.setattr(WriteTransaction, "stamps", some)
+        made = Stage(database, stamps)
+        try:
+            yield made
+        finally:
+            made.close()
+
+
+async def ask(tx: ReadTransaction, site: Site, moment: Moment) -> Answers:
+    """Return everything that can be read of the twins at a moment."""
+    answers: Answers = {}
+    for twin_id in IDS:
+        try:
+            twin = await get_twin(tx, site.context, twin_id, moment)
+        except NotFoundError:
+            answers[twin_id] = None
+            continue
+        assert twin.body["$etag"] == twin.etag
+        outgoing = (await list_relationships(tx, twin_id, moment=moment)).items
+        for each in outgoing:
+            one = await load_relationship(tx, twin_id, each["$relationshipId"], moment)
+            assert one.document().body == each
+        incoming = (await list_incoming(tx, twin_id, moment=moment)).items
+        if "motor" in twin.body:
+            component = await get_component(tx, site.context, twin_id, "motor", moment)
+            assert component.body == twin.body["motor"]
+        answers[twin_id] = {"twin": twin.body, "outgoing": outgoing, "incoming": incoming}
+    return answers
+
+
+def expected(model: PastModel, t: int, k: int) -> Answers:
+    return {
+        twin_id: document
+        and {
+            "twin": document,
+            "outgoing": model.outgoing(twin_id, t, k),
+            "incoming": model.incoming(twin_id, t, k),
+        }
+        for twin_id in IDS
+        for document in [model.document(twin_id, t, k)]
+    }
+
+
+async def ask_history(tx: ReadTransaction, site: Site, twin_id: str, window: Window) -> list[Any]:
+    twin = await readable_then(tx, site.context, twin_id, Moment(window.to_us - 1, window.known_at_us))
+    series = {series_of(twin.twin_no, path.path_no): name for name, path in twin.paths.items()}
+    page = await read_raw(tx, series, window, 1000)
+    return sorted((row.time_us, row.path, row.value) for row in page.rows)
+
+
+def moments(walk: PastWalk, choose: random.Random) -> list[tuple[int, int]]:
+    """Return moments around everything that happened: source times, stamps, starts and ends."""
+    times = {END, *walk.known, *walk.firsts}
+    for twin in walk.model.twins:
+        times.update(fact.time for fact in twin.facts)
+        times.update(start for _, start in twin.starts)
+    near = sorted(time + offset for time in times for offset in (-1, 0, 1) if time + offset <= END)
+    known = [END, END, *walk.known, *walk.firsts]
+    return [(choose.choice(near), choose.choice(known)) for _ in range(MOMENTS)]
+
+
+async def play(walk: PastWalk, history: list[Act], choose: random.Random) -> None:
+    site = walk.site
+    seen: list[tuple[int, Answers]] = []
+    for act in history:
+        if await walk.do(act):
+            async with site.db.read(site.tenant) as tx:
+                seen.append((walk.known[-1], await ask(tx, site, LIVE)))
+    async with site.db.read(site.tenant) as tx:
+        for k, answers in seen:
+            assert answers == expected(walk.model, END, k), f"live, after {k}"
+            assert answers == await ask(tx, site, Moment(END, k)), f"known at {k} is what was answered then"
+        for t, k in moments(walk, choose):
+            note(f"as of {t}, known at {k}")
+            assert await ask(tx, site, Moment(t, k)) == expected(walk.model, t, k)
+            for twin_id in IDS:
+                twin = walk.model.twin(twin_id, t, k)
+                if twin is not None and t > 0:
+                    low = choose.choice([0, t // 2, max(0, t - 10**11)])
+                    rows = await ask_history(tx, site, twin_id, Window(low, t + 1, k))
+                    assert rows == twin.holders(low, t + 1, k)
+
+
+@seed(SEED)
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(history=acts, choice=st.integers(0, 2**32))
+def test_every_answer_at_every_moment_is_that_of_the_model(
+    stage: Stage, history: list[Act], choice: int
+) -> None:
+    print(f"seed {SEED}, choice {choice}")
+    walk = stage.fresh()
+    stage.runner.run(play(walk, history, random.Random(choice)))
