@@ -26,19 +26,34 @@ __all__ = [
 DETAILS_MAX = 20
 ROWS_MAX = 5_000
 
-# A group is of a twin's relationships of one name to twins of one model.
+# A group is of a twin's relationships of one name to twins of one model. OFFSET 0 keeps each look-up one by key,
+# whatever the planner thinks of how many there are.
 LINKS_FROM = """
-SELECT r.source_no, r.name, t.model_id, count(*), min(r.relationship_id)
-FROM relationship AS r JOIN twin AS t ON t.tenant = r.tenant AND t.twin_no = r.target_no
-WHERE r.tenant = current_tenant() AND r.source_no = ANY(%s) GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"""
+SELECT w.no, r.name, t.model_id, count(*), min(r.relationship_id)
+FROM unnest(%s::bigint[]) AS w (no)
+CROSS JOIN LATERAL (
+    SELECT name, target_no, relationship_id FROM relationship
+    WHERE tenant = current_tenant() AND source_no = w.no OFFSET 0) AS r
+CROSS JOIN LATERAL (
+    SELECT model_id FROM twin WHERE tenant = current_tenant() AND twin_no = r.target_no OFFSET 0) AS t
+GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"""
 LINKS_TO = """
-SELECT r.target_no, r.name, s.model_id, count(*), min(concat_ws('/', s.twin_id, r.relationship_id))
-FROM relationship AS r JOIN twin AS s ON s.tenant = r.tenant AND s.twin_no = r.source_no
-WHERE r.tenant = current_tenant() AND r.target_no = ANY(%s) GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"""
+SELECT w.no, r.name, s.model_id, count(*), min(concat_ws('/', s.twin_id, r.relationship_id))
+FROM unnest(%s::bigint[]) AS w (no)
+CROSS JOIN LATERAL (
+    SELECT name, source_no, relationship_id FROM relationship
+    WHERE tenant = current_tenant() AND target_no = w.no OFFSET 0) AS r
+CROSS JOIN LATERAL (
+    SELECT twin_id, model_id FROM twin WHERE tenant = current_tenant() AND twin_no = r.source_no OFFSET 0) AS s
+GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"""
 WITH_PROPERTIES = """
-SELECT source_no, relationship_id, name, properties FROM relationship
-WHERE tenant = current_tenant() AND source_no = ANY(%s) AND (source_no, relationship_id) > (%s, %s)
-  AND properties <> '{}' ORDER BY source_no, relationship_id LIMIT %s"""
+SELECT w.no, r.relationship_id, r.name, r.properties
+FROM unnest(%(nos)s::bigint[]) AS w (no)
+CROSS JOIN LATERAL (
+    SELECT relationship_id, name, properties FROM relationship
+    WHERE tenant = current_tenant() AND source_no = w.no AND properties <> '{}'
+      AND (source_no, relationship_id) > (%(no)s, %(id)s) ORDER BY relationship_id LIMIT %(limit)s) AS r
+ORDER BY 1, 2 LIMIT %(limit)s"""
 COUNT_NAMED = """
 SELECT w.source_no, w.name, c.count FROM unnest(%s::bigint[], %s::text[]) AS w (source_no, name)
 CROSS JOIN LATERAL (
@@ -74,14 +89,16 @@ async def links_from(tx: ReadTransaction, twin_nos: Collection[int]) -> dict[int
 
 async def related_with_properties(tx: ReadTransaction, twin_nos: Collection[int]) -> AsyncIterator[Related]:
     """Yield the relationships that leave twins and have properties, by twin and id; ROWS_MAX are held at once."""
-    after: tuple[int, str] = (-1, "")
+    pending, last_no, last_id = list(twin_nos), -1, ""
     while True:
-        rows = await tx.rows(WITH_PROPERTIES, (list(twin_nos), *after, ROWS_MAX))
+        bounds = {"nos": pending, "no": last_no, "id": last_id, "limit": ROWS_MAX}
+        rows = await tx.rows(WITH_PROPERTIES, bounds)
         for row in rows:
             yield Related(*row)
         if len(rows) < ROWS_MAX:
             return
-        after = (rows[-1][0], rows[-1][1])
+        last_no, last_id = rows[-1][:2]
+        pending = [twin_no for twin_no in pending if twin_no >= last_no]
 
 
 async def model_change_faults(
