@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
+from functools import cmp_to_key
 from typing import Any
 
-from gemel.query.clauses import Count, Direction, Items, Link, Query
+import msgspec
+
+from gemel.history.values import JSON, decode
+from gemel.query.clauses import Direction, Function, Link, Query
+from gemel.query.groups import check_groups
 from gemel.query.names import resolve_names
 from gemel.query.parse import parse
 from gemel.query.tree import (
@@ -50,27 +56,115 @@ class Graph:
         return next(twin for twin in self.twins if twin["$dtId"] == twin_id)
 
 
-def answer(text: str, graph: Graph) -> list[Any]:
-    """Return the rows of a query's whole answer, in no order."""
-    query = resolve_names(parse(text))
+def answer(text: str, graph: Graph) -> list[list[Any]]:
+    """Return the rows of a query's whole answer, before TOP and OFFSET.
+
+    They come as lists, in order; within a list any order is right.
+    """
+    query = check_groups(resolve_names(parse(text)))
     rows = [
         row for row in _matches(query, graph) if not query.where or _holds(query.where, row, graph) is True
     ]
-    match query.selection:
-        case Count():
-            return [{"COUNT": len(rows)}]
-        case Items(items):
-            return [
-                {
-                    item.name: value
-                    for item in items
-                    if (value := _follow(row.get(item.source, MISSING), item.way)) is not MISSING
-                }
-                for row in rows
-            ]
-        case _:
-            assert query.default is not None
-            return [row[query.default] for row in rows]
+    groups = _grouped(query, rows) if query.grouped else [[row] for row in rows]
+    found: list[tuple[list[Any], Any]] = [
+        ([_term(sort.term, group) for sort in query.order], _shown(query, group)) for group in groups
+    ]
+    if not query.order:
+        return [[row for _, row in found]]
+    directions = [sort.descending for sort in query.order]
+
+    def by_key(left: tuple[list[Any], Any], right: tuple[list[Any], Any]) -> int:
+        return _compare(left[0], right[0], directions)
+
+    found.sort(key=cmp_to_key(by_key))
+    lists: list[list[Any]] = []
+    for place, (key, row) in enumerate(found):
+        if place == 0 or _compare(found[place - 1][0], key, directions):
+            lists.append([])
+        lists[-1].append(row)
+    return lists
+
+
+def _grouped(query: Query, rows: list[Row]) -> list[list[Row]]:
+    if not query.group:
+        return [rows]
+    groups: dict[Any, list[Row]] = {}
+    for row in rows:
+        key = tuple(_same(_term(term, [row])) for term in query.group)
+        groups.setdefault(key, []).append(row)
+    return list(groups.values())
+
+
+def _same(value: Any) -> Any:
+    """Return what is equal for equal values only: 1 and 1.0 are, 1 and true are not."""
+    if isinstance(value, dict) and "$etag" in value:
+        return value["$etag"]
+    return (
+        None
+        if value is MISSING or _component(value)
+        else (_kind(value), msgspec.json.encode(decode(None, JSON, value)))
+    )
+
+
+def _component(value: Any) -> bool:
+    return isinstance(value, dict) and "$metadata" in value and "$etag" not in value
+
+
+def _shown(query: Query, group: list[Row]) -> Any:
+    if not query.items:
+        assert query.default is not None
+        return group[0][query.default]
+    found = {}
+    for item in query.items:
+        if isinstance(item.term, Of) and not (query.grouped and item.term in query.group):
+            value = _follow(group[0].get(item.term.source, MISSING), item.way)
+        else:
+            value = _term(item.term, group)
+            value = MISSING if _component(value) else value
+        if value is not MISSING:
+            found[item.name] = value
+    return found
+
+
+def _term(term: Any, group: list[Row]) -> Any:
+    if isinstance(term, Of):
+        return _value(group[0].get(term.source, MISSING), term.field)
+    if term.of is None:
+        return len(group)
+    values = [_value(row.get(term.of.source, MISSING), term.of.field) for row in group]
+    values = [value for value in values if value is not MISSING and not _component(value)]
+    if term.function is Function.COUNT:
+        return len(values)
+    numbers = [Fraction(repr(value)) for value in values if _kind(value) == "number"]
+    texts = [value for value in values if isinstance(value, str)]
+    if term.function in (Function.SUM, Function.AVG):
+        if not numbers:
+            return MISSING
+        total = sum(numbers, Fraction()) / (len(numbers) if term.function is Function.AVG else 1)
+        return int(total) if total.denominator == 1 else float(total)
+    smallest = term.function is Function.MIN
+    for kind in (numbers, texts) if smallest else (texts, numbers):
+        if kind:
+            best = min(kind) if smallest else max(kind)
+            return float(best) if isinstance(best, Fraction) else best
+    return MISSING
+
+
+def _compare(left: list[Any], right: list[Any], directions: list[bool]) -> int:
+    for one, other, descending in zip(left, right, directions, strict=True):
+        first, second = _rank(one), _rank(other)
+        if first != second:
+            if first is None or second is None:
+                return -1 if first is not None else 1
+            return -1 if (first < second) is not descending else 1
+    return 0
+
+
+def _rank(value: Any) -> tuple[int, Any] | None:
+    """Return by what a value is in order, None for what comes last."""
+    ranks = {"number": 0, "bool": 1, "string": 2}
+    kind = "" if value is MISSING else _kind(value)
+    return (ranks[kind], value) if kind in ranks else None
 
 
 def _matches(query: Query, graph: Graph) -> Iterator[Row]:

@@ -5,38 +5,40 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from gemel.query.clauses import Query, tests_of
+from gemel.query.clauses import Aggregate, Query, map_terms, tests_of
 from gemel.query.tree import (
     Cell,
-    Check,
     Condition,
-    Field,
-    HasType,
     Instant,
+    JsonProperty,
     Literal,
     Of,
     OfModel,
     OneOf,
+    Path,
     Property,
     Stored,
     StoredInstant,
     Test,
     map_tests,
 )
+from gemel.query.vocabulary import Vocabulary
 
-__all__ = ["Catalog", "bind_models", "bind_paths", "wanted_models", "wanted_paths"]
+__all__ = ["Catalog", "bind_models", "bind_paths", "doubtful", "wanted_models", "wanted_paths"]
 
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
     """What a tenant has of what a query names.
 
-    `path_nos` holds the number of each property path that ever had a value; `families` for each model the ids
-    of itself and of all that extend it; `promoted` the numbers of the paths that are indexed.
+    `path_nos` holds the number of each property path that some twin may have had a value of; `families` for each
+    model the ids of itself and of all that extend it; `names` what the models have, where it was looked up;
+    `promoted` the numbers of the paths that are indexed.
     """
 
     path_nos: Mapping[str, int]
     families: Mapping[str, frozenset[str]]
+    names: Vocabulary | None = None
     promoted: frozenset[int] = frozenset()
 
 
@@ -44,9 +46,18 @@ def wanted_paths(query: Query) -> frozenset[str]:
     """Return every dotted path that a property of the query may be stored under."""
     return frozenset(
         path
-        for test in tests_of(query.where)
-        if isinstance(test.subject, Of) and isinstance(test.subject.field, Property | Instant)
-        for path, _ in _splits(test.subject.field)
+        for of in _subjects(query)
+        if isinstance(of.field, Property | Instant)
+        for path, _ in _splits(of.field)
+    )
+
+
+def doubtful(query: Query, path_nos: Mapping[str, int]) -> bool:
+    """Say whether a query names what only the models can tell is there."""
+    return any(
+        isinstance(of.field, JsonProperty)
+        or (isinstance(of.field, Property | Instant) and ".".join(of.field.names) not in path_nos)
+        for of in _subjects(query)
     )
 
 
@@ -85,28 +96,29 @@ def bind_paths(query: Query, catalog: Catalog) -> Query:
     """
     warnings: list[str] = []
 
-    def place(of: Of, check: Check) -> Field:
+    def place(of: Path | Of) -> Of:
+        assert isinstance(of, Of)
         field = of.field
+        if isinstance(field, Property):
+            cells = tuple(
+                Cell(catalog.path_nos[path], inner)
+                for path, inner in _splits(field)
+                if path in catalog.path_nos
+            )
+            warnings.extend(_warn(query, catalog, field.names, found=bool(cells)))
+            return Of(of.source, Stored(cells, ".".join(field.names)))
         if isinstance(field, Instant):
             number = catalog.path_nos.get(".".join(field.names))
-            if number is None:
-                warnings.append(_unknown(query, field.names))
-            return StoredInstant(number, field.which)
-        if not isinstance(field, Property):
-            return field
-        cells = tuple(
-            Cell(catalog.path_nos[path], inner) for path, inner in _splits(field) if path in catalog.path_nos
-        )
-        # IS_DEFINED and IS_OBJECT may mean a component, which has no value of its own.
-        if not cells and not isinstance(check, HasType):
-            warnings.append(_unknown(query, field.names))
-        return Stored(cells, ".".join(field.names))
+            warnings.extend(_warn(query, catalog, field.names, found=number is not None))
+            return Of(of.source, StoredInstant(number, field.which))
+        if isinstance(field, JsonProperty):
+            warnings.extend(_warn_of_relationship(catalog, field.names))
+        return of
 
     def bind(test: Test) -> Test:
-        assert isinstance(test.subject, Of)
-        return replace(test, subject=Of(test.subject.source, place(test.subject, test.check)))
+        return replace(test, subject=place(test.subject))
 
-    return _rebuilt(query, bind, warnings)
+    return _rebuilt(map_terms(query, place), bind, warnings)
 
 
 def _rebuilt(query: Query, bind: Callable[[Test], Condition], warnings: list[str]) -> Query:
@@ -123,7 +135,31 @@ def _splits(field: Property | Instant) -> Iterator[tuple[str, tuple[str, ...]]]:
             yield ".".join(names[:length]), names[length:]
 
 
-def _unknown(query: Query, names: tuple[str, ...]) -> str:
-    said = f"No twin has ever had a value of {'.'.join(names)}."
-    meant = {name.casefold(): name for name in query.named}.get(names[0].casefold())
-    return f"{said} The alias is written {meant}." if meant else said
+def _warn(query: Query, catalog: Catalog, names: tuple[str, ...], *, found: bool) -> Iterator[str]:
+    """Yield what is worth saying of a path of twins: the rows it selects may be none."""
+    alias = {name.casefold(): name for name in query.named}.get(names[0].casefold())
+    said = f" The alias is written {alias}." if alias else ""
+    if catalog.names is not None and not catalog.names.has(names):
+        meant = catalog.names.meant(names[0]) if len(names) == 1 else None
+        yield _unknown("model", names, meant) + said
+    elif not found and (catalog.names is None or said):
+        yield f"No twin has ever had a value of {'.'.join(names)}.{said}"
+
+
+def _warn_of_relationship(catalog: Catalog, names: tuple[str, ...]) -> Iterator[str]:
+    if catalog.names is not None and not catalog.names.has_of_relationship(names):
+        meant = catalog.names.meant(names[0], of_relationship=True) if len(names) == 1 else None
+        yield _unknown("relationship of a model", names, meant)
+
+
+def _unknown(owner: str, names: tuple[str, ...], meant: str | None) -> str:
+    said = f"No {owner} has a property {'.'.join(names)}."
+    return f"{said} Did you mean {meant}?" if meant and meant != names[0] else said
+
+
+def _subjects(query: Query) -> Iterator[Of]:
+    terms = [item.term for item in query.items] + [sort.term for sort in query.order] + [*query.group]
+    subjects = [term.of if isinstance(term, Aggregate) else term for term in terms]
+    for each in (*subjects, *(test.subject for test in tests_of(query.where))):
+        if isinstance(each, Of):
+            yield each

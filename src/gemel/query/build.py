@@ -5,12 +5,24 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from typing import TypeVar
 
 from lark import Token, Transformer_NonRecursive, Tree, v_args
 from lark.exceptions import VisitError
 from lark.tree import Meta
 
-from gemel.query.clauses import Collection, Count, Direction, Everything, Item, Items, Query, Selection
+from gemel.query.clauses import (
+    Aggregate,
+    Collection,
+    Direction,
+    Everything,
+    Function,
+    Item,
+    Items,
+    Query,
+    Selection,
+    Sort,
+)
 from gemel.query.faults import query_fault
 from gemel.query.sources import Edge, From, Joined, Name, build_sources
 from gemel.query.tree import (
@@ -36,12 +48,16 @@ from gemel.query.tree import (
 )
 from gemel.query.unexpected import RESERVED
 
-__all__ = ["NAMES_MAX", "build", "span_of"]
+__all__ = ["ITEMS_MAX", "NAMES_MAX", "SORTS_MAX", "build", "span_of"]
 
 NAMES_MAX = 32
+ITEMS_MAX = 100
+SORTS_MAX = 16
 
 ESCAPE = re.compile(r"\\([\\'])")
 WORDS = {"TRUE": True, "FALSE": False, "NULL": None}
+T = TypeVar("T")
+
 NOTHING = Name(None, Span(0, 0))
 
 
@@ -69,7 +85,7 @@ class _Build(Transformer_NonRecursive[Token, Query]):
         self._text = text
 
     def query(self, meta: Meta, parts: Sequence[object]) -> Query:
-        top, selection, source, where = parts
+        distinct, top, selection, source, where, group, order, offset = parts
         if selection is None and top is None:
             raise query_fault(
                 self._text, span_of(meta), "nothing is selected", "Write SELECT * or name what you want."
@@ -84,6 +100,10 @@ class _Build(Transformer_NonRecursive[Token, Query]):
             whence.default,
             where,  # type: ignore[arg-type]
             top,  # type: ignore[arg-type]
+            distinct is not None,
+            group or (),  # type: ignore[arg-type]
+            order or (),  # type: ignore[arg-type]
+            offset or 0,  # type: ignore[arg-type]
         )
 
     def top(self, meta: Meta, parts: Sequence[Token]) -> int:
@@ -92,15 +112,36 @@ class _Build(Transformer_NonRecursive[Token, Query]):
     def everything(self, meta: Meta, parts: Sequence[object]) -> Selection:
         return Everything()
 
-    def count(self, meta: Meta, parts: Sequence[object]) -> Selection:
-        return Count()
-
     def items(self, meta: Meta, parts: Sequence[Item]) -> Selection:
-        return Items(tuple(parts))
+        return Items(self._few(meta, parts, ITEMS_MAX))
 
-    def item(self, meta: Meta, parts: tuple[Path, str | None]) -> Item:
-        path, name = parts
-        return Item(path, name or path.names[-1])
+    def item(self, meta: Meta, parts: tuple[Path | Aggregate, str | None]) -> Item:
+        term, name = parts
+        written = str(term.function) if isinstance(term, Aggregate) else term.names[-1]
+        return Item(term, name or written, given=name is not None, span=span_of(meta))
+
+    def aggregate(self, meta: Meta, parts: tuple[Token, Path | None]) -> Aggregate:
+        function, path = Function(parts[0].upper()), parts[1]
+        if path is None and function is not Function.COUNT:
+            suggestion = f"Name a property, as {function}(T.name)."
+            raise query_fault(self._text, span_of(meta), f"{function} of nothing", suggestion)
+        return Aggregate(function, path)
+
+    def where(self, meta: Meta, parts: Sequence[Condition]) -> Condition:
+        return parts[0]
+
+    def group(self, meta: Meta, parts: Sequence[Path]) -> tuple[Path, ...]:
+        return self._few(meta, parts, ITEMS_MAX)
+
+    def order(self, meta: Meta, parts: Sequence[Sort]) -> tuple[Sort, ...]:
+        return self._few(meta, parts, SORTS_MAX)
+
+    def sort(self, meta: Meta, parts: tuple[Path | Aggregate, Token | None]) -> Sort:
+        term, direction = parts
+        return Sort(term, direction is not None and direction.upper() == "DESC", span_of(meta))
+
+    def offset(self, meta: Meta, parts: Sequence[Token]) -> int:
+        return self._whole(parts[0])
 
     def collection(self, meta: Meta, parts: Sequence[Token]) -> Collection:
         return Collection(parts[0].lower())
@@ -199,6 +240,11 @@ class _Build(Transformer_NonRecursive[Token, Query]):
 
     def string(self, meta: Meta, parts: Sequence[Token]) -> Literal:
         return self.literal(meta, parts)
+
+    def _few(self, meta: Meta, parts: Sequence[T], most: int) -> tuple[T, ...]:
+        if len(parts) > most:
+            raise query_fault(self._text, span_of(meta), f"more than {most} in one list", "Shorten the list.")
+        return tuple(parts)
 
     def _edge(self, parts: Sequence[object], direction: Direction) -> Edge:
         variable, names, hops = parts

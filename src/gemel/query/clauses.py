@@ -6,17 +6,18 @@ links between twins. `FROM relationships R` is one link between two twins withou
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from gemel.query.tree import And, Check, Condition, Not, Or, Path, Test
+from gemel.query.tree import NOWHERE, And, Check, Condition, Not, Of, Or, Path, Span, Test
 
 __all__ = [
+    "Aggregate",
     "Collection",
-    "Count",
     "Direction",
     "Everything",
+    "Function",
     "Hops",
     "IndexUse",
     "Item",
@@ -24,7 +25,10 @@ __all__ = [
     "Link",
     "Query",
     "Selection",
+    "Sort",
     "Source",
+    "Term",
+    "map_terms",
     "tests_of",
 ]
 
@@ -83,22 +87,39 @@ class Everything:
     """`SELECT *`: the documents themselves."""
 
 
+class Function(StrEnum):
+    """What an aggregate makes of the values of a group."""
+
+    COUNT = "COUNT"
+    SUM = "SUM"
+    AVG = "AVG"
+    MIN = "MIN"
+    MAX = "MAX"
+
+
 @dataclass(frozen=True, slots=True)
-class Count:
-    """`SELECT COUNT()`."""
+class Aggregate:
+    """A function of all values that a group has; of the number of its rows where it is of nothing."""
+
+    function: Function
+    of: Path | Of | None = None
+
+
+Term = Path | Of | Aggregate
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One member of each row: what it is called, its source, and the way to it in that one's document.
+    """One member of each row: what it is, what it is called, and the way to it in its source's document.
 
-    The way is empty for all of the document.
+    The way is empty for all of the document. `given` says that the name was.
     """
 
-    path: Path
+    term: Term
     name: str
-    source: str = ""
     way: tuple[str, ...] = ()
+    given: bool = field(default=False, compare=False)
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +129,16 @@ class Items:
     items: tuple[Item, ...]
 
 
-Selection = Everything | Count | Items
+Selection = Everything | Items
+
+
+@dataclass(frozen=True, slots=True)
+class Sort:
+    """By what rows are in order. What is not there comes last, either way."""
+
+    term: Term
+    descending: bool = False
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +164,23 @@ class Query:
     default: str | None = None
     where: Condition | None = None
     top: int | None = None
+    distinct: bool = False
+    group: tuple[Path | Of, ...] = ()
+    order: tuple[Sort, ...] = ()
+    offset: int = 0
     indexes: tuple[IndexUse, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    @property
+    def items(self) -> tuple[Item, ...]:
+        """What is selected, where not everything is."""
+        return self.selection.items if isinstance(self.selection, Items) else ()
+
+    @property
+    def grouped(self) -> bool:
+        """Whether a row of the answer stands for several matches."""
+        aggregated = any(isinstance(item.term, Aggregate) for item in self.items)
+        return self.distinct or aggregated or bool(self.group)
 
     def source(self, name: str) -> Source:
         """Return the source of a name that the passes gave."""
@@ -154,6 +199,25 @@ class Query:
     def named(self) -> list[str]:
         """The aliases of the text, in its order."""
         return [source.name for source in self.sources if source.named]
+
+
+def map_terms(query: Query, change: Callable[[Path | Of], Path | Of]) -> Query:
+    """Return the query with every path that is selected, grouped by or in order by changed."""
+
+    def changed(term: Term) -> Term:
+        if isinstance(term, Aggregate):
+            return replace(term, of=term.of and change(term.of))
+        return change(term)
+
+    selection = query.selection
+    if isinstance(selection, Items):
+        selection = Items(tuple(replace(item, term=changed(item.term)) for item in selection.items))
+    return replace(
+        query,
+        selection=selection,
+        group=tuple(change(term) for term in query.group),
+        order=tuple(replace(sort, term=changed(sort.term)) for sort in query.order),
+    )
 
 
 def tests_of(condition: Condition | None) -> Iterator[Test]:

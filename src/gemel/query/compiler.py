@@ -12,6 +12,7 @@ from functools import lru_cache
 
 from gemel.query.bind import Catalog, bind_models, bind_paths
 from gemel.query.clauses import Query
+from gemel.query.groups import check_groups
 from gemel.query.indexes import bind_indexes
 from gemel.query.names import resolve_names
 from gemel.query.parse import parse
@@ -22,7 +23,12 @@ from gemel.query.times import read_times
 
 __all__ = ["ANALYSIS", "BINDING", "analyse", "compile_query"]
 
-ANALYSIS: tuple[Callable[[Query], Query], ...] = (resolve_names, read_times, push_negations)
+ANALYSIS: tuple[Callable[[Query], Query], ...] = (
+    resolve_names,
+    check_groups,
+    read_times,
+    push_negations,
+)
 """What follows from the text alone."""
 
 BINDING: tuple[Callable[[Query, Catalog], Query], ...] = (bind_models, bind_paths, bind_indexes)

@@ -31,7 +31,7 @@ from gemel.query.tree import (
     Whole,
 )
 
-__all__ = ["condition_sql"]
+__all__ = ["condition_sql", "etag_sql", "inner_sql"]
 
 NUMBERS = f"l.kind < {JSON}"
 DOCUMENTS = f"l.kind = {JSON}"
@@ -62,6 +62,11 @@ def condition_sql(condition: Condition, scope: Scope) -> Sql:
     return _Writer(scope).rendered(condition)
 
 
+def etag_sql(scope: Scope, source: str) -> Sql:
+    """Return the entity tag of a twin."""
+    return sql(ETAG, scope.number(source), scope.newest(source))
+
+
 class _Writer:
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
@@ -88,8 +93,7 @@ class _Writer:
             case Column() as column:
                 return self._there(source, on_text(check, scope.column(source, column)))
             case Version.ETAG:
-                etag = sql(ETAG, scope.number(source), scope.newest(source))
-                return self._there(source, on_text(check, etag))
+                return self._there(source, on_text(check, etag_sql(scope, source)))
             case Version.LAST_UPDATE:
                 return self._there(source, on_time(check, scope.newest(source)))
             case Stored() as stored:
@@ -99,7 +103,7 @@ class _Writer:
             case StoredInstant(int(path_no), which):
                 return ValueRow(source, path_no, all_of([Sql(PRESENT), on_time(check, INSTANTS[which])]))
             case JsonProperty(names):
-                return on_json(check, _inner(scope.row(source, "properties"), names))
+                return on_json(check, inner_sql(scope.row(source, "properties"), names))
             case Whole():
                 return sql("{} IS NOT NULL", scope.number(source))
         raise InternalError("InternalError", f"The subject {subject!r} was not bound.")
@@ -142,7 +146,7 @@ class _Writer:
 def _cell(source: str, cell: Cell, check: Check) -> ValueRow:
     if isinstance(check, HasType) and check.type is TypeName.DEFINED and not cell.inner:
         return ValueRow(source, cell.path_no, Sql(PRESENT))
-    documents = all_of([Sql(DOCUMENTS), on_json(check, _inner(Sql("l.doc"), cell.inner))])
+    documents = all_of([Sql(DOCUMENTS), on_json(check, inner_sql(Sql("l.doc"), cell.inner))])
     if cell.inner:
         return ValueRow(source, cell.path_no, documents)
     numbers = all_of([Sql(NUMBERS), on_number(check, Sql("l.num"))])
@@ -156,8 +160,8 @@ def _not_true(condition: Sql) -> Sql:
     return sql("({}) IS NOT TRUE", condition)
 
 
-def _inner(value: Sql, names: tuple[str, ...]) -> Sql:
-    """Return the JSON value that names lead to, or null; the names are bound, never written."""
+def inner_sql(value: Sql, names: tuple[str, ...]) -> Sql:
+    """Return what names lead to in a JSON value, or null; the names are bound, never written."""
     if not names:
         return value
     return sql("({})", joined(" -> ", [value, *(param(name, "text") for name in names)]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gemel.query.clauses import Direction, Hops
+from gemel.query.limits import STEPS_MAX, within
 from gemel.query.sql import TRUE, Sql, joined, param, sql
 from gemel.query.tables import Tables
 
@@ -18,16 +19,19 @@ def hops_sql(tables: Tables, start: Sql, names: Sequence[str], direction: Direct
     """Return an item of a FROM: the numbers (twin_no) of the twins that ways from `start` lead to, each once.
 
     A way may come through a twin more than once. Each step keeps the twins that are so many hops away, once, so
-    the work is bounded by the relationships times the hops, not by the number of ways.
+    the work is bounded by the relationships times the hops, not by the number of ways. Beyond STEPS_MAX such steps
+    the statement is stopped, as what was reached stays in memory.
     """
     steps = [_step(tables, names, own, other) for own, other in ENDS[direction]]
     return sql(
         "(WITH RECURSIVE w (twin_no, depth) AS (SELECT {}, 0 UNION "
         "SELECT e.twin_no, w.depth + 1 FROM w CROSS JOIN LATERAL ({} OFFSET 0) AS e (twin_no) WHERE w.depth < {}) "
-        "SELECT DISTINCT twin_no FROM w WHERE depth >= {})",
+        "SELECT DISTINCT twin_no FROM (SELECT *, row_number() OVER () AS n FROM w) AS s "
+        "WHERE {} AND depth >= {})",
         start,
         joined(" UNION ALL ", steps),
         param(hops.most, "int"),
+        within(Sql("n"), STEPS_MAX),
         param(hops.least, "int"),
     )
 

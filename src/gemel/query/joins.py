@@ -14,8 +14,9 @@ from gemel.query.indexes import index_sql
 from gemel.query.scope import ENDS, Scope
 from gemel.query.sql import TRUE, Sql, all_of, joined, param, sql
 from gemel.query.tree import And, Column, Compare, Of, OneOf, Operator, Test
+from gemel.query.values import SortPart
 
-__all__ = ["From", "Key", "from_sql"]
+__all__ = ["From", "from_sql"]
 
 KEYED, INDEXED, LIMITED, OPEN, NUMBERED = range(5)
 """How much a query says of a source, most first: one of few, those an index finds, of a model, nothing; or not even its
@@ -25,19 +26,11 @@ IDS = frozenset({Column.TWIN_ID, Column.SOURCE_ID, Column.TARGET_ID})
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
-    """A part of what tells two rows apart: an expression that is never null, and its type in SQL."""
-
-    sql: Sql
-    type: str
-
-
-@dataclass(frozen=True, slots=True)
 class From:
-    """The items of a FROM, and the key of its rows, in an order in which they can be read."""
+    """The items of a FROM, and the key of its rows, which is never null."""
 
     sql: Sql
-    key: tuple[Key, ...]
+    key: tuple[SortPart, ...]
 
 
 def from_sql(query: Query, scope: Scope) -> From:
@@ -51,7 +44,6 @@ class _Joiner:
         self._scope = scope
         self._placed: set[str] = set()
         self._items: list[Sql] = []
-        self._key: list[Key] = []
 
     def joined(self) -> From:
         optional = self._query.optional
@@ -69,7 +61,7 @@ class _Joiner:
             self._link(link)
         for link in last:
             self._link(link)
-        return From(joined(" ", self._items), tuple(self._key))
+        return From(joined(" ", self._items), _row_key(self._query, self._scope))
 
     def _driver(self, links: list[Link]) -> str | Link:
         """Return the twin or link of which most is said, the first of those."""
@@ -94,7 +86,6 @@ class _Joiner:
             twins = sql(f"{{}} AS p JOIN {{}} ON {alias}.twin_no = p.twin_no", found, twins)
         self._items.append(twins)
         self._placed.add(name)
-        self._key.append(Key(self._scope.number(name), "bigint"))
 
     def _start_with_link(self, link: Link) -> None:
         """Start with a relationship; its names join the conditions of the first twin at its ends."""
@@ -105,7 +96,6 @@ class _Joiner:
         if named != TRUE:
             table = sql(f"(SELECT * FROM {{}} AS {alias} WHERE {{}})", table, named)
         self._items.append(sql(f"{{}} AS {alias}", table))
-        self._key += [Key(Sql(f"{alias}.source_no"), "bigint"), Key(Sql(f"{alias}.relationship_id"), "text")]
         start, end = (
             ("source_no", "target_no") if link.direction is Direction.OUT else ("target_no", "source_no")
         )
@@ -133,7 +123,6 @@ class _Joiner:
             terms.append(sql(f"{alias}.{far_column} = {{}}", self._scope.number(far)))
         table = self._scope.tables.relationships()
         self._items.append(sql(f"{join} {{}} AS {alias} ON {{}}", table, all_of(terms)))
-        self._identify(link, outward=outward)
         if far not in self._placed:
             self._twin(far, Sql(f"{alias}.{far_column}"), join)
         self._ends(link.relationship, join)
@@ -156,7 +145,6 @@ class _Joiner:
         self._items.append(
             sql(f"{join} LATERAL ({{}}) AS {alias} ON {{}}", joined(" UNION ALL ", halves), on)
         )
-        self._identify(link, outward=False)
         if far not in self._placed:
             self._twin(far, Sql(f"{alias}.other_no"), join)
         self._ends(link.relationship, join)
@@ -172,20 +160,6 @@ class _Joiner:
         self._items.append(sql(f"{join} LATERAL {{}} AS {alias} ON {{}}", ways, on))
         if far not in self._placed:
             self._twin(far, Sql(f"{alias}.twin_no"), join)
-            self._key.append(self._key_part(far, self._scope.number(far), "bigint"))
-
-    def _identify(self, link: Link, *, outward: bool) -> None:
-        """Add what tells the relationships of a twin apart: the id, and unless it is their source, that one."""
-        assert link.relationship is not None
-        alias = self._scope.alias(link.relationship)
-        if not outward:
-            self._key.append(self._key_part(link.relationship, Sql(f"{alias}.source_no"), "bigint"))
-        self._key.append(self._key_part(link.relationship, Sql(f"{alias}.relationship_id"), "text"))
-
-    def _key_part(self, source: str, value: Sql, kind: str) -> Key:
-        if source not in self._query.optional:
-            return Key(value, kind)
-        return Key(sql("coalesce({}, {})", value, Sql("-1" if kind == "bigint" else "''")), kind)
 
     def _twin(self, name: str, number: Sql, join: str) -> None:
         """Place a twin whose number is known; its row is joined just where more is asked of it."""
@@ -204,6 +178,28 @@ class _Joiner:
                 number = f"{self._scope.alias(relationship)}.{column}"
                 table = self._scope.tables.twins()
                 self._items.append(sql(f"{join} {{}} AS {alias} ON {alias}.twin_no = {number}", table))
+
+
+def _row_key(query: Query, scope: Scope) -> tuple[SortPart, ...]:
+    """Return what tells two rows apart, in the order of the text: so it is the same whatever drives."""
+    first = query.links[0].start if query.links else query.sources[0].name
+    key, known = [SortPart(scope.number(first), "bigint")], {first}
+
+    def add(source: str, value: Sql, kind: str) -> None:
+        if source in query.optional:
+            value = sql("coalesce({}, {})", value, Sql("-1" if kind == "bigint" else "''"))
+        key.append(SortPart(value, kind))
+
+    for link in query.links:
+        if link.relationship is not None:
+            # One that leaves a twin has its id there.
+            if link.direction is not Direction.OUT:
+                add(link.relationship, scope.number(link.relationship), "bigint")
+            add(link.relationship, scope.relationship_id(link.relationship), "text")
+        elif link.end not in known:
+            add(link.end, scope.number(link.end), "bigint")
+        known.add(link.end)
+    return tuple(key)
 
 
 def _named(link: Link, alias: str) -> Sql:

@@ -1,22 +1,21 @@
-"""The pass that finds what each path means: of which source, and there a column, a time, or a property."""
+"""The pass that finds what each path of a query means."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from gemel.base.errors import InvalidError
-from gemel.query.clauses import Collection, Everything, Item, Items, Query, Selection
-from gemel.query.faults import nearest, query_fault
+from gemel.query.clauses import Aggregate, Everything, Function, Item, Items, Query, Selection, Term
+from gemel.query.faults import query_fault
+from gemel.query.resolve import field_of, modelled, shown, split
 from gemel.query.tree import (
     Column,
-    Field,
     HasType,
     Instant,
-    JsonProperty,
     Of,
     OfModel,
+    Part,
     Path,
-    Property,
     Span,
     Test,
     TypeName,
@@ -25,155 +24,101 @@ from gemel.query.tree import (
     map_tests,
 )
 
-__all__ = ["SYSTEM", "resolve_names"]
+__all__ = ["resolve_names"]
 
-METADATA = "$metadata"
-INSTANTS = ("lastUpdateTime", "sourceTime")
-SYSTEM: dict[Collection, dict[tuple[str, ...], Column | Version]] = {
-    Collection.TWINS: {
-        tuple(field.split(".")): field
-        for field in (Column.TWIN_ID, Column.MODEL_ID, Column.LIFECYCLE, Version.ETAG, Version.LAST_UPDATE)
-    },
-    Collection.RELATIONSHIPS: {
-        (field,): field
-        for field in (
-            Column.RELATIONSHIP_ID,
-            Column.RELATIONSHIP_NAME,
-            Column.SOURCE_ID,
-            Column.TARGET_ID,
-        )
-    },
-}
+NUMERIC = frozenset({Function.SUM, Function.AVG})
 
 
 def resolve_names(query: Query) -> Query:
-    """Return the query with a field of a source in place of every path in its WHERE, and the way to every item.
+    """Return the query with a field of a source in place of every path, and the way to every item.
 
-    A path may leave the alias out where one source only can be meant. Raises InvalidError (SqlQueryError) for
-    what no twin or relationship has, and for two items of one name.
+    Raises InvalidError (SqlQueryError) for what no twin or relationship has, for what has no value where one is
+    needed, and for two items of one name.
     """
-    where = query.where and map_tests(query.where, lambda test: _resolve_test(query, test))
-    return replace(query, where=where, selection=_selection(query))
+    selection = _selection(query)
+    items = selection.items if isinstance(selection, Items) else ()
+    return replace(
+        query,
+        selection=selection,
+        where=query.where and map_tests(query.where, lambda test: _test(query, test)),
+        group=tuple(_group(query, path) for path in query.group),
+        order=tuple(replace(sort, term=_sort(query, sort.term, items)) for sort in query.order),
+    )
 
 
 def _selection(query: Query) -> Selection:
-    match query.selection:
-        case Everything() if len(query.sources) > 1 and query.default is None:
-            if not query.named:
-                raise query_fault(
-                    query.text, Span(0, 0), "nothing has a name", "Name what you want, as in (a)-[r]->(b)."
-                )
-            return Items(tuple(Item(Path((name,)), name, name) for name in query.named))
-        case Items(items):
-            return Items(_distinct(query, tuple(_resolve_item(query, item) for item in items)))
-        case other:
-            return other
-
-
-def _distinct(query: Query, items: tuple[Item, ...]) -> tuple[Item, ...]:
+    if isinstance(query.selection, Everything):
+        if len(query.sources) == 1 or query.default is not None:
+            return query.selection
+        if not query.named:
+            raise query_fault(
+                query.text, Span(0, 0), "nothing has a name", "Name what you want, as in (a)-[r]->(b)."
+            )
+        return Items(tuple(Item(Of(name, Whole()), name) for name in query.named))
+    items = tuple(_item(query, item) for item in query.selection.items)
     names: set[str] = set()
     for item in items:
         if item.name in names:
             problem = f"two items are called {item.name}"
-            raise query_fault(
-                query.text, item.path.span, problem, f"Write AS and another name after {item.name}."
-            )
+            raise query_fault(query.text, item.span, problem, f"Write AS and another name after {item.name}.")
         names.add(item.name)
-    return items
+    return Items(items)
 
 
-def _resolve_item(query: Query, item: Item) -> Item:
-    source, way = _split(query, item.path)
-    collection = query.source(source).collection
-    if way and way[0].startswith("$") and way[0] not in _heads(collection):
-        raise _no_such(query, item.path, collection, way)
-    return replace(item, source=source, way=way)
+def _item(query: Query, item: Item) -> Item:
+    if isinstance(item.term, Path):
+        term, way = shown(query, item.term)
+        return replace(item, term=term, way=way)
+    return replace(item, term=_aggregate(query, item.term))
 
 
-def _resolve_test(query: Query, test: Test) -> Test:
+def _aggregate(query: Query, term: Term) -> Term:
+    if not isinstance(term, Aggregate) or not isinstance(term.of, Path):
+        return term
+    source, names = split(query, term.of)
+    if not names and term.function is Function.COUNT:
+        return replace(term, of=Of(source, Whole()))
+    field = field_of(query, term.of, source, names)
+    if term.function in NUMERIC and isinstance(field, Column | Version | Instant):
+        raise query_fault(
+            query.text, term.of.span, f"{term.function} is of numbers", "Use COUNT, MIN or MAX of it."
+        )
+    return replace(term, of=Of(source, field))
+
+
+def _group(query: Query, path: Path | Of) -> Of:
+    assert isinstance(path, Path)
+    found, _ = shown(query, path)
+    if isinstance(found.field, Part):
+        raise _no_value(query, path)
+    return found
+
+
+def _sort(query: Query, term: Term, items: tuple[Item, ...]) -> Term:
+    if not isinstance(term, Path):
+        return _aggregate(query, term)
+    if len(term.names) == 1:
+        named = [item for item in items if item.name == term.names[0]]
+        if named and (named[0].given or query.default is None or isinstance(named[0].term, Aggregate)):
+            if isinstance(named[0].term, Of) and isinstance(named[0].term.field, Whole | Part):
+                raise _no_value(query, term)
+            return named[0].term
+    source, names = split(query, term)
+    return Of(source, field_of(query, term, source, names))
+
+
+def _no_value(query: Query, path: Path) -> InvalidError:
+    written = ".".join(path.names)
+    return query_fault(
+        query.text, path.span, f"{written} has no value", f"Name a property, as {path.names[0]}.name."
+    )
+
+
+def _test(query: Query, test: Test) -> Test:
     assert isinstance(test.subject, Path)
     if isinstance(test.check, OfModel):
-        return replace(test, subject=_modelled(query, test.subject))
-    source, names = _split(query, test.subject)
+        return replace(test, subject=modelled(query, test.subject))
+    source, names = split(query, test.subject)
     if not names and isinstance(test.check, HasType) and test.check.type is TypeName.DEFINED:
         return replace(test, subject=Of(source, Whole()))
-    return replace(test, subject=Of(source, _field(query, test.subject, source, names)))
-
-
-def _modelled(query: Query, path: Path) -> Of:
-    """Return what IS_OF_MODEL asks of: the model of the twins that the alias stands for."""
-    named = len(path.names) == 1 and path.names[0] in query.named
-    source = path.names[0] if named else None if path.names else query.default
-    if source is None:
-        written = ".".join(path.names)
-        problem = f"{written} is not an alias" if written else "it is not clear of which twin"
-        twins = [name for name in query.named if query.source(name).collection is Collection.TWINS]
-        known = f"Write IS_OF_MODEL({twins[0]}, 'dtmi:…')." if twins else "Leave it out."
-        raise query_fault(query.text, path.span, problem, known)
-    if query.source(source).collection is not Collection.TWINS:
-        raise query_fault(
-            query.text, path.span, "relationships have no model", "Use IS_OF_MODEL on digitaltwins."
-        )
-    return Of(source, Column.MODEL_ID)
-
-
-def _split(query: Query, path: Path) -> tuple[str, tuple[str, ...]]:
-    """Return the source that a path is about, and the names that follow."""
-    head = path.names[0]
-    if head in query.named:
-        return head, path.names[1:]
-    if query.default is not None:
-        return query.default, path.names
-    known = query.named
-    if not known:
-        suggestion = "Give one a name, as in MATCH (a)-[r]->(b)."
-    else:
-        meant = nearest(head, known) if len(path.names) > 1 else None
-        suggestion = (
-            f"Did you mean {meant}?" if meant else f"Write {' or '.join(f'{n}.{head}' for n in known[:4])}."
-        )
-    problem = f"it is not clear which twin or relationship has {'.'.join(path.names)}"
-    raise query_fault(query.text, path.span, problem, suggestion)
-
-
-def _field(query: Query, path: Path, source: str, names: tuple[str, ...]) -> Field:
-    collection = query.source(source).collection
-    if not names:
-        thing = "a twin" if collection is Collection.TWINS else "a relationship"
-        raise query_fault(
-            query.text, path.span, f"{thing} has no value", f"Name a property, as {path.names[0]}.name."
-        )
-    system = SYSTEM[collection].get(names)
-    if system is not None:
-        return system
-    if METADATA in names[:-1] and collection is Collection.TWINS:
-        return _instant(query, path, names)
-    if any(name.startswith("$") for name in names):
-        raise _no_such(query, path, collection, names)
-    return Property(names) if collection is Collection.TWINS else JsonProperty(names)
-
-
-def _instant(query: Query, path: Path, names: tuple[str, ...]) -> Instant:
-    """Return a time of a property: `$metadata` stands on the twin, or on the component that has it."""
-    place = names.index(METADATA)
-    owner, inner = names[:place], names[place + 1 :]
-    if len(inner) < 2 or inner[-1] not in INSTANTS or any(name.startswith("$") for name in inner):
-        raise query_fault(
-            query.text,
-            path.span,
-            f"{'.'.join(names)} cannot be asked for",
-            "Use $metadata.$model, $metadata.NAME.lastUpdateTime or $metadata.NAME.sourceTime.",
-        )
-    return Instant(owner + inner[:-1], inner[-1])
-
-
-def _heads(collection: Collection) -> set[str]:
-    return {names[0] for names in SYSTEM[collection]} | {str(Version.ETAG)}
-
-
-def _no_such(query: Query, path: Path, collection: Collection, names: tuple[str, ...]) -> InvalidError:
-    written = ".".join(names)
-    known = [".".join(field) for field in SYSTEM[collection]]
-    meant = nearest(written, known)
-    suggestion = f"Did you mean {meant}?" if meant else f"There are {', '.join(known)}."
-    return query_fault(query.text, path.span, f"{collection} have no {written}", suggestion)
+    return replace(test, subject=Of(source, field_of(query, test.subject, source, names)))

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gemel.graph.context import GraphContext
+from gemel.history.values import JSON, decode
 from gemel.query.clauses import Collection
-from gemel.query.statement import Fetch, Layout, Member
+from gemel.query.layout import Fetch, Layout, Member
 from gemel.query.tables import Tables
 from gemel.store.database import ReadTransaction, Row
 
@@ -52,7 +53,8 @@ def _row(members: Sequence[Member], row: Row, documents: Mapping[Any, Document])
     found: Document = {}
     for member in members:
         if member.at is not None:
-            there, value = row[member.at] is not None, row[member.at]
+            there = row[member.at] is not None
+            value = decode(None, JSON, row[member.at]) if member.kind == "jsonb" else row[member.at]
         else:
             assert member.fetch is not None
             key = _key(member.fetch, row)

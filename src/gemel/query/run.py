@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import psycopg
 from psycopg import errors
 
 from gemel.base.errors import InvalidError
 from gemel.graph.context import GraphContext
 from gemel.graph.paging import check_page_size
-from gemel.query.bind import Catalog, wanted_models, wanted_paths
+from gemel.query.bind import Catalog, doubtful, wanted_models, wanted_paths
 from gemel.query.clauses import Query
 from gemel.query.compiler import analyse, compile_query
+from gemel.query.limits import ROWS_MAX, STEPS_MAX, TIMEOUT_S, TOO_MANY
 from gemel.query.rows import answer_rows
 from gemel.query.statement import Window
 from gemel.query.tables import LIVE, Tables
-from gemel.query.token import Key, Position, decode_position, encode_position
+from gemel.query.token import Key, Position, decode_position, encode_position, not_ours
+from gemel.query.vocabulary import vocabulary
 from gemel.store.database import ReadTransaction
 
-__all__ = ["TIMEOUT_S", "Ask", "QueryPage", "run_query"]
-
-TIMEOUT_S = 60.0
+__all__ = ["Ask", "QueryPage", "run_query"]
 
 # A plan that is made without the values cannot know how few rows they leave; compiling one takes longer than it
 # saves.
@@ -78,31 +79,48 @@ async def run_query(
 ) -> QueryPage:
     """Return a page of a query's answer, from the state that `tables` have.
 
-    A page has `page_size` rows at most (default 100, never over 1000). Rows are as GET gives the twin or
-    relationship, or have just the items selected, without those that a twin does not have.
+    A page has `page_size` rows at most (default that of the page before it, or 100; never over 1000). Rows are as
+    GET gives the twin or relationship, or have just the items selected, without those that a twin does not have.
     Raises InvalidError (SqlQueryError; BadRequest without text and token, or for a token that is none;
-    InvalidArgument for a page size below 1; TimeoutError once a statement takes longer than `timeout_s`).
+    InvalidArgument for a page size below 1; TimeoutError once a statement takes longer than `timeout_s`;
+    LimitExceeded beyond what `gemel.query.limits` allows).
     """
-    size = check_page_size(ask.page_size)
     position = _position(ask.text, ask.token)
+    size = check_page_size(position.size if ask.page_size is None else ask.page_size)
     query = analyse(position.text)
     if position.left is None and query.top is not None:
-        position = Position(position.text, position.after, query.top)
+        position = replace(position, left=query.top)
     start = time.perf_counter()
     try:
         page = await _page(_Run(tx, context, tables, size, timeout_s), query, position)
-    except errors.QueryCanceled as error:
-        raise InvalidError(
-            "TimeoutError",
-            f"The query took longer than {timeout_s:g} s.",
-            "Narrow it: ask for a $dtId or a model, or count instead.",
-        ) from error
+    except psycopg.Error as error:
+        raise _refusal(error, position, timeout_s) from error
     items, after, warnings = page
     charge = round((time.perf_counter() - start) * 1000, 2)
     left = None if position.left is None else position.left - len(items)
     if after is None or left == 0:
         return QueryPage(items, None, charge, warnings)
-    return QueryPage(items, encode_position(Position(position.text, after, left)), charge, warnings)
+    return QueryPage(items, encode_position(Position(position.text, after, left, size)), charge, warnings)
+
+
+def _refusal(error: psycopg.Error, position: Position, timeout_s: float) -> Exception:
+    """Return what a failed statement means to who asked."""
+    if isinstance(error, errors.QueryCanceled):
+        return InvalidError(
+            "TimeoutError",
+            f"The query took longer than {timeout_s:g} s.",
+            "Narrow it: ask for a $dtId or a model, or count instead.",
+        )
+    if error.sqlstate == TOO_MANY:
+        return InvalidError(
+            "LimitExceeded",
+            f"The query goes over more than {ROWS_MAX} rows that are ordered or grouped, or a way of several hops "
+            f"over more than {STEPS_MAX} twins.",
+            "Narrow it: ask for a $dtId or a model, or for fewer hops.",
+        )
+    if isinstance(error, errors.DataError) and position.after is not None:
+        return not_ours()
+    return error
 
 
 def _position(text: str | None, token: str | None) -> Position:
@@ -135,10 +153,13 @@ async def _page(
 async def _catalog(run: _Run, query: Query) -> Catalog:
     paths, models = wanted_paths(query), wanted_models(query)
     rows = await run.tx.rows(PATH_NOS, (sorted(paths),)) if paths else []
+    path_nos = {path: path_no for path, path_no, _ in rows}
     # What is indexed is the present.
     promoted = frozenset(path_no for _, path_no, indexed in rows if indexed and run.tables is LIVE)
     families: dict[str, frozenset[str]] = {}
-    if models:
+    names = None
+    if models or doubtful(query, path_nos):
         known = await run.context.library.models(run.tx)
         families = {each: known.descendants(each) for each in models}
-    return Catalog({path: path_no for path, path_no, _ in rows}, families, promoted)
+        names = vocabulary(known)
+    return Catalog(path_nos, families, names, promoted)

@@ -46,6 +46,10 @@ class Scope:
         twin = self.query.source(source).collection is Collection.TWINS
         return Sql(f"{self.alias(source)}.{'twin_no' if twin else 'source_no'}")
 
+    def relationship_id(self, source: str) -> Sql:
+        """Return the id of a relationship."""
+        return Sql(f"{self.alias(source)}.relationship_id")
+
     def row(self, source: str, column: str) -> Sql:
         """Return a column of a twin or relationship by its name in `Tables`."""
         self.rows.add(source)

@@ -1,7 +1,7 @@
 """The last pass: one statement for a page of a bound query, and where its rows have what.
 
 Pages go by key, so that what is written between two pages neither repeats nor hides a row that was there all the
-time.
+time, at the same place of the order.
 """
 
 from __future__ import annotations
@@ -9,44 +9,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from gemel.query.clauses import Collection, Count, Everything, Items, Query
+from gemel.query.clauses import Query, Term
 from gemel.query.fields import condition_sql
-from gemel.query.joins import From, from_sql
-from gemel.query.names import SYSTEM
+from gemel.query.grouped import grouped_sql
+from gemel.query.joins import from_sql
+from gemel.query.layout import Columns, Layout, Member
+from gemel.query.limits import ROWS_MAX, within
+from gemel.query.paging import after_key, key_column, order_sql
 from gemel.query.scope import Scope
 from gemel.query.sql import TRUE, Sql, all_of, joined, param, sql
 from gemel.query.tables import Tables
-from gemel.query.token import Key, check_key
-from gemel.query.tree import Column
+from gemel.query.token import Key
+from gemel.query.tree import Column, Of
+from gemel.query.values import SortPart, Value, sort_parts, value_of
 
-__all__ = ["Compiled", "Fetch", "Layout", "Member", "Window", "to_sql"]
-
-
-@dataclass(frozen=True, slots=True)
-class Fetch:
-    """Where a row has the key of a document: at `at` the number, and of a relationship its id after it."""
-
-    at: int
-    collection: Collection
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """A member of an answer's row: at `at` in the row itself, or by a way into a document that is fetched."""
-
-    name: str
-    at: int | None = None
-    fetch: Fetch | None = None
-    way: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """What a row of the statement is: the document of `whole`, or members; and its key from `key_at` on."""
-
-    whole: Fetch | None = None
-    members: tuple[Member, ...] = ()
-    key_at: int | None = None
+__all__ = ["Compiled", "Window", "to_sql"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,63 +50,90 @@ def to_sql(query: Query, window: Window, tables: Tables) -> Compiled:
     Raises InvalidError (BadRequest) where the window's key is not one of this query.
     """
     scope = Scope(query, tables)
+    if query.grouped:
+        statement, layout = grouped_sql(scope, window.after, window.rows_max)
+    else:
+        statement, layout = _matches_sql(scope, window)
+    return Compiled(statement.text, statement.parameters, layout, query.warnings)
+
+
+def _matches_sql(scope: Scope, window: Window) -> tuple[Sql, Layout]:
+    """Return the statement of a page whose rows are matches."""
+    query = scope.query
     condition = condition_sql(query.where, scope) if query.where else TRUE
-    if isinstance(query.selection, Count):
-        whence = from_sql(query, scope)
-        whole = sql("SELECT count(*) FROM {} WHERE {}", whence.sql, condition)
-        return Compiled(whole.text, whole.parameters, Layout(members=(Member("COUNT", 0),)), query.warnings)
-    columns, layout = _columns(query, scope)
+    columns = Columns()
+    layout = _layout(scope, columns)
+    terms = list(dict.fromkeys(sort.term for sort in query.order if isinstance(sort.term, Of)))
+    values = [value_of(term, scope) for term in terms]
     whence = from_sql(query, scope)
-    keys = [key.sql for key in whence.key]
+    if not query.order:
+        keys = [key.sql for key in whence.key]
+        whole = sql(
+            "SELECT {} FROM {} WHERE {} ORDER BY {} LIMIT {}",
+            joined(", ", [*columns.found, *keys]),
+            whence.sql,
+            all_of([after_key((), whence.key, window.after), condition]),
+            joined(", ", keys),
+            param(window.rows_max),
+        )
+        return _skipping(whole, query, window), layout
+    # Each value is looked up once, whatever the order does with it.
+    looked_up = [
+        sql(f"CROSS JOIN LATERAL (SELECT {{}} AS v OFFSET 0) AS v{i}", v.sql) for i, v in enumerate(values)
+    ]
+    parts = [
+        part
+        for sort in query.order
+        for part in sort_parts(_column(terms, values, sort.term), descending=sort.descending)
+    ]
+    inner = [*columns.found, *(part.sql for part in parts), *(part.sql for part in whence.key)]
+    outer = [
+        SortPart(Sql(f"m.c{place}"), part.type, part.descending)
+        for place, part in enumerate((*parts, *whence.key), len(columns.found))
+    ]
+    shown = [Sql(f"m.c{place}") for place in range(len(columns.found))]
     whole = sql(
-        "SELECT {} FROM {} WHERE {} ORDER BY {} LIMIT {}",
-        joined(", ", [*columns, *keys]),
-        whence.sql,
-        all_of([_after(whence, window.after), condition]),
-        joined(", ", keys),
+        "SELECT {} FROM (SELECT {}, row_number() OVER () AS n FROM {} WHERE {}) AS m WHERE {} ORDER BY {} LIMIT {}",
+        joined(", ", [*shown, *map(key_column, outer)]),
+        joined(", ", [sql("{} AS c" + str(place), each) for place, each in enumerate(inner)]),
+        joined(" ", [whence.sql, *looked_up]),
+        all_of([after_key(parts, whence.key, window.after), condition]),
+        within(Sql("m.n"), ROWS_MAX),
+        order_sql(outer),
         param(window.rows_max),
     )
-    return Compiled(whole.text, whole.parameters, layout, query.warnings)
+    return _skipping(whole, query, window), layout
 
 
-def _after(whence: From, after: Key | None) -> Sql:
-    if after is None:
-        return TRUE
-    check_key(after, [key.type for key in whence.key])
-    values = [param(value, key.type) for key, value in zip(whence.key, after, strict=True)]
-    return sql("({}) > ({})", joined(", ", [key.sql for key in whence.key]), joined(", ", values))
+def _column(terms: list[Of], values: list[Value], term: Term) -> Value:
+    assert isinstance(term, Of)
+    place = terms.index(term)
+    return Value(Sql(f"v{place}.v"), values[place].kind)
 
 
-def _columns(query: Query, scope: Scope) -> tuple[list[Sql], Layout]:
-    """Return what a row must have, and where.
+def _skipping(whole: Sql, query: Query, window: Window) -> Sql:
+    """Return the statement without the rows before OFFSET, of which only the first page knows."""
+    return sql("{} OFFSET {}", whole, param(query.offset)) if query.offset and window.after is None else whole
+
+
+def _layout(scope: Scope, columns: Columns) -> Layout:
+    """Say what a row must have, and where.
 
     A source of which just columns are selected is not fetched as a document.
     """
-    columns: list[Sql] = []
-    if isinstance(query.selection, Everything):
+    query = scope.query
+    if not query.items:
         assert query.default is not None
-        fetch = _fetch(query, scope, columns, query.default)
-        return columns, Layout(whole=fetch, key_at=len(columns))
-    assert isinstance(query.selection, Items)
-    items = query.selection.items
-    known = {item: SYSTEM[query.source(item.source).collection].get(item.way) for item in items}
-    documents = {item.source for item in items if not isinstance(known[item], Column)}
-    fetches = {source: _fetch(query, scope, columns, source) for source in sorted(documents)}
+        whole = columns.document(scope, query.default)
+        return Layout(whole=whole, key_at=len(columns.found))
+    terms = [item.term for item in query.items if isinstance(item.term, Of)]
+    documents = sorted({term.source for term in terms if not isinstance(term.field, Column)})
+    fetches = {source: columns.document(scope, source) for source in documents}
     members = []
-    for item in items:
-        column = known[item]
-        if item.source in fetches:
-            members.append(Member(item.name, fetch=fetches[item.source], way=item.way))
-        elif isinstance(column, Column):
-            columns.append(scope.column(item.source, column))
-            members.append(Member(item.name, at=len(columns) - 1))
-    return columns, Layout(members=tuple(members), key_at=len(columns))
-
-
-def _fetch(query: Query, scope: Scope, columns: list[Sql], source: str) -> Fetch:
-    collection = query.source(source).collection
-    found = Fetch(len(columns), collection)
-    columns.append(scope.number(source))
-    if collection is Collection.RELATIONSHIPS:
-        columns.append(Sql(f"{scope.alias(source)}.relationship_id"))
-    return found
+    for item in query.items:
+        assert isinstance(item.term, Of)
+        if item.term.source in fetches:
+            members.append(Member(item.name, fetch=fetches[item.term.source], way=item.way))
+        else:
+            members.append(columns.value(item.name, value_of(item.term, scope)))
+    return Layout(members=tuple(members), key_at=len(columns.found))

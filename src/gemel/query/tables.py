@@ -32,7 +32,7 @@ class Tables(Protocol):
     """
 
     def twins(self) -> Sql:
-        """Return the twins: twin_no, twin_id, model_id, lifecycle, components (jsonb), recorded; twin_no is a key."""
+        """Return the twins: twin_no, twin_id, model_id, components (jsonb), lifecycle, recorded; twin_no is a key."""
         ...
 
     def relationships(self) -> Sql:

@@ -13,25 +13,29 @@ import msgspec
 from gemel.base.errors import InvalidError
 from gemel.query.parse import TEXT_LENGTH_MAX
 
-__all__ = ["Key", "Position", "check_key", "decode_position", "encode_position"]
+__all__ = ["Key", "Position", "check_key", "decode_position", "encode_position", "not_ours"]
 
 CHECKSUM_BYTES = 8
 # Base64 of the text at its greatest length in bytes, JSON escapes and the rest.
 TOKEN_LENGTH_MAX = 8 * TEXT_LENGTH_MAX + 1024
-NUMBER_MAX = 2**63 - 1
+NUMBER_MIN, NUMBER_MAX = -(2**63), 2**63 - 1
 
 
-Key = tuple[int | str, ...]
+Key = tuple[int | str | None, ...]
 """What tells a row of an answer from all others, and by which they are in order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a query goes on: after a key (None: at its start), with at most `left` rows to come (None: all)."""
+    """Where a query goes on: after a key (None: at its start), with at most `left` rows to come (None: all).
+
+    `size` is how many rows the page before it was asked for.
+    """
 
     text: str
     after: Key | None = None
     left: int | None = None
+    size: int | None = None
 
 
 def encode_position(position: Position) -> str:
@@ -50,26 +54,40 @@ def decode_position(token: str) -> Position:
         if checksum != _checksum(body):
             raise ValueError("checksum")
         position = msgspec.json.decode(body, type=Position)
-        if position.after is None or (position.left is not None and position.left < 1):
+        if position.after is None or min(position.left or 1, position.size or 1) < 1 or position.left == 0:
             raise ValueError("state")
     except (ValueError, binascii.Error, RecursionError, msgspec.MsgspecError) as error:
-        raise _not_ours() from error
+        raise not_ours() from error
     return position
 
 
-def check_key(key: Key, types: Sequence[str]) -> None:
-    """Raise InvalidError (BadRequest) unless a token's key has a value for each of these types of SQL."""
-    if len(key) != len(types) or not all(map(_fits, key, types)):
-        raise _not_ours()
+def check_key(key: Key, types: Sequence[str], nullable: int = 0) -> None:
+    """Raise InvalidError (BadRequest) unless a token's key has a value for each of these types of SQL.
+
+    The first `nullable` may be null.
+    """
+    if len(key) != len(types) or None in key[nullable:] or not all(map(_fits, key, types)):
+        raise not_ours()
 
 
-def _fits(value: int | str, kind: str) -> bool:
+def _fits(value: int | str | None, kind: str) -> bool:
+    if value is None:
+        return True
     if kind == "bigint":
-        return isinstance(value, int) and not isinstance(value, bool) and -1 <= value <= NUMBER_MAX
-    return isinstance(value, str) and "\x00" not in value
+        return isinstance(value, int) and not isinstance(value, bool) and NUMBER_MIN <= value <= NUMBER_MAX
+    return isinstance(value, str) and "\x00" not in value and (kind != "jsonb" or _is_json(value))
 
 
-def _not_ours() -> InvalidError:
+def _is_json(text: str) -> bool:
+    try:
+        msgspec.json.decode(text)
+    except (msgspec.MsgspecError, RecursionError):
+        return False
+    return "\\u" not in text  # PostgreSQL writes characters as they are
+
+
+def not_ours() -> InvalidError:
+    """Return the error for what is no continuation token, or one of something else."""
     return InvalidError(
         "BadRequest",
         "The continuation token is not one that a query gave, or was changed on the way.",

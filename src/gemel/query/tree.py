@@ -18,6 +18,7 @@ from datetime import datetime
 from enum import StrEnum
 
 __all__ = [
+    "NOWHERE",
     "And",
     "Cell",
     "Check",
@@ -37,6 +38,7 @@ __all__ = [
     "OneOf",
     "Operator",
     "Or",
+    "Part",
     "Path",
     "Property",
     "Scalar",
@@ -90,8 +92,8 @@ class Column(StrEnum):
     """What every twin or relationship has, as text."""
 
     TWIN_ID = "$dtId"
-    MODEL_ID = "$metadata.$model"
     LIFECYCLE = "$lifecycle"
+    MODEL_ID = "$metadata.$model"
     RELATIONSHIP_ID = "$relationshipId"
     RELATIONSHIP_NAME = "$relationshipName"
     SOURCE_ID = "$sourceId"
@@ -156,7 +158,12 @@ class Whole:
     """A twin or relationship itself, of which can only be asked whether it is there."""
 
 
-Field = Column | Version | Property | Instant | Stored | StoredInstant | JsonProperty | Whole
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What only the document as a whole has, as all of its metadata: it can be shown, but has no value."""
+
+
+Field = Column | Version | Property | Instant | Stored | StoredInstant | JsonProperty | Whole | Part
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ RESERVED = frozenset(FUNCTIONS) | frozenset(
     "ALL AND AS ASC AVG BY COUNT DESC DISTINCT FALSE FROM GROUP IN JOIN LIKE MATCH MAX MIN NIN NOT NULL OFFSET "
     "OR ORDER RELATED SELECT SUM TOP TRUE WHERE".split()
 )
-LATER = frozenset("ORDER GROUP DISTINCT OFFSET SUM AVG MIN MAX LIKE".split())
+REFUSED = {"LIKE": "STARTSWITH, ENDSWITH or CONTAINS", "HAVING": "WHERE"}
+"""Words that other languages have, and what this one has."""
 WRITTEN = {
     "$END": "the end",
     "NAME": "a name",
@@ -26,6 +27,13 @@ WRITTEN = {
     "WHOLE": "a number",
     "OPERATOR": "a comparison (=, !=, <, <=, >, >=)",
     "MEMBERSHIP": "IN",
+    "DIRECTION": "ASC or DESC",
+    "HOPS": "hops such as *..3",
+    "VBAR": "|",
+    "COLON": ":",
+    "MINUS": "-",
+    "__ANON_0": "->",
+    "__ANON_1": "<-",
     "LPAR": "(",
     "RPAR": ")",
     "LSQB": "[",
@@ -34,8 +42,15 @@ WRITTEN = {
     "STAR": "*",
     "DOT": ".",
 }
-UNSAID = frozenset({"SYSTEM_NAME", "ESCAPED_NAME", "NUMBER", "TYPE_TEST", "TEXT_TEST", "DOT"})
-KINDS = {"TYPE_TEST", "TEXT_TEST"}
+UNSAID = frozenset({"SYSTEM_NAME", "ESCAPED_NAME", "NUMBER", "TYPE_TEST", "TEXT_TEST", "DOT", "AGGREGATE"})
+AGGREGATES = ["COUNT", "SUM", "AVG", "MIN", "MAX"]
+WORDS = {
+    "TYPE_TEST": FUNCTIONS,
+    "AGGREGATE": AGGREGATES,
+    "DIRECTION": ["ASC", "DESC"],
+    "MEMBERSHIP": ["IN", "NIN"],
+}
+"""What a kind of word may be."""
 
 
 def unexpected_fault(text: str, error: UnexpectedInput) -> InvalidError:
@@ -75,17 +90,17 @@ def _suggest(text: str, start: int, word: str, expected: list[str], said: list[s
     if word.upper() == "MATCH" and text[:start].upper().split()[-2:-1] != ["SELECT"]:
         return "Leave out the alias: FROM digitaltwins MATCH (a)-[r]->(b)."
     for refused in (word.upper(), called.upper()):
-        if refused in LATER:
-            return f"{refused} is not part of this query language yet. Expected {_listed(said)}."
+        if refused in REFUSED:
+            return f"There is no {refused} here; write {REFUSED[refused]}."
     if not expected:
         return f"Nothing in this language starts with {word}"
     if word == "(":
-        known = nearest(called, FUNCTIONS)
+        known = nearest(called, FUNCTIONS + AGGREGATES)
         return (
             f"There is no function {called}; did you mean {known}?" if known else f"Expected {_listed(said)}."
         )
     keywords = [name for name in expected if name.isupper() and name not in WRITTEN and name not in UNSAID]
-    keywords += FUNCTIONS if KINDS & set(expected) else []
+    keywords += [each for kind in WORDS.keys() & set(expected) for each in WORDS[kind]]
     meant = nearest(word, keywords) if word.isidentifier() else None
     return f"Did you mean {meant}?" if meant else f"Expected {_listed(said)}."
 

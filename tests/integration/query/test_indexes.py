@@ -101,7 +101,7 @@ def test_many_twins_are_not_scanned_under_row_level_security(database: Dsns) -> 
                 await add_index(tx, site.context, VALVE, "level")
                 path_no = tx.promoted[0]
             _fill(database, site.tenant, path_no, 20_000)
-            catalog = Catalog({"level": path_no}, {}, frozenset({path_no}))
+            catalog = Catalog({"level": path_no}, {}, promoted=frozenset({path_no}))
             text = "SELECT * FROM digitaltwins T WHERE T.level = 777"
             compiled = compile_query(analyse(text), catalog, Window(None, 101), LIVE)
             async with site.db.read(site.tenant) as tx:

@@ -193,10 +193,43 @@ def test_unknown_names_are_warned_of(world: World) -> None:
     assert page.items == []
     assert page.warnings == (
         "There is no model dtmi:t:Gone;1.",
-        "No twin has ever had a value of t.head. The alias is written T.",
-        "No twin has ever had a value of heat.",
+        "No model has a property t.head. The alias is written T.",
+        "No model has a property heat. Did you mean head?",
     )
-    assert world.page(T + "T.head < 5").warnings == ()
+    assert (
+        world.page(T + "T.head < 5 AND IS_DEFINED(T.motor) AND T.motor.speed > 1 AND T.tags.x = 'y'").warnings
+        == ()
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "warnings"),
+    [
+        ("SELECT T.motor, T.limits.low, T.tags.any FROM digitaltwins T", ()),
+        ("SELECT T.mottor FROM digitaltwins T", ("No model has a property mottor. Did you mean motor?",)),
+        ("SELECT T.limits.lwo FROM digitaltwins T", ("No model has a property limits.lwo.",)),
+        ("SELECT T.label.x FROM digitaltwins T", ("No model has a property label.x.",)),
+        ("SELECT T FROM digitaltwins T ORDER BY T.flow", ("No model has a property flow.",)),
+        (
+            "SELECT COUNT() FROM digitaltwins T GROUP BY T.heda",
+            ("No model has a property heda. Did you mean head?",),
+        ),
+        ("SELECT MAX(T.motor.sped) FROM digitaltwins T", ("No model has a property motor.sped.",)),
+        ("SELECT T FROM digitaltwins T WHERE IS_DEFINED(T.gone)", ("No model has a property gone.",)),
+        (
+            "SELECT R FROM relationships R WHERE R.diametre > 1 AND R.note = 'x'",
+            ("No relationship of a model has a property diametre. Did you mean diameter?",),
+        ),
+        (
+            "SELECT T.$metadata.heda.sourceTime FROM digitaltwins T",
+            ("No model has a property heda. Did you mean head?",),
+        ),
+    ],
+)
+def test_what_no_model_has_is_warned_of_wherever_it_stands(
+    world: World, text: str, warnings: tuple[str, ...]
+) -> None:
+    assert world.page(text).warnings == warnings
 
 
 def test_the_charge_is_the_time_it_took(world: World) -> None:

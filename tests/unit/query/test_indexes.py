@@ -13,7 +13,7 @@ from gemel.query.compiler import BINDING, analyse
 from gemel.query.indexes import index_sql, indexable_paths
 from gemel.query.tree import Compare, HasText, Literal, OneOf, Operator, TextPlace
 
-CATALOG = Catalog({"a": 0, "b": 1, "m.x": 2}, {}, frozenset({0, 1}))
+CATALOG = Catalog({"a": 0, "b": 1, "m.x": 2}, {}, promoted=frozenset({0, 1}))
 SELECT = "SELECT i.twin_no FROM promoted_value AS i WHERE (i.path_no = %s::int AND {})"
 
 

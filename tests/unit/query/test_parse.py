@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from gemel.base.errors import InvalidError
 from gemel.query.build import NAMES_MAX
 from gemel.query.clauses import (
+    Aggregate,
     Collection,
-    Count,
     Direction,
     Everything,
+    Function,
     Hops,
     Item,
     Items,
@@ -95,7 +96,13 @@ def test_conditions(condition: str, tree: Condition) -> None:
     [
         ("SELECT * FROM digitaltwins", Everything(), Collection.TWINS, None, None),
         ("SELECT * FROM RELATIONSHIPS AS R", Everything(), Collection.RELATIONSHIPS, "R", None),
-        ("SELECT COUNT() FROM digitaltwins", Count(), Collection.TWINS, None, None),
+        (
+            "SELECT COUNT() FROM digitaltwins",
+            Items((Item(Aggregate(Function.COUNT), "COUNT"),)),
+            Collection.TWINS,
+            None,
+            None,
+        ),
         ("SELECT TOP (5) FROM digitaltwins", Everything(), Collection.TWINS, None, 5),
         ("SELECT TOP(0) * FROM digitaltwins", Everything(), Collection.TWINS, None, 0),
         (
@@ -250,8 +257,52 @@ FAULTS = [
         "There is no function IS_DEFINE; did you mean IS_DEFINED?",
     ),
     ("SELECT * FROM digitaltwins WHERE a = 1 ADN b = 2", "Did you mean AND?"),
-    ("SELECT * FROM digitaltwins WHERE a LIKE 'x'", "LIKE is not part of this query language yet."),
-    ("SELECT * FROM digitaltwins ORDER BY a", "ORDER is not part of this query language yet."),
+    ("SELECT * FROM digitaltwins WHERE a LIKE 'x'", "There is no LIKE here; write STARTSWITH, ENDSWITH or"),
+    (
+        "SELECT * FROM digitaltwins HAVING a",
+        "Position=34, Message=unexpected a at 'a'. There is no HAVING here; write WHERE.",
+    ),
+    ("SELECT a FROM digitaltwins ORDER a", "Position=33, Message=missing BY at 'a'."),
+    (
+        "SELECT a FROM digitaltwins ORDER BY a DECS",
+        "Position=38, Message=unexpected 'DECS' at 'DECS'. Did you mean DESC?",
+    ),
+    ("SELECT a FROM digitaltwins GROUP BY", "Position=35, Message=missing a name"),
+    ("SELECT a FROM digitaltwins OFFSET x", "missing a number at 'x'"),
+    ("SELECT a FROM digitaltwins OFFSET -1", "not a number of rows at '-1'"),
+    (
+        "SELECT SUM() FROM digitaltwins",
+        "Position=7, Message=SUM of nothing at 'SUM() FROM digitaltwins'. Name a property",
+    ),
+    (
+        "SELECT SUM($dtId) FROM digitaltwins",
+        "Position=11, Message=SUM is of numbers at '$dtId) FROM digitaltwins'. Use COUNT",
+    ),
+    ("SELECT SUM(T) FROM digitaltwins T", "a twin has no value at 'T) FROM digitaltwins T'"),
+    (
+        "SELECT COUNT(), COUNT(a) FROM digitaltwins",
+        "Position=16, Message=two items are called COUNT at 'COUNT(a) FROM",
+    ),
+    (
+        "SELECT a, MAX(b) FROM digitaltwins",
+        "Position=7, Message=a may differ within a group at 'a, MAX(b) FROM",
+    ),
+    ("SELECT * FROM digitaltwins GROUP BY a", "Position=0, Message=groups of everything"),
+    ("SELECT DISTINCT a, COUNT() FROM digitaltwins", "DISTINCT groups"),
+    (
+        "SELECT DISTINCT a FROM digitaltwins ORDER BY b",
+        "Position=45, Message=it may differ within a row at 'b'. Add it to SELECT",
+    ),
+    ("SELECT DISTINCT $metadata FROM digitaltwins", "$metadata has no value at '$metadata FROM"),
+    (
+        "SELECT a FROM digitaltwins GROUP BY a ORDER BY b",
+        "it may differ within a row at 'b'. Add it to GROUP BY.",
+    ),
+    ("SELECT a FROM digitaltwins ORDER BY COUNT()", "Position=36, Message=there are no groups at 'COUNT()'."),
+    ("SELECT T FROM digitaltwins T ORDER BY T", "a twin has no value at 'T'"),
+    ("SELECT a FROM digitaltwins GROUP BY $metadata", "$metadata has no value at '$metadata'"),
+    ("SELECT a FROM digitaltwins ORDER BY " + "a, " * 16 + "a", "more than 16 in one list"),
+    ("SELECT " + "a, " * 100 + "a FROM digitaltwins", "more than 100 in one list"),
     ("SELECT * FROM digitaltwins WHERE a IN []", "unexpected ] at ']'"),
     ("SELECT * FROM digitaltwins; DROP TABLE twin", "Position=26"),
     ("SELECT * FROM digitaltwins WHERE a = 1 -- b", "Position=39"),

@@ -1,0 +1,70 @@
+"""What the columns of a statement's rows are, so that they can be made rows of an answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gemel.query.clauses import Collection
+from gemel.query.scope import Scope
+from gemel.query.sql import Sql
+from gemel.query.values import Kind, Value, shown_sql
+
+__all__ = ["Columns", "Fetch", "Layout", "Member"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """Where a row has the key of a document: at `at` the number, and of a relationship its id after it."""
+
+    at: int
+    collection: Collection
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A member of an answer's row: at `at` in the row itself, or by a way into a document that is fetched."""
+
+    name: str
+    at: int | None = None
+    kind: Kind = "text"
+    fetch: Fetch | None = None
+    way: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What a row of the statement is: the document of `whole`, or members; and its key from `key_at` on."""
+
+    whole: Fetch | None = None
+    members: tuple[Member, ...] = ()
+    key_at: int | None = None
+
+
+class Columns:
+    """The columns of a statement, each once."""
+
+    def __init__(self) -> None:
+        self.found: list[Sql] = []
+
+    def add(self, column: Sql) -> int:
+        """Return the place of a column, which is added where it is new."""
+        if column not in self.found:
+            self.found.append(column)
+        return self.found.index(column)
+
+    def value(self, name: str, value: Value) -> Member:
+        """Add a value and return it as a member."""
+        return Member(name, self.add(shown_sql(value)), value.kind)
+
+    def document(self, scope: Scope, source: str) -> Fetch:
+        """Add the key of a source's document."""
+        collection = scope.query.source(source).collection
+        key = [scope.number(source)]
+        if collection is Collection.RELATIONSHIPS:
+            key.append(scope.relationship_id(source))
+        return Fetch(self.place(key), collection)
+
+    def place(self, columns: list[Sql]) -> int:
+        """Add columns that belong side by side, and return the place of the first."""
+        self.found += columns
+        return len(self.found) - len(columns)
