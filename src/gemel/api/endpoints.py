@@ -46,24 +46,30 @@ class EndpointAnswer(msgspec.Struct, rename="camel"):
     changed: Time
 
 
-@get("/v1/endpoints", **route(TAG, RouteInfo(Scope.ADMIN, answer={JSON: Listed[EndpointAnswer]})))
+@get(
+    "/v1/endpoints",
+    **route(TAG, RouteInfo(Scope.ADMIN, "endpoint.list", answer={JSON: Listed[EndpointAnswer]})),
+)
 async def list_endpoints(request: AnyRequest) -> Response[bytes]:
     """List endpoints by name; never their secrets and the values of their headers."""
     call = call_of(request)
-    async with call.services.database.read(call.tenant) as tx:
+    async with call.services.database.write(call.tenant) as tx:
         found = await endpoints.list_endpoints(tx)
+        await record(tx, [call.entry()])
     return json_answer({"value": [_answer(each) for each in found]})
 
 
 @get(
     "/v1/endpoints/{name:str}",
-    **route(TAG, RouteInfo(Scope.ADMIN, answer={JSON: EndpointAnswer}, failures=(404,))),
+    **route(TAG, RouteInfo(Scope.ADMIN, "endpoint.show", answer={JSON: EndpointAnswer}, failures=(404,))),
 )
 async def show_endpoint(request: AnyRequest, name: Name) -> Response[bytes]:
     """Show an endpoint, without its secrets."""
     call = call_of(request)
-    async with call.services.database.read(call.tenant) as tx:
-        return json_answer(_answer(await endpoints.get_endpoint(tx, name)))
+    async with call.services.database.write(call.tenant) as tx:
+        found = await endpoints.get_endpoint(tx, name)
+        await record(tx, [call.entry()])
+    return json_answer(_answer(found))
 
 
 @put(

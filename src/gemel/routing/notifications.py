@@ -38,6 +38,7 @@ GRAPH_TYPES = {
 TYPES = frozenset({*GRAPH_TYPES.values(), TELEMETRY})
 """Every type of notification."""
 
+ROLES = {"property": TWIN_UPDATE, "telemetry": TELEMETRY}
 RESTATED = ("$etag", "$relationshipId", "$sourceId")
 """What a relationship's patch does not name: it follows from the act, or never changes."""
 SAFE = "!$&'()*+,=@-._"
@@ -142,22 +143,27 @@ def _difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dic
 def _of_chunk(
     change: Change, batch: SampleBatch, known: Known, naming: Naming, *, start: int, types: frozenset[str]
 ) -> Iterator[Notification]:
+    roles = {role for role, kind in ROLES.items() if kind in types}
+    if not roles:
+        return
     effects = effects_of(change).tolist()
-    updates, telemetry = TWIN_UPDATE in types, TELEMETRY in types
-    for group, role in _groups(batch, effects, known):
+    for group, role in _groups(batch, effects, known, roles):
         first = group.positions[0]
         if first < start:
             continue
-        if role == "property" and updates:
+        if role == "property":
             yield Notification(first, _update(change, batch, effects, known, naming, group))
-        elif role == "telemetry" and telemetry:
+        else:
             yield Notification(first, _telemetry(change, batch, known, naming, group))
 
 
-def _groups(batch: SampleBatch, effects: list[int], known: Known) -> list[tuple[_Group, str]]:
-    """Gather samples: properties of a twin that one act changed, and telemetry of one part and time.
+def _groups(
+    batch: SampleBatch, effects: list[int], known: Known, roles: set[str]
+) -> list[tuple[_Group, str]]:
+    """Gather samples of some roles: properties of a twin that one act changed, telemetry of one part and time.
 
-    A path that comes again begins a new group, so that each group says one thing of each path.
+    Samples of one role do not touch the groups of the other, so positions hang on neither. A path that comes
+    again begins a new group, so that each group says one thing of each path.
     """
     open_groups: dict[tuple[Any, ...], _Group] = {}
     made: list[tuple[_Group, str]] = []
@@ -166,7 +172,7 @@ def _groups(batch: SampleBatch, effects: list[int], known: Known) -> list[tuple[
         twin_no = twin_no_of(series)
         path, role = known.paths[path_no_of(series)]
         twin = known.twins.get(twin_no)
-        if twin is None:
+        if twin is None or role not in roles:
             continue
         if role == "property":
             if not effects[position] & CURRENT or recorded_us == twin.created_us:

@@ -3,6 +3,9 @@ from __future__ import annotations
 import asyncio
 import time
 
+import pytest
+
+from gemel.history import feed as feed_module
 from gemel.history.changes import append
 from gemel.history.feed import POLL_S, FeedHead, feed_range
 from support.postgres import Dsns
@@ -48,6 +51,28 @@ def test_those_who_wait_are_woken_by_a_commit_and_only_then(database: Dsns) -> N
             assert not await later
             assert not await elsewhere
             assert not await feed.beyond(tenant, 0, 10)
+
+    asyncio.run(main())
+
+
+def test_a_commit_of_this_process_wakes_at_once(database: Dsns, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed_module, "POLL_S", 3600.0)
+
+    async def main() -> None:
+        async with open_tenant(database) as (db, tenant), open_tenant(database) as (_, other):
+            feed = FeedHead(db)
+            waiting = asyncio.create_task(feed.beyond(tenant, 0, 60))
+            elsewhere = asyncio.create_task(feed.beyond(other, 0, 60))
+            await asyncio.sleep(0.2)  # the one look that is taken is over
+            async with db.write(tenant) as tx:
+                await tx.execute("SELECT 1")
+            assert not waiting.done()  # that commit told the feed of nothing
+            async with db.write(tenant) as tx:
+                await append(tx, "model.created", {"model": "m"})
+            assert await waiting
+            assert not elsewhere.done()
+            feed.close()
+            assert not await elsewhere
 
     asyncio.run(main())
 
