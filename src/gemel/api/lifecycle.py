@@ -6,11 +6,13 @@ from typing import Literal
 
 import msgspec
 from litestar import Response, get, put
+from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
 
 from gemel.api.bodies import json_answer, read_json
 from gemel.api.call import AnyRequest, call_of
 from gemel.api.durations import parse_moment_us
+from gemel.api.moments import MOMENT
 from gemel.api.params import IfMatch, TwinId
 from gemel.api.routing import JSON, RouteInfo, route
 from gemel.api.wire import Time
@@ -18,6 +20,7 @@ from gemel.base.clock import iso_us
 from gemel.graph.lifecycles import Lifecycle, TransitionRequest, change_lifecycle, get_lifecycle
 from gemel.graph.past_states import PastState
 from gemel.graph.timeline import FOREVER_US
+from gemel.history.moment import Moment
 from gemel.security.audit import record
 from gemel.security.principal import Scope
 
@@ -62,13 +65,19 @@ class LifecycleView(msgspec.Struct, rename="camel"):
 
 @get(
     "/v1/twins/{twin_id:str}/lifecycle",
+    dependencies=MOMENT,
     **route(TAG, RouteInfo(Scope.READ, answer={JSON: LifecycleView}, headers=ETAG, failures=(404,))),
 )
-async def read_lifecycle(request: AnyRequest, twin_id: TwinId) -> Response[bytes]:
-    """Get a twin's lifecycle: its state, what may follow, and its history, corrected states included."""
+async def read_lifecycle(
+    request: AnyRequest, twin_id: TwinId, moment: NamedDependency[Moment]
+) -> Response[bytes]:
+    """Get a twin's lifecycle: its state, as of a moment if one is given, what may follow, and its history.
+
+    States that were corrected stay in the history; with a moment, it is the history that was known then.
+    """
     call = call_of(request)
     async with call.services.database.read(call.tenant) as tx:
-        found = await get_lifecycle(tx, call.services.context, twin_id)
+        found = await get_lifecycle(tx, call.services.context, twin_id, moment)
     return json_answer(_view(found), headers={"ETag": found.etag})
 
 

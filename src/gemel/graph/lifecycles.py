@@ -13,10 +13,12 @@ from gemel.graph.lifecycle import DECOMMISSIONED, FOLLOWERS, check_reason, check
 from gemel.graph.live import LiveTwin
 from gemel.graph.loading import load_twin
 from gemel.graph.names import check_twin_id
-from gemel.graph.past_states import PastState, past_states
+from gemel.graph.past_states import PastState, known_then, past_states
 from gemel.graph.spans import known_spans, tell_split, told_spans
-from gemel.graph.timeline import Transition, since_us, split, state_before
+from gemel.graph.timeline import FOREVER_US, Transition, since_us, split, state_before
 from gemel.graph.writing import tell_twin
+from gemel.history.moment import LIVE, Moment
+from gemel.security.acts import read_acts
 from gemel.store.database import ReadTransaction, WriteTransaction
 
 __all__ = ["Lifecycle", "TransitionRequest", "change_lifecycle", "get_lifecycle"]
@@ -52,21 +54,38 @@ class Lifecycle:
     etag: str
 
 
-async def get_lifecycle(tx: ReadTransaction, context: GraphContext, twin_id: str) -> Lifecycle:
-    """Return the lifecycle of a twin. Raises InvalidError (InvalidArgument), NotFoundError."""
+async def get_lifecycle(
+    tx: ReadTransaction, context: GraphContext, twin_id: str, moment: Moment = LIVE
+) -> Lifecycle:
+    """Return the lifecycle of a twin, with its state as of a moment and the history that was known then.
+
+    Raises InvalidError (InvalidArgument, MomentBeforeRetention), NotFoundError (DigitalTwinNotFound).
+    """
     check_twin_id(twin_id)
-    twin = await load_twin(tx, context, twin_id)
-    told = await told_spans(tx, twin.row.twin_no)
-    known = await known_spans(tx, twin.row.twin_no)
+    twin = await load_twin(tx, context, twin_id, moment)
+    told = known_then(await told_spans(tx, twin.row.twin_no), moment.known_at_us)
+    spans = [each.span for each in told if each.forgotten_us == FOREVER_US]
+    known = sorted((span for span in spans if span.from_us <= moment.as_of_us), key=lambda span: span.from_us)
     since = since_us(known)
     return Lifecycle(
         twin_id,
         twin.row.lifecycle,
         known[0].from_us if since is None else since,
         FOLLOWERS[twin.row.lifecycle],
-        past_states(told),
+        await _with_actors(tx, past_states(told)),
         twin.etag,
     )
+
+
+async def _with_actors(tx: ReadTransaction, states: list[PastState]) -> list[PastState]:
+    """Name who made the twin, where its first state came with it, by the audit trail."""
+    acts = await read_acts(tx, [state.recorded_us for state in states if state.actor is None])
+    return [
+        state._replace(actor=acts[state.recorded_us].actor)
+        if state.actor is None and state.recorded_us in acts
+        else state
+        for state in states
+    ]
 
 
 async def change_lifecycle(

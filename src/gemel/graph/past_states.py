@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from gemel.graph.timeline import FOREVER_US, Span
 
-__all__ = ["PastState", "ToldSpan", "past_states"]
+__all__ = ["PastState", "ToldSpan", "known_then", "past_states"]
 
 
 class ToldSpan(NamedTuple):
@@ -61,6 +61,15 @@ class _Entry:
             self.recorded_us,
             None if self.forgotten_us == FOREVER_US else self.forgotten_us,
         )
+
+
+def known_then(told: Sequence[ToldSpan], known_at_us: int) -> list[ToldSpan]:
+    """Return what had been told by a recorded time, as it was known then."""
+    return [
+        each._replace(forgotten_us=each.forgotten_us if each.forgotten_us <= known_at_us else FOREVER_US)
+        for each in told
+        if each.recorded_us <= known_at_us
+    ]
 
 
 def past_states(told: Sequence[ToldSpan]) -> list[PastState]:

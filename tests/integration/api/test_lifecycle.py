@@ -44,6 +44,10 @@ def test_a_transition_is_answered_with_the_history(site: Site, pump: Pump) -> No
     )
     assert made.json() == pump.client.get(pump.place).json()
     first, second = made.json()["history"]
+    assert (first["reason"], first["actor"]) == (None, "test")
+    then = pump.client.get(pump.place, params={"asOf": "2026-01-15T00:00:00Z"}).json()
+    assert (then["state"], then["since"]) == ("active", "2026-01-01T00:00:00.000000Z")
+    assert pump.client.get(pump.place, params={"asOf": "2025-12-31T00:00:00Z"}).status_code == 404
     assert (first["from"], first["to"]) == ("2026-01-01T00:00:00.000000Z", "2026-02-01T00:00:00.000000Z")
     assert (second["state"], second["reason"], second["actor"]) == ("maintenance", "bearing worn", "test")
     assert (second["to"], second["superseded"]) == (None, None)

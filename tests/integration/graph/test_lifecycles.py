@@ -10,6 +10,7 @@ import msgspec
 from gemel.base.clock import iso_us, now_us
 from gemel.graph.lifecycles import Lifecycle, TransitionRequest, change_lifecycle, get_lifecycle
 from gemel.graph.timeline import FOREVER_US
+from gemel.history.moment import END_US, Moment
 from support.graph import ASSET, PUMP, PUMP2, Site, refused
 
 Play = Callable[[Callable[[Site], Awaitable[None]]], None]
@@ -115,6 +116,31 @@ def test_what_changes_nothing_writes_nothing(play: Play) -> None:
         changes = await site.rows("SELECT count(*) FROM change")
         assert await turn(site, "maintenance", reason="again") == made
         assert await site.rows("SELECT count(*) FROM change") == changes
+
+    play(work)
+
+
+def test_a_lifecycle_of_the_past(play: Play) -> None:
+    async def work(site: Site) -> None:
+        start_us = await born(site)
+        first = await turn(site, "maintenance", start_us + HOUR_US, "worn")
+        known_us = first.history[-1].recorded_us
+        await turn(site, "active", start_us + HOUR_US, "a mistake")
+        await turn(site, "decommissioned", start_us + 2 * HOUR_US, "scrapped")
+
+        async def at(as_of_us: int, known_at_us: int = END_US) -> tuple[str, int, int]:
+            async with site.db.read(site.tenant) as tx:
+                found = await get_lifecycle(tx, site.context, "a", Moment(as_of_us, known_at_us))
+            return found.state, found.since_us, len(found.history)
+
+        late_us = start_us + 3 * HOUR_US
+        assert await at(start_us) == ("active", start_us, 4)
+        assert await at(start_us + HOUR_US) == ("active", start_us, 4)
+        assert await at(late_us) == ("decommissioned", start_us + 2 * HOUR_US, 4)
+        assert await at(late_us, known_us) == ("maintenance", start_us + HOUR_US, 2)
+        assert await at(late_us, known_us - 1) == ("active", start_us, 1)
+        await site.delete("a")
+        assert await at(late_us) == ("decommissioned", start_us + 2 * HOUR_US, 4)
 
     play(work)
 
