@@ -68,7 +68,7 @@ Rows = dict[tuple[str, str], list[Attempt]]
 
 
 def attempts(owned: Owned) -> Rows:
-    return {**on_models(owned), **on_twins(), **on_data(owned), **on_the_rest(owned)}
+    return {**on_models(owned), **on_twins(), **on_data(owned), **on_jobs(), **on_the_rest(owned)}
 
 
 def on_models(owned: Owned) -> Rows:
@@ -217,6 +217,7 @@ def on_data(owned: Owned) -> Rows:
     }
 
 
+<<<<<<< HEAD
 def on_routes() -> Rows:
     endpoint = {"json": {"url": "https://hooks.example.com/taken"}}
     route = {"json": {"endpointName": "hooks", "filter": "true"}}
@@ -233,6 +234,24 @@ def on_routes() -> Rows:
         ("GET", "/v1/routes"): [Attempt("/v1/routes", 200)],
         ("GET", "/v1/routes/{route_id}"): [Attempt("/v1/routes/all", 404)],
         ("POST", "/v1/routes/{route_id}/skip"): [Attempt("/v1/routes/all/skip", 404)],
+=======
+def on_jobs() -> Rows:
+    uris = {"inputBlobUri": "file:///jobs/one/graph.ndjson", "outputBlobUri": "file:../one/log.ndjson"}
+    return {
+        ("GET", "/jobs/imports"): [Attempt("/jobs/imports", 200)],
+        ("PUT", "/jobs/imports/{job_id}"): [Attempt(f"/jobs/imports/{SECRET[:3]}", 400, {"json": uris})],
+        ("GET", "/jobs/imports/{job_id}"): [Attempt("/jobs/imports/job", 404)],
+        ("DELETE", "/jobs/imports/{job_id}"): [Attempt("/jobs/imports/job", 404)],
+        ("POST", "/jobs/imports/{job_id}/cancel"): [Attempt("/jobs/imports/job/cancel", 404)],
+        ("GET", "/jobs/deletions"): [Attempt("/jobs/deletions", 200)],
+        ("POST", "/jobs/deletions"): [Attempt("/jobs/deletions?timeoutInMinutes=14", 400)],
+        ("GET", "/jobs/deletions/{job_id}"): [Attempt("/jobs/deletions/job", 404)],
+        ("GET", "/v1/jobs"): [Attempt("/v1/jobs", 200)],
+        ("GET", "/v1/jobs/{kind}/{job_id}"): [Attempt("/v1/jobs/imports/job", 404)],
+        ("GET", "/v1/jobs/{kind}/{job_id}/log"): [Attempt("/v1/jobs/imports/job/log", 404)],
+        # The same id as tenant one's job, whose place it does not take.
+        ("POST", "/v1/imports"): [Attempt("/v1/imports?id=job", 201, {"content": b"mine"})],
+>>>>>>> 928c6eb (Import and deletion jobs: leased, committed by batch with their position, over HTTP and on the command line)
     }
 
 
@@ -288,6 +307,8 @@ def owned(site: Site) -> Owned:
     route = {"endpointName": "hooks", "filter": f"subject = '{SECRET}'"}
     assert client.put("/eventroutes/all", json=route).status_code == 204
     made = client.post("/v1/keys", json={"name": SECRET, "scopes": ["read"]}).json()
+    job = client.post("/v1/imports?id=job", content=json.dumps({"Section": SECRET}).encode())
+    assert job.status_code == 201, job.text
     other = site.client("two")
     own = {
         "@context": "dtmi:dtdl:context;3",

@@ -24,7 +24,12 @@ from gemel.api import (
     events,
     health,
     history,
+<<<<<<< HEAD
     indexes,
+=======
+    job_progress,
+    jobs,
+>>>>>>> 928c6eb (Import and deletion jobs: leased, committed by batch with their position, over HTTP and on the command line)
     keys,
     lifecycle,
     models,
@@ -65,6 +70,8 @@ HANDLERS: list[HTTPRouteHandler] = [
     *endpoints.HANDLERS,
     *quarantine.HANDLERS,
     *stats.HANDLERS,
+    *jobs.HANDLERS,
+    *job_progress.HANDLERS,
     *keys.HANDLERS,
     *health.HANDLERS,
     *openapi.HANDLERS,

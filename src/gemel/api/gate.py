@@ -85,6 +85,9 @@ class Gate:
             principal.require(info.scope)
         if scope["query_string"]:
             _check_query(scope["query_string"])
+        if info is not None and info.streams:
+            await app(scope, receive, send)
+            return
         with Body(self._admission, scope, receive) as body:
             await app(scope, body.receive, send)
 

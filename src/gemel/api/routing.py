@@ -27,7 +27,7 @@ class RouteInfo:
 
     `scope` None means: open to all. `action` is set for what the audit trail keeps: writes and administrative
     calls. `body` and `answer` are types by media type. `failures` are the statuses that it may answer beside
-    those that every route may.
+    those that every route may. `streams`: its body is read as it comes and not held, so that it has no limit here.
     """
 
     scope: Scope | None
@@ -38,6 +38,7 @@ class RouteInfo:
     answer_example: Any = None
     headers: Mapping[str, str] = field(default_factory=dict)
     failures: tuple[int, ...] = ()
+    streams: bool = False
 
 
 def route(tag: str, info: RouteInfo, *, status: int = 200) -> dict[str, Any]:

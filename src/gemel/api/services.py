@@ -12,6 +12,7 @@ from gemel.graph.patching import TwinPatcher
 from gemel.graph.reading import TwinReader
 from gemel.history.feed import FeedHead
 from gemel.ingest.pipeline import Ingest
+from gemel.jobs.service import Jobs
 from gemel.observe.metrics import Metrics
 from gemel.observe.tally import Tallies
 from gemel.outbound import Outbound
@@ -39,8 +40,12 @@ class Services:
     patcher: TwinPatcher
     ingest: Ingest
     outbound: Outbound
+<<<<<<< HEAD
     feed: FeedHead
     feed_reader: FeedReader
     sealer: Sealer
+=======
+    jobs: Jobs
+>>>>>>> 928c6eb (Import and deletion jobs: leased, committed by batch with their position, over HTTP and on the command line)
     metrics: Metrics = field(default_factory=Metrics)
     tallies: Tallies = field(default_factory=Tallies)

@@ -13,6 +13,7 @@ from gemel.history.changes import forget_changes
 from gemel.history.retention import apply_retention
 from gemel.history.weeks import Weeks
 from gemel.ingest.seen import forget_seen
+from gemel.jobs.records import purge_jobs
 
 __all__ = ["Maintenance"]
 
@@ -51,3 +52,4 @@ class Maintenance:
         with psycopg.connect(self._owner_dsn, autocommit=True) as owner:
             forget_seen(owner, self._settings.dedupe_window_h)
             forget_changes(owner, self._settings.change_days)
+            purge_jobs(owner)

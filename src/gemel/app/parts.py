@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+<<<<<<< HEAD
 from concurrent.futures import ThreadPoolExecutor
+=======
+from pathlib import Path
+>>>>>>> 928c6eb (Import and deletion jobs: leased, committed by batch with their position, over HTTP and on the command line)
 
 from gemel.api.services import Services
 from gemel.base.clock import now_us
@@ -19,6 +23,8 @@ from gemel.history.paths import Paths
 from gemel.history.weeks import Weeks
 from gemel.ingest.pipeline import Ingest
 from gemel.ingest.requests import IngestOptions
+from gemel.jobs.service import Jobs
+from gemel.jobs.spool import InputSpool
 from gemel.outbound import Outbound, OutboundPolicy
 from gemel.routing.deliveries import Deliveries
 from gemel.routing.delivery import DeliveryParts
@@ -49,7 +55,11 @@ def make_services(settings: Settings, database: Database, ready: Callable[[], bo
         future_tolerance_us=tolerance_us,
         dedupe_window_us=int(settings.dedupe_window_h * 3600 * US_PER_S),
     )
+<<<<<<< HEAD
     hmac_key = load_hmac_key(settings.data_dir)
+=======
+    outbound = Outbound(OutboundPolicy.parse(settings.outbound_allow))
+>>>>>>> 928c6eb (Import and deletion jobs: leased, committed by batch with their position, over HTTP and on the command line)
     return Services(
         settings=settings,
         database=database,
@@ -61,10 +71,21 @@ def make_services(settings: Settings, database: Database, ready: Callable[[], bo
         twins=TwinReader(database, context),
         patcher=TwinPatcher(database, context),
         ingest=Ingest(database, directory, context, options, now_us),
+<<<<<<< HEAD
         feed=FeedHead(database),
         feed_reader=FeedReader(Roster(), paths),
         sealer=Sealer(hmac_key),
         outbound=Outbound(OutboundPolicy.parse(settings.outbound_allow)),
+=======
+        outbound=outbound,
+        jobs=Jobs(
+            database=database,
+            context=context,
+            outbound=outbound,
+            root=None if settings.jobs_root == Path() else settings.jobs_root.expanduser().absolute(),
+            spool=InputSpool(settings.data_dir / "jobs"),
+        ),
+>>>>>>> 928c6eb (Import and deletion jobs: leased, committed by batch with their position, over HTTP and on the command line)
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import socket
 import ssl
@@ -22,6 +23,7 @@ from gemel.app.storage import Storage, open_storage
 from gemel.base.clock import now_us
 from gemel.base.errors import EnvironmentFaultError
 from gemel.base.settings import Settings
+from gemel.jobs.runner import JobRunner, RunnerOptions
 from gemel.observe.logs import configure_logs, get_log
 from gemel.security.certificate import ensure_certificate, own_files
 from gemel.security.tls import TlsFiles, server_context
@@ -34,6 +36,9 @@ __all__ = ["Listening", "serve"]
 LOOK_S = 0.02
 STARTING = "(starting)"
 GRACE_S = 10
+# Batches make and drop tens of thousands of small objects, none of them in cycles: the usual 700 would have the
+# collector walk the models again and again, which costs an import more than half of its time.
+GC_THRESHOLDS = (50_000, 20, 50)
 
 log = get_log(__name__)
 
@@ -55,6 +60,7 @@ def serve(settings: Settings, where: Listening, on_ready: Callable[[str], None] 
     (PortInUse, DatabaseFailed, DataDirectoryUnusable, DatabaseTooOld).
     """
     configure_logs(settings.log_level)
+    gc.set_threshold(*GC_THRESHOLDS)
     # The pool tells of every connection that a lost database costs; "database lost" says it once.
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
     ensure_directory(settings.data_dir)
@@ -118,18 +124,35 @@ class _Serving:
         )
         watch = Sentinel(self._storage.owner_dsn, self._on_state) if supervisor is None else supervisor
         maintenance = Maintenance(self._settings, self._storage.owner_dsn, services.context.weeks)
+<<<<<<< HEAD
         deliveries = make_deliveries(self._settings, self._storage.owner_dsn, services)
         delivering = asyncio.create_task(deliveries.run())
         duties = (maintenance.run(), watch.run(), services.refusals.run())
+=======
+        # On a bundled database the lock of the directory says that no other server is at work.
+        alone = RunnerOptions(alone=self._storage.bundled is not None)
+        runner = JobRunner(services.jobs, self._storage.owner_dsn, alone)
+        duties = (maintenance.run(), watch.run(), services.refusals.run(), runner.run())
+>>>>>>> 928c6eb (Import and deletion jobs: leased, committed by batch with their position, over HTTP and on the command line)
         beside = [asyncio.create_task(duty) for duty in duties]
         try:
             log.info("serving", url=self._url, data=str(self._settings.data_dir))
             beside.append(asyncio.create_task(self._tell_ready(server, on_ready)))
             await server.serve(sockets=[self._listening])
         finally:
+<<<<<<< HEAD
             await asyncio.gather(services.ingest.close(), services.patcher.close(), services.refusals.close())
             deliveries.close()
             await asyncio.gather(delivering, return_exceptions=True)
+=======
+            parts = (
+                services.ingest.close(),
+                services.patcher.close(),
+                services.refusals.close(),
+                runner.stop(),
+            )
+            await asyncio.gather(*parts)
+>>>>>>> 928c6eb (Import and deletion jobs: leased, committed by batch with their position, over HTTP and on the command line)
             if supervisor is not None:
                 await supervisor.stop()
             for task in beside:

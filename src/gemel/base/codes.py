@@ -172,6 +172,18 @@ CODES: dict[str, Code] = {
         "The input file is not the one that reading began with.",
         "Ingest it again when it is complete; nothing is doubled.",
     ),
+    # jobs
+    "JobLimitReached": Code("Another job of the tenant is not finished.", "Wait for it, or cancel it."),
+    "ImportJobNotFound": Code("There is no import job of this id.", "See `gemel jobs list`."),
+    "DeleteJobNotFound": Code("There is no deletion job of this id.", "See `gemel jobs list`."),
+    "ImportFileInvalid": Code(
+        "The file of an import is not as it must be, and reading it ended there.",
+        "The message names the line; see the guide on imports.",
+    ),
+    "ImportIncomplete": Code(
+        "An import is done, but some of its lines were not taken.",
+        "The log names each line and why; mend those and import them again.",
+    ),
     # calls to others
     "OutboundRefused": Code(
         "A URL is not called: it is malformed, or leads to an address that is not public and not allowed.",

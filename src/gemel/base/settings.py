@@ -55,6 +55,11 @@ class Settings:
         "GEMEL_DEDUPE_WINDOW_H", 24.0, "How long ids of events without a time are remembered."
     )
     change_days: int = setting("GEMEL_CHANGE_DAYS", 7, "How long the change feed can be resumed from.")
+    jobs_root: Path = setting(
+        "GEMEL_JOBS_ROOT",
+        Path(),
+        "The folder that `file:` URIs of jobs lead into, by a folder for each tenant. Default: none are taken.",
+    )
     outbound_allow: str = setting(
         "GEMEL_OUTBOUND_ALLOW",
         "",

@@ -16,8 +16,13 @@ from gemel.cli import (
     doctor,
     endpoints,
     history,
+<<<<<<< HEAD
     indexes,
+=======
+    imports,
+>>>>>>> 928c6eb (Import and deletion jobs: leased, committed by batch with their position, over HTTP and on the command line)
     ingest,
+    jobs,
     keys,
     models,
     quarantine,
@@ -71,6 +76,8 @@ relate.register(app)
 check.register(app)
 query.register(app)
 ingest.register(app)
+imports.register(app)
+app.add_typer(jobs.app, rich_help_panel=Panel.DATA)
 app.add_typer(history.app, rich_help_panel=Panel.DATA)
 watch.register(app)
 app.add_typer(quarantine.app, rich_help_panel=Panel.DATA)

@@ -19,7 +19,7 @@ from gemel.graph.timeline import FOREVER_US, Span, Split, Standing
 from gemel.store.columns import TextArray, bigints, texts, timestamps
 from gemel.store.database import ReadTransaction, Row, WriteTransaction
 
-__all__ = ["end_span", "known_spans", "move_starts", "open_spans", "tell_split", "told_spans", "turn_span"]
+__all__ = ["end_spans", "known_spans", "move_starts", "open_spans", "tell_split", "told_spans", "turn_span"]
 
 STANDING = "model_id, components, lifecycle, reason, actor"
 INTO = f"twin_span (tenant, twin_no, twin_id, valid_from, valid_to, recorded_from, {STANDING})"
@@ -34,7 +34,8 @@ FROM unnest(%s::bigint[], %s::text[], %s::timestamptz[], %s::text[], %s::text[],
 KNOWN_OPEN = f"""
 WITH known AS (
     UPDATE twin_span SET recorded_to = %s
-    WHERE tenant = current_tenant() AND twin_no = %s AND valid_to = 'infinity' AND recorded_to = 'infinity'
+    WHERE tenant = current_tenant() AND twin_no = ANY(%s) AND valid_to = 'infinity'
+      AND recorded_to = 'infinity'
     RETURNING twin_no, twin_id, valid_from, {STANDING})"""
 
 END = f"""{KNOWN_OPEN}
@@ -100,10 +101,10 @@ async def open_spans(
     await tx.execute(OPEN, (from_us(stamp_us), *places, *_columns(standings)))
 
 
-async def end_span(tx: WriteTransaction, twin_no: int, stamp_us: int) -> None:
-    """Tell that a twin is no more from `stamp_us` on."""
+async def end_spans(tx: WriteTransaction, twin_nos: Sequence[int], stamp_us: int) -> None:
+    """Tell that twins are no more from `stamp_us` on."""
     now = from_us(stamp_us)
-    await tx.execute(END, (now, twin_no, now, now))
+    await tx.execute(END, (now, list(twin_nos), now, now))
 
 
 async def turn_span(
@@ -111,7 +112,7 @@ async def turn_span(
 ) -> None:
     """Tell that a twin has another model and its components from `stamp_us` on."""
     now = from_us(stamp_us)
-    await tx.execute(TURN, (now, twin_no, now, now, now, now, model_id, _json(components)))
+    await tx.execute(TURN, (now, [twin_no], now, now, now, now, model_id, _json(components)))
 
 
 async def move_starts(tx: WriteTransaction, starts_us: Mapping[int, int]) -> None:

@@ -13,12 +13,12 @@ from gemel.graph.loading import documents, load_twin, load_twins
 from gemel.graph.names import check_twin_id
 from gemel.graph.neighbours import check_model_change
 from gemel.graph.putting import created, read_put, replaced
-from gemel.graph.spans import end_span
+from gemel.graph.spans import end_spans
 from gemel.graph.twin_patch import explicit_times_us
 from gemel.graph.twin_rows import new_places, write_created, write_replaced
 from gemel.graph.writing import existing_type, tell_twin, usable_type
 from gemel.history.moment import LIVE, Moment
-from gemel.history.state import forget_state
+from gemel.history.state import forget_states
 from gemel.store.database import ReadTransaction, WriteTransaction
 
 __all__ = [
@@ -115,8 +115,8 @@ async def delete_twin(
             f"The twin {twin_id} has {related[0]} outgoing and {related[1]} incoming relationships.",
             "Delete them first.",
         )
-    await forget_state(tx, no)
+    await forget_states(tx, [no])
     await tx.execute(DELETE, (no,))
-    await end_span(tx, no, tx.stamp())
+    await end_spans(tx, [no], tx.stamp())
     tx.touch_graph()
     await tell_twin(tx, "twin.deleted", twin)

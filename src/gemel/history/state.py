@@ -11,7 +11,11 @@ from gemel.history.promoted import forget_promoted
 from gemel.history.values import QUALITIES, REMOVED, decode
 from gemel.store.database import ReadTransaction, WriteTransaction
 
+<<<<<<< HEAD
 __all__ = ["StateValue", "forget_state", "read_series", "read_state"]
+=======
+__all__ = ["StateValue", "forget_states", "read_state"]
+>>>>>>> 928c6eb (Import and deletion jobs: leased, committed by batch with their position, over HTTP and on the command line)
 
 COLUMNS = """
 l.series, (extract(epoch FROM l.source_time) * 1000000)::bigint, (extract(epoch FROM l.recorded) * 1000000)::bigint,
@@ -42,7 +46,12 @@ LAST = ("series = e.series AND source_time <= %(as_of)s", "ORDER BY source_time 
 
 FORGET = f"""
 WITH gone AS (
-    DELETE FROM latest WHERE tenant = current_tenant() AND series >= %s AND series < %s RETURNING {ROW})
+    DELETE FROM latest WHERE tenant = current_tenant() AND series = ANY(ARRAY(
+        SELECT l.series FROM unnest(%s::bigint[], %s::bigint[]) AS t (low, high)
+        CROSS JOIN LATERAL (
+            SELECT series FROM latest
+            WHERE tenant = current_tenant() AND series >= t.low AND series < t.high OFFSET 0) AS l))
+    RETURNING {ROW})
 INSERT INTO latest_ended ({ROW}) SELECT {ROW} FROM gone"""
 
 
@@ -102,6 +111,7 @@ async def read_state(
     return found
 
 
+<<<<<<< HEAD
 async def read_series(tx: ReadTransaction, paths: Paths, twin_no: int) -> dict[int, PathKey]:
     """Return the paths of which a twin, deleted or not, has samples, by their numbers."""
     rows = await tx.rows(SERIES, {"low": series_of(twin_no, 0), "high": series_of(twin_no + 1, 0)})
@@ -114,3 +124,10 @@ async def forget_state(tx: WriteTransaction, twin_no: int) -> None:
     """Take the state of a twin that is no more out of the live one; its history stays."""
     await tx.execute(FORGET, (series_of(twin_no, 0), series_of(twin_no + 1, 0)))
     await forget_promoted(tx, twin_no)
+=======
+async def forget_states(tx: WriteTransaction, twin_nos: Collection[int]) -> None:
+    """Take the state of twins that are no more out of the live one; their history stays."""
+    low = [series_of(twin_no, 0) for twin_no in twin_nos]
+    high = [series_of(twin_no + 1, 0) for twin_no in twin_nos]
+    await tx.execute(FORGET, (low, high))
+>>>>>>> 928c6eb (Import and deletion jobs: leased, committed by batch with their position, over HTTP and on the command line)

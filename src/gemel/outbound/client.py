@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
@@ -122,9 +122,10 @@ class Outbound:
 
     async def download(
         self, url: str, *, timeout_s: float, bytes_max: int, headers: Mapping[str, str] | None = None
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes]:
         """Yield the body of a GET in chunks; the time is for all of it, the reader's own included.
 
+        Whoever may stop before the end closes it (`contextlib.aclosing`).
         Raises InvalidError (OutboundRefused; LimitExceeded beyond `bytes_max`), UnavailableError
         (OutboundFailed) for trouble on the way and for an answer that is not 200.
         """

@@ -14,6 +14,8 @@ from support.api_site import PUMP, Site
 
 REMOTE = re.compile(r"""(?:src|href)\s*=\s*["']?(?:https?:)?//|@import|url\(""")
 
+BODILESS = {"/jobs/deletions", "/jobs/imports/{job_id}/cancel"}
+
 
 BODILESS = {"/v1/routes/{route_id}/skip"}
 """Acts that need nothing said."""
@@ -91,7 +93,28 @@ def test_examples_follow_their_own_schemas(spec: dict[str, Any]) -> None:
     assert checked > 15
 
 
-def test_answers_follow_the_schemas(spec: dict[str, Any], client: httpx.Client) -> None:
+def jobs(site: Site, client: httpx.Client) -> dict[str, str]:
+    """Make a job of each kind, over and with an error; return where the routes of jobs find them."""
+    uris = {"inputBlobUri": "https://8.8.8.8/in", "outputBlobUri": "https://8.8.8.8/out"}
+    ended = "UPDATE job SET status = 'failed', finished = now(), error = %s"
+    error = json.dumps(
+        {"code": "ImportIncomplete", "message": "m", "details": [{"code": "c", "message": "m"}]}
+    )
+    client.put("/jobs/imports/j", json=uris).raise_for_status()
+    site.owner.execute(ended, (error,))
+    client.post("/jobs/deletions", headers={"operation-id": "d"}).raise_for_status()
+    site.owner.execute(ended, (error,))
+    return {
+        "/jobs/imports": "/jobs/imports",
+        "/jobs/imports/{job_id}": "/jobs/imports/j",
+        "/jobs/deletions": "/jobs/deletions",
+        "/jobs/deletions/{job_id}": "/jobs/deletions/d",
+        "/v1/jobs": "/v1/jobs",
+        "/v1/jobs/{kind}/{job_id}": "/v1/jobs/imports/j",
+    }
+
+
+def test_answers_follow_the_schemas(spec: dict[str, Any], site: Site, client: httpx.Client) -> None:
     twin = {"$metadata": {"$model": PUMP}, "motor": {"$metadata": {}}, "label": "x"}
     for name in ("a", "b"):
         client.put(f"/digitaltwins/{name}", json=twin)
@@ -136,8 +159,15 @@ def test_answers_follow_the_schemas(spec: dict[str, Any], client: httpx.Client) 
         "/readyz": "/readyz",
         "/openapi.json": "/openapi.json",
     }
+    places |= jobs(site, client)
     described = {path for (method, path) in operations(spec) if method == "GET"}
-    assert described - set(places) == {"/", "/v1/changes", "/metrics", "/openapi"}
+    assert described - set(places) == {
+        "/",
+        "/v1/changes",
+        "/metrics",
+        "/openapi",
+        "/v1/jobs/{kind}/{job_id}/log",
+    }
     for path, place in places.items():
         response = client.get(place)
         assert response.status_code == 200, place

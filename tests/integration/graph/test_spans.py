@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from gemel.base.clock import now_us
-from gemel.graph.spans import end_span, known_spans, move_starts, tell_split, turn_span
+from gemel.graph.spans import end_spans, known_spans, move_starts, tell_split, turn_span
 from gemel.graph.timeline import Transition, split
 from support.graph import ASSET, MOTOR, PUMP, Site, refused
 
@@ -48,7 +48,7 @@ def test_a_transition_from_the_past_and_what_comes_after(play: Play) -> None:
         assert rows[1] == (at_us, False, *after[2:])
         assert rows[2][1:] == (True, ASSET, {}, "maintenance", "worn", "ann")
         async with site.db.write(site.tenant) as tx:
-            await end_span(tx, twin_no, tx.stamp())
+            await end_spans(tx, [twin_no], tx.stamp())
         assert (await site.rows(COLUMNS))[2][1:] == (False, *rows[2][2:])
         assert (await site.rows("SELECT count(*) FROM twin_span WHERE recorded_to < 'infinity'"))[0][0] == 4
 

@@ -43,6 +43,8 @@ OWNERS = {
     "event_seen": "ingest",
     "quarantine": "ingest",
     "source_position": "ingest",
+    "job": "jobs",
+    "job_log": "jobs",
 }
 """Which package owns each table: it alone knows the columns."""
 
