@@ -217,7 +217,6 @@ def on_data(owned: Owned) -> Rows:
     }
 
 
-<<<<<<< HEAD
 def on_routes() -> Rows:
     endpoint = {"json": {"url": "https://hooks.example.com/taken"}}
     route = {"json": {"endpointName": "hooks", "filter": "true"}}
@@ -234,7 +233,9 @@ def on_routes() -> Rows:
         ("GET", "/v1/routes"): [Attempt("/v1/routes", 200)],
         ("GET", "/v1/routes/{route_id}"): [Attempt("/v1/routes/all", 404)],
         ("POST", "/v1/routes/{route_id}/skip"): [Attempt("/v1/routes/all/skip", 404)],
-=======
+    }
+
+
 def on_jobs() -> Rows:
     uris = {"inputBlobUri": "file:///jobs/one/graph.ndjson", "outputBlobUri": "file:../one/log.ndjson"}
     return {
@@ -251,7 +252,6 @@ def on_jobs() -> Rows:
         ("GET", "/v1/jobs/{kind}/{job_id}/log"): [Attempt("/v1/jobs/imports/job/log", 404)],
         # The same id as tenant one's job, whose place it does not take.
         ("POST", "/v1/imports"): [Attempt("/v1/imports?id=job", 201, {"content": b"mine"})],
->>>>>>> 928c6eb (Import and deletion jobs: leased, committed by batch with their position, over HTTP and on the command line)
     }
 
 

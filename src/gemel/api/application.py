@@ -24,12 +24,9 @@ from gemel.api import (
     events,
     health,
     history,
-<<<<<<< HEAD
     indexes,
-=======
     job_progress,
     jobs,
->>>>>>> 928c6eb (Import and deletion jobs: leased, committed by batch with their position, over HTTP and on the command line)
     keys,
     lifecycle,
     models,

@@ -40,12 +40,9 @@ class Services:
     patcher: TwinPatcher
     ingest: Ingest
     outbound: Outbound
-<<<<<<< HEAD
     feed: FeedHead
     feed_reader: FeedReader
     sealer: Sealer
-=======
     jobs: Jobs
->>>>>>> 928c6eb (Import and deletion jobs: leased, committed by batch with their position, over HTTP and on the command line)
     metrics: Metrics = field(default_factory=Metrics)
     tallies: Tallies = field(default_factory=Tallies)

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-<<<<<<< HEAD
 from concurrent.futures import ThreadPoolExecutor
-=======
 from pathlib import Path
->>>>>>> 928c6eb (Import and deletion jobs: leased, committed by batch with their position, over HTTP and on the command line)
 
 from gemel.api.services import Services
 from gemel.base.clock import now_us
@@ -55,11 +52,8 @@ def make_services(settings: Settings, database: Database, ready: Callable[[], bo
         future_tolerance_us=tolerance_us,
         dedupe_window_us=int(settings.dedupe_window_h * 3600 * US_PER_S),
     )
-<<<<<<< HEAD
     hmac_key = load_hmac_key(settings.data_dir)
-=======
     outbound = Outbound(OutboundPolicy.parse(settings.outbound_allow))
->>>>>>> 928c6eb (Import and deletion jobs: leased, committed by batch with their position, over HTTP and on the command line)
     return Services(
         settings=settings,
         database=database,
@@ -71,12 +65,9 @@ def make_services(settings: Settings, database: Database, ready: Callable[[], bo
         twins=TwinReader(database, context),
         patcher=TwinPatcher(database, context),
         ingest=Ingest(database, directory, context, options, now_us),
-<<<<<<< HEAD
         feed=FeedHead(database),
         feed_reader=FeedReader(Roster(), paths),
         sealer=Sealer(hmac_key),
-        outbound=Outbound(OutboundPolicy.parse(settings.outbound_allow)),
-=======
         outbound=outbound,
         jobs=Jobs(
             database=database,
@@ -85,7 +76,6 @@ def make_services(settings: Settings, database: Database, ready: Callable[[], bo
             root=None if settings.jobs_root == Path() else settings.jobs_root.expanduser().absolute(),
             spool=InputSpool(settings.data_dir / "jobs"),
         ),
->>>>>>> 928c6eb (Import and deletion jobs: leased, committed by batch with their position, over HTTP and on the command line)
     )
 
 

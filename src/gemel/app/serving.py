@@ -124,27 +124,18 @@ class _Serving:
         )
         watch = Sentinel(self._storage.owner_dsn, self._on_state) if supervisor is None else supervisor
         maintenance = Maintenance(self._settings, self._storage.owner_dsn, services.context.weeks)
-<<<<<<< HEAD
         deliveries = make_deliveries(self._settings, self._storage.owner_dsn, services)
         delivering = asyncio.create_task(deliveries.run())
-        duties = (maintenance.run(), watch.run(), services.refusals.run())
-=======
         # On a bundled database the lock of the directory says that no other server is at work.
         alone = RunnerOptions(alone=self._storage.bundled is not None)
         runner = JobRunner(services.jobs, self._storage.owner_dsn, alone)
         duties = (maintenance.run(), watch.run(), services.refusals.run(), runner.run())
->>>>>>> 928c6eb (Import and deletion jobs: leased, committed by batch with their position, over HTTP and on the command line)
         beside = [asyncio.create_task(duty) for duty in duties]
         try:
             log.info("serving", url=self._url, data=str(self._settings.data_dir))
             beside.append(asyncio.create_task(self._tell_ready(server, on_ready)))
             await server.serve(sockets=[self._listening])
         finally:
-<<<<<<< HEAD
-            await asyncio.gather(services.ingest.close(), services.patcher.close(), services.refusals.close())
-            deliveries.close()
-            await asyncio.gather(delivering, return_exceptions=True)
-=======
             parts = (
                 services.ingest.close(),
                 services.patcher.close(),
@@ -152,7 +143,8 @@ class _Serving:
                 runner.stop(),
             )
             await asyncio.gather(*parts)
->>>>>>> 928c6eb (Import and deletion jobs: leased, committed by batch with their position, over HTTP and on the command line)
+            deliveries.close()
+            await asyncio.gather(delivering, return_exceptions=True)
             if supervisor is not None:
                 await supervisor.stop()
             for task in beside:

@@ -16,11 +16,8 @@ from gemel.cli import (
     doctor,
     endpoints,
     history,
-<<<<<<< HEAD
-    indexes,
-=======
     imports,
->>>>>>> 928c6eb (Import and deletion jobs: leased, committed by batch with their position, over HTTP and on the command line)
+    indexes,
     ingest,
     jobs,
     keys,

@@ -48,7 +48,7 @@ SELECT current_tenant(), %(path_no)s, series >> {PATH_BITS},
 FROM latest WHERE tenant = current_tenant() AND series & {PATHS_MAX - 1} = %(path_no)s AND kind <> {REMOVED}"""
 EMPTY = "DELETE FROM promoted_value WHERE tenant = current_tenant() AND path_no = %s"
 FORGET = """
-DELETE FROM promoted_value WHERE tenant = current_tenant() AND path_no = ANY(%s) AND twin_no = %s"""
+DELETE FROM promoted_value WHERE tenant = current_tenant() AND path_no = ANY(%s) AND twin_no = ANY(%s)"""
 COUNTS = """
 SELECT path_no, count(*) FROM promoted_value WHERE tenant = current_tenant() AND path_no = ANY(%s) GROUP BY path_no"""
 
@@ -94,10 +94,10 @@ async def write_promoted(tx: WriteTransaction, state: SampleBatch) -> None:
     await tx.execute(UPSERT, (bigints(path_nos[chosen]), twin_nos, *_indexed(values)))
 
 
-async def forget_promoted(tx: WriteTransaction, twin_no: int) -> None:
-    """Take a twin that is no more out of the index."""
+async def forget_promoted(tx: WriteTransaction, twin_nos: Collection[int]) -> None:
+    """Take twins that are no more out of the index."""
     if tx.promoted:
-        await tx.execute(FORGET, (list(tx.promoted), twin_no))
+        await tx.execute(FORGET, (list(tx.promoted), list(twin_nos)))
 
 
 def _indexed(values: SampleBatch) -> tuple[object, list[str | None], list[bool | None]]:

@@ -11,11 +11,7 @@ from gemel.history.promoted import forget_promoted
 from gemel.history.values import QUALITIES, REMOVED, decode
 from gemel.store.database import ReadTransaction, WriteTransaction
 
-<<<<<<< HEAD
-__all__ = ["StateValue", "forget_state", "read_series", "read_state"]
-=======
-__all__ = ["StateValue", "forget_states", "read_state"]
->>>>>>> 928c6eb (Import and deletion jobs: leased, committed by batch with their position, over HTTP and on the command line)
+__all__ = ["StateValue", "forget_states", "read_series", "read_state"]
 
 COLUMNS = """
 l.series, (extract(epoch FROM l.source_time) * 1000000)::bigint, (extract(epoch FROM l.recorded) * 1000000)::bigint,
@@ -111,7 +107,6 @@ async def read_state(
     return found
 
 
-<<<<<<< HEAD
 async def read_series(tx: ReadTransaction, paths: Paths, twin_no: int) -> dict[int, PathKey]:
     """Return the paths of which a twin, deleted or not, has samples, by their numbers."""
     rows = await tx.rows(SERIES, {"low": series_of(twin_no, 0), "high": series_of(twin_no + 1, 0)})
@@ -120,14 +115,9 @@ async def read_series(tx: ReadTransaction, paths: Paths, twin_no: int) -> dict[i
     return {number: keys[number] for number in numbers}
 
 
-async def forget_state(tx: WriteTransaction, twin_no: int) -> None:
-    """Take the state of a twin that is no more out of the live one; its history stays."""
-    await tx.execute(FORGET, (series_of(twin_no, 0), series_of(twin_no + 1, 0)))
-    await forget_promoted(tx, twin_no)
-=======
 async def forget_states(tx: WriteTransaction, twin_nos: Collection[int]) -> None:
     """Take the state of twins that are no more out of the live one; their history stays."""
     low = [series_of(twin_no, 0) for twin_no in twin_nos]
     high = [series_of(twin_no + 1, 0) for twin_no in twin_nos]
     await tx.execute(FORGET, (low, high))
->>>>>>> 928c6eb (Import and deletion jobs: leased, committed by batch with their position, over HTTP and on the command line)
+    await forget_promoted(tx, twin_nos)

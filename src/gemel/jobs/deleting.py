@@ -55,7 +55,7 @@ async def _delete(work: Work, tx: WriteTransaction) -> tuple[str, int]:
     """Delete the next of what is left: twins only while there are no relationships, models without twins."""
     if number := await delete_some_relationships(tx, BATCH):
         return "relationships", number
-    if number := await delete_some_twins(tx, BATCH):
+    if number := await delete_some_twins(tx, work.context, BATCH):
         return "twins", number
     return "models", await delete_all_models(tx, work.context, work.job.actor)
 
