@@ -151,7 +151,10 @@ def test_a_route_shows_its_lag(site: Site, client: httpx.Client) -> None:
     assert (moved["failures"], moved["error"], moved["delivered"]) == (0, None, 0)
     assert site.audited("one")[-1][:3] == ("route.skip", f"all/{number}.0", "ok")
     site.owner.execute("UPDATE event_route SET failures = 1")
-    assert code_of(client.post("/v1/routes/all/skip")) == "OperationNotAllowed"
+    assert "nothing left" in client.post("/v1/routes/all/skip").text
+    site.owner.execute("UPDATE event_route SET stopped = 'forgotten'")
+    assert "forgotten" in client.post("/v1/routes/all/skip").text
+    assert client.get("/v1/routes/all").json()["state"] == "stopped"
 
 
 def test_there_are_limits(client: httpx.Client) -> None:
