@@ -172,8 +172,11 @@ def list_twins(
 
 
 def _summary(twins: Iterable[dict[str, Any]]) -> None:
-    rows = [(t["$dtId"], t["$metadata"]["$model"], t["$metadata"].get("$lastUpdateTime")) for t in twins]
-    output.print_table(("twin", "model", "last update"), rows)
+    rows = [
+        (t["$dtId"], t["$metadata"]["$model"], t["$lifecycle"], t["$metadata"].get("$lastUpdateTime"))
+        for t in twins
+    ]
+    output.print_table(("twin", "model", "lifecycle", "last update"), rows)
 
 
 def _place(twin: str) -> str:
