@@ -26,8 +26,15 @@ FROM twin_span AS s WHERE {SPAN_THEN.format("s")})"""
 RELATIONSHIPS = f"""(SELECT r.source_no, r.relationship_id, r.name, r.target_no, r.properties, {TOLD} AS recorded
 FROM relationship_span AS r WHERE {SPAN_THEN.format("r")})"""
 # As gemel.graph.live has it: telemetry does not count.
-NEWEST = f"""(SELECT max(l.recorded) FROM {{}} AS l WHERE EXISTS (
+NEWEST = f"""(SELECT max(l.recorded) FROM {{samples}} AS l WHERE EXISTS (
     SELECT FROM path p WHERE p.role = 'property' AND p.path_no = l.series & {PATHS_MAX - 1}))"""
+# A late sample may be of a time when the twin's model did not have its component yet: then it is not shown.
+OWNER = """(SELECT substring(p.path, '^(.*)[.][^.]+$') FROM path AS p
+    WHERE p.tenant = current_tenant() AND p.path_no = %(path)s)"""
+VALUE = f"""(SELECT v.num, v.kind, v.doc, v.recorded, v.source_time, v.quality FROM {{samples}} AS v
+WHERE {OWNER} IS NULL OR EXISTS (
+    SELECT FROM twin_span AS s WHERE s.tenant = current_tenant() AND s.twin_no = %(twin)s
+    AND {SPAN_THEN.format("s")} AND jsonb_exists(s.components, {OWNER})) OFFSET 0)"""
 ONE = f"series = (%(twin)s << {PATH_BITS} | %(path)s)"
 ALL = f"series >= %(twin)s << {PATH_BITS} AND series < %(twin)s + 1 << {PATH_BITS}"
 
@@ -51,11 +58,12 @@ class _Then:
 
     def value(self, twin_no: Sql, path_no: Sql) -> Sql:
         # A look-up by key with OFFSET 0, as of the live state.
-        return self._bound(last_samples(self.moment.known_at_us, ONE), twin=twin_no, path=path_no)
+        text = VALUE.format(samples=last_samples(self.moment.known_at_us, ONE))
+        return self._bound(text, twin=twin_no, path=path_no)
 
     def newest(self, twin_no: Sql) -> Sql:
-        samples = last_samples(self.moment.known_at_us, ALL)
-        return self._bound(NEWEST.replace("{}", samples), twin=twin_no)
+        text = NEWEST.format(samples=last_samples(self.moment.known_at_us, ALL))
+        return self._bound(text, twin=twin_no)
 
     async def twin_documents(
         self, tx: ReadTransaction, context: GraphContext, twin_nos: Sequence[int]
