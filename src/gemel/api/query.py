@@ -48,7 +48,9 @@ async def query_twins(
     """
     call = call_of(request)
     wanted: QueryRequest = await read_json(request, QueryRequest)
-    moment = moment_of(request, wanted.asOf or as_of, wanted.knownAt or known_at)
+    as_of = as_of if wanted.asOf is None else wanted.asOf
+    known_at = known_at if wanted.knownAt is None else wanted.knownAt
+    moment = moment_of(request, as_of, known_at)
     async with call.services.database.read(call.tenant) as tx:
         ask = Ask(wanted.query, wanted.continuationToken, page_size, moment)
         page = await run_query(tx, call.services.context, ask)
