@@ -17,8 +17,55 @@ from azure.digitaltwins.core.aio import DigitalTwinsClient as AsyncDigitalTwinsC
 from gemel.security.certificate import own_files
 from support.command_line import Site
 
-__all__ = ["FORMS", "Caller", "calling", "public_methods"]
+__all__ = [
+    "BODY",
+    "CONTEXT",
+    "FORMS",
+    "MODELS",
+    "PUMP",
+    "TANK",
+    "Caller",
+    "calling",
+    "public_methods",
+]
 
+CONTEXT = "dtmi:dtdl:context;2"
+BODY, PUMP, TANK = "dtmi:clients:Body;1", "dtmi:clients:Pump;1", "dtmi:clients:Tank;1"
+MODELS: list[dict[str, Any]] = [
+    {
+        "@context": CONTEXT,
+        "@id": BODY,
+        "@type": "Interface",
+        "contents": [{"@type": "Property", "name": "weight", "schema": "double"}],
+    },
+    {
+        "@context": CONTEXT,
+        "@id": PUMP,
+        "@type": "Interface",
+        "displayName": {"en": "Pump"},
+        "extends": BODY,
+        "contents": [
+            {"@type": "Property", "name": "label", "schema": "string"},
+            {"@type": "Telemetry", "name": "flow", "schema": "double"},
+            {"@type": "Component", "name": "body", "schema": BODY},
+            {"@type": "Component", "name": "tank", "schema": TANK},
+            {
+                "@type": "Relationship",
+                "name": "feeds",
+                "properties": [{"@type": "Property", "name": "length", "schema": "double"}],
+            },
+        ],
+    },
+    {
+        "@context": CONTEXT,
+        "@id": TANK,
+        "@type": "Interface",
+        "contents": [
+            {"@type": "Property", "name": "volume", "schema": "double"},
+            {"@type": "Telemetry", "name": "level", "schema": "double"},
+        ],
+    },
+]
 FORMS = {"sync": DigitalTwinsClient, "aio": AsyncDigitalTwinsClient}
 
 

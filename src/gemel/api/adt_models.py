@@ -10,7 +10,7 @@ from litestar.params import QueryParameter
 
 from gemel.api.bodies import empty_answer, json_answer, read_json
 from gemel.api.call import AnyRequest, call_of
-from gemel.api.params import ModelId, PageSize, Token, next_link
+from gemel.api.params import MODEL_ID_SCHEMA, ModelId, PageSize, Token, next_link
 from gemel.api.routing import JSON, RouteInfo, route
 from gemel.api.wire import JsonPatch, ModelData, Paged
 from gemel.base.errors import InvalidError
@@ -80,7 +80,11 @@ async def list_models(
     request: AnyRequest,
     dependencies_for: Annotated[
         list[str] | None,
-        QueryParameter(name="dependenciesFor", description="Only these models and all that they depend on."),
+        QueryParameter(
+            name="dependenciesFor",
+            description="Only these models and all that they depend on.",
+            schema_extra={"items": {"type": "string"} | MODEL_ID_SCHEMA},
+        ),
     ] = None,
     definition: Definition = False,
     page_size: PageSize = None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from litestar import Response, delete, get, patch, put
 from litestar.di import NamedDependency
@@ -14,7 +14,7 @@ from gemel.api.call import AnyRequest, call_of
 from gemel.api.moments import MOMENT
 from gemel.api.params import IfMatch, IfNoneMatch, PageSize, RelationshipId, Token, TwinId, next_link
 from gemel.api.routing import JSON, RouteInfo, route
-from gemel.api.wire import IncomingRelationship, JsonPatch, Paged, Relationship
+from gemel.api.wire import IncomingRelationship, JsonPatch, NewRelationship, Paged, Relationship
 from gemel.graph import relationship_reading, relationships
 from gemel.graph.twins import explicit_times_us
 from gemel.history.moment import Moment
@@ -64,7 +64,7 @@ async def get_relationship(
         RouteInfo(
             Scope.WRITE,
             "relationship.put",
-            body={JSON: dict[str, Any]},
+            body={JSON: NewRelationship},
             body_example=NEW,
             answer={JSON: Relationship},
             answer_example=EXAMPLE,

@@ -11,7 +11,7 @@ from litestar.params import HeaderParameter
 
 from gemel.api.bodies import empty_answer, read_json
 from gemel.api.call import AnyRequest, call_of
-from gemel.api.params import Component, TwinId, checked_text
+from gemel.api.params import MOMENT_SCHEMA, TEXT_SCHEMA, Component, TwinId, checked_text
 from gemel.api.routing import JSON, RouteInfo, route
 from gemel.base.errors import InvalidError, NotFoundError
 from gemel.ingest.events import Event
@@ -21,10 +21,17 @@ __all__ = ["HANDLERS"]
 
 TAG = "Events"
 
-MessageId = Annotated[str, HeaderParameter(name="Message-Id", description="The id of this message.")]
+MessageId = Annotated[
+    str,
+    HeaderParameter(name="Message-Id", description="The id of this message.", schema_extra=TEXT_SCHEMA),
+]
 SourceTime = Annotated[
     str | None,
-    HeaderParameter(name="Telemetry-Source-Time", description="When it was so: RFC 3339. Default: now."),
+    HeaderParameter(
+        name="Telemetry-Source-Time",
+        description="When it was so: RFC 3339. Default: now.",
+        schema_extra=MOMENT_SCHEMA,
+    ),
 ]
 
 

@@ -13,9 +13,9 @@ from gemel.api.bodies import empty_answer, json_answer, read_json
 from gemel.api.call import AnyRequest, call_of
 from gemel.api.deprecations import deprecation_headers
 from gemel.api.moments import MOMENT
-from gemel.api.params import Component, IfMatch, IfNoneMatch, TwinId
+from gemel.api.params import MOMENT_SCHEMA, Component, IfMatch, IfNoneMatch, TwinId
 from gemel.api.routing import JSON, RouteInfo, route
-from gemel.api.wire import JsonPatch, TwinBody
+from gemel.api.wire import JsonPatch, NewTwin, TwinBody
 from gemel.base.errors import InvalidError
 from gemel.graph import twins
 from gemel.graph.content import parse_time_us
@@ -75,7 +75,7 @@ async def get_twin(request: AnyRequest, twin_id: TwinId, moment: NamedDependency
         RouteInfo(
             Scope.WRITE,
             "twin.put",
-            body={JSON: dict[str, Any]},
+            body={JSON: NewTwin},
             body_example=NEW_TWIN,
             answer={JSON: TwinBody},
             answer_example=TWIN_EXAMPLE,
@@ -91,7 +91,9 @@ async def put_twin(
     valid_from: Annotated[
         str | None,
         QueryParameter(
-            name="validFrom", description="Since when the twin has been there: RFC 3339, may be past."
+            name="validFrom",
+            description="Since when the twin has been there: RFC 3339, may be past.",
+            schema_extra=MOMENT_SCHEMA,
         ),
     ] = None,
 ) -> Response[bytes]:

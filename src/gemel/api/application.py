@@ -140,6 +140,7 @@ def create_app(services: Services) -> Application:
     app.feed = services.feed
     app.state.services = services
     _refuse_undeclared(app)
+    gate.methods = {route.path_format: route.methods for route in app.routes if isinstance(route, HTTPRoute)}
     return app
 
 

@@ -6,9 +6,11 @@ It stands before every route. A route that declares nothing lets no one without 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Mapping
 from typing import Any, cast
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, parse_qsl
 
+from litestar import Request, Response
 from litestar.enums import ScopeType
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
@@ -17,7 +19,7 @@ from gemel.api.admission import Admission, Body
 from gemel.api.call import Call, call_of
 from gemel.api.failures import as_error
 from gemel.api.paths import unescape
-from gemel.api.routing import API_VERSIONS, RouteInfo, info_of
+from gemel.api.routing import API_VERSIONS, RouteInfo, info_of, parameters_of
 from gemel.api.services import Services
 from gemel.base.errors import InvalidError, UnavailableError
 from gemel.observe.trace import current_trace, new_trace
@@ -32,10 +34,14 @@ UNDECLARED = RouteInfo(scope=None)
 
 
 class Gate:
-    """Lets requests through to their routes, and records the refusals of writes."""
+    """Lets requests through to their routes, and records the refusals of writes.
+
+    `methods` says what each path takes: what Litestar answers to OPTIONS names only its first handler's.
+    """
 
     def __init__(self, services: Services) -> None:
         settings = services.settings
+        self.methods: Mapping[str, Collection[str]] = {}
         self._services = services
         self._admission = Admission(
             settings.in_flight_bytes_max, settings.body_bytes_max, services.metrics.in_flight_bytes.set
@@ -80,11 +86,18 @@ class Gate:
             return
         token = _bearer(scope)
         principal = await self._services.keyring.authenticate(token)
+        if info is None and scope["method"] == "OPTIONS":
+            allowed = ", ".join(sorted(self.methods[scope["path_template"]]))
+            await Response(None, status_code=204, headers={"Allow": allowed}).to_asgi_response(
+                app=None, request=Request[Any, Any, Any](scope)
+            )(scope, receive, send)
+            return
         _attach(self._services, principal, info or UNDECLARED, scope, token)
         if info is not None and info.scope is not None:
             principal.require(info.scope)
         if scope["query_string"]:
             _check_query(scope["query_string"])
+        _refuse_null(scope)
         if info is not None and info.streams:
             await app(scope, receive, send)
             return
@@ -112,6 +125,23 @@ def _bearer(scope: HTTPScope) -> str:
             if scheme.lower() == "bearer":
                 return token.strip()
     raise invalid_token()
+
+
+def _refuse_null(scope: HTTPScope) -> None:
+    """Refuse the text `null` for a parameter that is not text, which the router would take for its absence."""
+    given = [(name.decode(), value.decode("latin-1")) for name, value in scope["headers"]]
+    if b"null" in scope["query_string"].lower():
+        given += parse_qsl(scope["query_string"].decode("latin-1"))
+    nulls = {name.lower() for name, value in given if value.lower() == "null"}
+    if not nulls:
+        return
+    handler = cast("HTTPRouteHandler", scope["route_handler"])
+    for name, field in parameters_of(handler).items():
+        told = getattr(field.kwarg_definition, "name", None) or name
+        if told.lower() in nulls and any(
+            inner.annotation in (int, float, bool) for inner in field.inner_types
+        ):
+            raise InvalidError("InvalidArgument", f"{told}: null is not a value.", "Leave it out.")
 
 
 def _check_query(query: bytes) -> None:

@@ -10,6 +10,7 @@ from gemel.api.call import AnyRequest
 from gemel.api.durations import parse_duration_us, parse_moment_us
 from gemel.api.history_formats import bucket_rows, raw_rows
 from gemel.api.moments import AsOf, KnownAt, moment_of
+from gemel.api.params import From, To
 from gemel.base.errors import InvalidError
 from gemel.graph.readable import ReadableTwin
 from gemel.history.moment import Moment
@@ -54,10 +55,6 @@ class Period(NamedTuple):
     moment: Moment
 
 
-From = Annotated[str | None, QueryParameter(name="from", description="Since then: RFC 3339.")]
-To = Annotated[str | None, QueryParameter(name="to", description="Up to then, exclusive: RFC 3339.")]
-
-
 def given_window(start: From = None, end: To = None) -> Window:
     """Return the window that a request names, open where it names no end."""
     window = Window(
@@ -82,7 +79,12 @@ def given_period(
 
 def given_buckets(
     every: Annotated[
-        str | None, QueryParameter(name="every", description="Buckets of this width, such as 10s, 5m or 1h.")
+        str | None,
+        QueryParameter(
+            name="every",
+            description="Buckets of this width, such as 10s, 5m or 1h.",
+            schema_extra={"pattern": "^[1-9][0-9]{0,2}(us|ms|s|m|h|d|w)$"},
+        ),
     ] = None,
     agg: Annotated[
         list[str] | None,
@@ -90,12 +92,15 @@ def given_buckets(
             name="agg",
             description="Of each bucket: mean, min, max, first, last, count; often, or with commas. "
             "Default: mean.",
+            schema_extra={"items": {"enum": ["mean", "min", "max", "first", "last", "count"]}},
         ),
     ] = None,
     fill: Annotated[
         str | None,
         QueryParameter(
-            name="fill", description="`previous`: empty buckets carry the last value; needs from and to."
+            name="fill",
+            description="`previous`: empty buckets carry the last value; needs from and to.",
+            schema_extra={"enum": ["previous"]},
         ),
     ] = None,
 ) -> Buckets | None:

@@ -14,9 +14,9 @@ from litestar.params import PathParameter, QueryParameter
 from gemel.api.bodies import empty_answer, json_answer, read_json
 from gemel.api.call import AnyRequest, call_of
 from gemel.api.durations import parse_moment_us
-from gemel.api.params import Limit
+from gemel.api.params import From, Limit, To
 from gemel.api.routing import JSON, RouteInfo, route
-from gemel.api.wire import AuditView, KeyView, Listed, NewKeyRequest, NewKeyView
+from gemel.api.wire import AuditView, KeyView, Listed, NewKeyBody, NewKeyRequest, NewKeyView
 from gemel.security.audit import record
 from gemel.security.principal import Scope
 from gemel.security.trail import AuditFilter, list_audit
@@ -51,7 +51,7 @@ async def list_keys(request: AnyRequest) -> Response[bytes]:
         RouteInfo(
             Scope.ADMIN,
             "key.create",
-            body={JSON: NewKeyRequest},
+            body={JSON: NewKeyBody},
             body_example=NEW,
             answer={JSON: NewKeyView},
         ),
@@ -101,10 +101,8 @@ def given_acts(
 
 
 def given_period(
-    start: Annotated[str | None, QueryParameter(name="from", description="Since then: RFC 3339.")] = None,
-    end: Annotated[
-        str | None, QueryParameter(name="to", description="Up to then, exclusive: RFC 3339.")
-    ] = None,
+    start: From = None,
+    end: To = None,
 ) -> Period:
     """Return the period that a request names, open where it names no end."""
     return Period(

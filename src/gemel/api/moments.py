@@ -9,6 +9,7 @@ from litestar.params import QueryParameter
 
 from gemel.api.call import AnyRequest, call_of
 from gemel.api.durations import parse_moment_us
+from gemel.api.params import MOMENT_SCHEMA
 from gemel.base.clock import now_us
 from gemel.base.errors import InvalidError
 from gemel.history.moment import END_US, Moment
@@ -20,12 +21,15 @@ AsOf = Annotated[
     QueryParameter(
         name="asOf",
         description="As it was then: what existed, each property at its last value by source time. RFC 3339.",
+        schema_extra=MOMENT_SCHEMA,
     ),
 ]
 KnownAt = Annotated[
     str | None,
     QueryParameter(
-        name="knownAt", description="By what had been recorded then, and nothing since. RFC 3339."
+        name="knownAt",
+        description="By what had been recorded then, and nothing since. RFC 3339.",
+        schema_extra=MOMENT_SCHEMA,
     ),
 ]
 

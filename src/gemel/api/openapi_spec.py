@@ -16,7 +16,7 @@ from litestar.typing import FieldDefinition
 
 from gemel import __version__
 from gemel.api.failures import FailureBody
-from gemel.api.routing import API_VERSIONS, JSON, RouteInfo, info_of
+from gemel.api.routing import API_VERSIONS, JSON, RouteInfo, info_of, parameters_of
 
 __all__ = ["build_spec"]
 
@@ -181,14 +181,9 @@ def _as_kind(example: Any, kind: Any) -> Any:
 def _parameters(
     route: HTTPRoute, handler: HTTPRouteHandler, info: RouteInfo, schemas: _Schemas
 ) -> list[dict[str, Any]]:
-    provided = handler.resolve_dependencies()
-    own = handler.parsed_fn_signature.parameters
-    fields = {name: field for name, field in own.items() if name not in provided}
-    for each in provided.values():
-        fields.update(each.parsed_fn_signature.parameters)
     found = [
         _parameter(name, field, route, schemas)
-        for name, field in fields.items()
+        for name, field in parameters_of(handler).items()
         if isinstance(field.kwarg_definition, ParameterKwarg)
     ]
     if info.scope is not None and not route.path.startswith(("/v1/", "/metrics")):
@@ -204,6 +199,7 @@ def _parameter(name: str, field: FieldDefinition, route: HTTPRoute, schemas: _Sc
     schema |= {
         told: getattr(kwarg, name) for name, told in CONSTRAINTS.items() if getattr(kwarg, name) is not None
     }
+    schema |= kwarg.schema_extra or {}
     if field.has_default and field.default is not None:
         schema["default"] = field.default
     in_path = kwarg.param_type is ParamType.PATH

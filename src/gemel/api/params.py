@@ -9,41 +9,82 @@ from litestar.params import HeaderParameter, PathParameter, QueryParameter
 
 from gemel.api.call import AnyRequest
 from gemel.base.errors import InvalidError
+from gemel.graph.names import ID_PATTERN
+from gemel.models.dtmi import DTMI_PATTERN
 
 __all__ = [
+    "ID_SCHEMA",
+    "MODEL_ID_SCHEMA",
+    "MOMENT_SCHEMA",
+    "TEXT_SCHEMA",
     "Component",
+    "From",
     "IfMatch",
     "IfNoneMatch",
     "Limit",
     "ModelId",
     "PageSize",
     "RelationshipId",
+    "To",
     "Token",
     "TwinId",
     "checked_text",
     "next_link",
 ]
 
-TwinId = Annotated[str, PathParameter(description="The id of the twin.")]
-RelationshipId = Annotated[str, PathParameter(description="The id of the relationship, unique on its twin.")]
+ETAGS = r'^(\*|(W/)?"[^"]*"( *, *(W/)?"[^"]*")*)$'
+ID_SCHEMA = {"pattern": f"^{ID_PATTERN}$"}
+MODEL_ID_SCHEMA = {"pattern": f"^{DTMI_PATTERN}$"}
+MOMENT_SCHEMA = {"format": "date-time"}
+
+TwinId = Annotated[str, PathParameter(description="The id of the twin.", schema_extra=ID_SCHEMA)]
+RelationshipId = Annotated[
+    str, PathParameter(description="The id of the relationship, unique on its twin.", schema_extra=ID_SCHEMA)
+]
 Component = Annotated[str, PathParameter(description="The component, by its dotted path.")]
-ModelId = Annotated[str, PathParameter(description="The id of the model: a DTMI.")]
+ModelId = Annotated[
+    str, PathParameter(description="The id of the model: a DTMI.", schema_extra=MODEL_ID_SCHEMA)
+]
 IfMatch = Annotated[
-    str | None, HeaderParameter(name="If-Match", description="Act only on this version: its etag, or `*`.")
+    str | None,
+    HeaderParameter(
+        name="If-Match",
+        description="Act only on this version: its etag, or `*`.",
+        schema_extra={"pattern": ETAGS, "examples": ["*"]},
+    ),
 ]
 IfNoneMatch = Annotated[
-    str | None, HeaderParameter(name="If-None-Match", description="`*`: act only where there is none yet.")
+    str | None,
+    HeaderParameter(
+        name="If-None-Match",
+        description="`*`: act only where there is none yet.",
+        schema_extra={"enum": ["*"]},
+    ),
 ]
 PageSize = Annotated[
-    int | None, HeaderParameter(name="max-items-per-page", description="How many items a page has at most.")
+    int | None,
+    HeaderParameter(
+        name="max-items-per-page",
+        description="How many items a page has at most.",
+        schema_extra={"minimum": 1},
+    ),
 ]
 Token = Annotated[
     str | None, QueryParameter(name="continuationToken", description="From a `nextLink`; go on from there.")
+]
+From = Annotated[
+    str | None,
+    QueryParameter(name="from", description="Since then: RFC 3339.", schema_extra=MOMENT_SCHEMA),
+]
+To = Annotated[
+    str | None,
+    QueryParameter(name="to", description="Up to then, exclusive: RFC 3339.", schema_extra=MOMENT_SCHEMA),
 ]
 Limit = Annotated[int, QueryParameter(name="limit", ge=1, le=1000, description="How many items at most.")]
 
 
 TEXT_LENGTH_MAX = 1024
+TEXT_SCHEMA = {"minLength": 1, "maxLength": TEXT_LENGTH_MAX}
 
 
 def checked_text(name: str, value: str) -> str:

@@ -15,7 +15,7 @@ from gemel.api.bodies import json_answer
 from gemel.api.call import AnyRequest, call_of
 from gemel.api.durations import parse_moment_us
 from gemel.api.history_query import given_window
-from gemel.api.params import TwinId
+from gemel.api.params import ID_SCHEMA, MOMENT_SCHEMA, TwinId
 from gemel.api.routing import JSON, RouteInfo, route
 from gemel.base.clock import now_us
 from gemel.base.errors import InvalidError
@@ -170,12 +170,23 @@ async def explain_values(request: AnyRequest, twin_id: TwinId, path: Paths = Non
 
 
 def given_diff(
-    start: Annotated[str, QueryParameter(name="from", description="The first moment: RFC 3339.")],
+    start: Annotated[
+        str,
+        QueryParameter(name="from", description="The first moment: RFC 3339.", schema_extra=MOMENT_SCHEMA),
+    ],
     end: Annotated[
-        str | None, QueryParameter(name="to", description="The second moment: RFC 3339. Default: now.")
+        str | None,
+        QueryParameter(
+            name="to",
+            description="The second moment: RFC 3339. Default: now.",
+            schema_extra=MOMENT_SCHEMA,
+        ),
     ] = None,
     twin: Annotated[
-        str | None, QueryParameter(name="twin", description="Only of this twin and its surroundings.")
+        str | None,
+        QueryParameter(
+            name="twin", description="Only of this twin and its surroundings.", schema_extra=ID_SCHEMA
+        ),
     ] = None,
     depth: Annotated[
         int,

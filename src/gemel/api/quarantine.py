@@ -41,6 +41,25 @@ Order = Annotated[
 ]
 
 
+SelectionBody = Annotated[
+    Selection,
+    msgspec.Meta(
+        extra_json_schema={
+            "properties": {
+                "numbers": {
+                    "type": ["array", "null"],
+                    "items": {"type": "integer", "minimum": 0, "maximum": INT64_MAX},
+                }
+            },
+            "anyOf": [
+                {"required": [name], "properties": {name: {"type": kind}}}
+                for name, kind in (("numbers", "array"), ("code", "string"), ("source", "string"))
+            ],
+        }
+    ),
+]
+
+
 class Discarded(msgspec.Struct, frozen=True):
     """How many events were thrown away."""
 
@@ -86,7 +105,7 @@ async def show_event(
         RouteInfo(
             Scope.WRITE,
             "quarantine.replay",
-            body={JSON: Selection},
+            body={JSON: SelectionBody},
             body_example=SELECTION,
             answer={JSON: IngestResult},
         ),
@@ -107,7 +126,7 @@ async def replay(request: AnyRequest) -> Response[bytes]:
         RouteInfo(
             Scope.WRITE,
             "quarantine.discard",
-            body={JSON: Selection},
+            body={JSON: SelectionBody},
             body_example=SELECTION,
             answer={JSON: Discarded},
         ),

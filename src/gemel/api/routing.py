@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from litestar.handlers import HTTPRouteHandler
+from litestar.typing import FieldDefinition
 
 from gemel.security.principal import Scope
 
-__all__ = ["API_VERSIONS", "JSON", "RouteInfo", "info_of", "route"]
+__all__ = ["API_VERSIONS", "JSON", "RouteInfo", "info_of", "parameters_of", "route"]
 
 JSON = "application/json"
 _DAY = "(0[1-9]|[12][0-9]|3[01])"
@@ -50,3 +51,13 @@ def info_of(handler: HTTPRouteHandler) -> RouteInfo | None:
     """Return what a route declared, or None for one that declared nothing."""
     info: RouteInfo | None = handler.opt.get(OPT)
     return info
+
+
+def parameters_of(handler: HTTPRouteHandler) -> dict[str, FieldDefinition]:
+    """Return the parameters of a route by their names in Python, those of what it depends on included."""
+    provided = handler.resolve_dependencies()
+    own = handler.parsed_fn_signature.parameters
+    fields = {name: each for name, each in own.items() if name not in provided}
+    for each in provided.values():
+        fields.update(each.parsed_fn_signature.parameters)
+    return fields

@@ -6,6 +6,10 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import msgspec
 
+from gemel.graph.jsonpatch import OPERATIONS_MAX
+from gemel.graph.names import ID_PATTERN
+from gemel.models.dtmi import DTMI_PATTERN
+
 __all__ = [
     "AuditView",
     "IncomingRelationship",
@@ -13,10 +17,13 @@ __all__ = [
     "KeyView",
     "Listed",
     "ModelData",
+    "NewKeyBody",
     "NewKeyRequest",
     "NewKeyView",
-    "Operation",
+    "NewRelationship",
+    "NewTwin",
     "Paged",
+    "QueryBody",
     "QueryPage",
     "QueryRequest",
     "Relationship",
@@ -62,6 +69,25 @@ class TwinBody(msgspec.Struct):
     metadata: dict[str, Any] = msgspec.field(name="$metadata")
 
 
+class ModelNamed(msgspec.Struct):
+    """Names the model of a twin."""
+
+    model: Annotated[str, msgspec.Meta(pattern=f"^{DTMI_PATTERN}$")] = msgspec.field(name="$model")
+
+
+class NewTwin(msgspec.Struct):
+    """A twin to be: its model, and its properties and components as the model has them."""
+
+    metadata: ModelNamed = msgspec.field(name="$metadata")
+
+
+class NewRelationship(msgspec.Struct):
+    """A relationship to be, and its properties."""
+
+    target_id: Annotated[str, msgspec.Meta(pattern=f"^{ID_PATTERN}$")] = msgspec.field(name="$targetId")
+    name: str = msgspec.field(name="$relationshipName")
+
+
 class Relationship(msgspec.Struct):
     """A relationship from one twin to another, and its properties."""
 
@@ -81,24 +107,55 @@ class IncomingRelationship(msgspec.Struct):
     link: str = msgspec.field(name="$relationshipLink")
 
 
-class Operation(msgspec.Struct, omit_defaults=True):
-    """One step of a JSON Patch (RFC 6902)."""
-
-    op: Literal["add", "replace", "remove"]
-    path: str
-    value: Any = None
+Pointer = Annotated[
+    str, msgspec.Meta(pattern="^(/([^/~]|~[01])*)*$", description="A JSON Pointer (RFC 6901).")
+]
 
 
-JsonPatch = list[Operation]
+class AddOperation(msgspec.Struct, tag_field="op", tag="add"):
+    """Set a value, or insert one into an array (RFC 6902)."""
+
+    path: Pointer
+    value: Any
+
+
+class ReplaceOperation(msgspec.Struct, tag_field="op", tag="replace"):
+    """Set a value that is there (RFC 6902)."""
+
+    path: Pointer
+    value: Any
+
+
+class RemoveOperation(msgspec.Struct, tag_field="op", tag="remove"):
+    """Take a value away (RFC 6902)."""
+
+    path: Pointer
+
+
+JsonPatch = Annotated[
+    list[AddOperation | ReplaceOperation | RemoveOperation],
+    msgspec.Meta(min_length=1, max_length=OPERATIONS_MAX),
+]
 
 
 class QueryRequest(msgspec.Struct, omit_defaults=True):
-    """A query, or the token that continues one; the token wins. `asOf` and `knownAt`: at a moment of the past."""
+    """A query, or the token that continues one; the token wins."""
 
     query: str | None = None
     continuationToken: str | None = None  # noqa: N815
-    asOf: str | None = None  # noqa: N815
-    knownAt: str | None = None  # noqa: N815
+
+
+QueryBody = Annotated[
+    QueryRequest,
+    msgspec.Meta(
+        extra_json_schema={
+            "anyOf": [
+                {"required": [name], "properties": {name: {"type": "string"}}}
+                for name in ("query", "continuationToken")
+            ]
+        }
+    ),
+]
 
 
 class QueryPage(msgspec.Struct):
@@ -123,6 +180,16 @@ class NewKeyRequest(msgspec.Struct, forbid_unknown_fields=True):
 
     name: str
     scopes: list[str]
+
+
+NewKeyBody = Annotated[
+    NewKeyRequest,
+    msgspec.Meta(
+        extra_json_schema={
+            "properties": {"scopes": {"items": {"enum": ["read", "write", "ingest", "admin"]}, "minItems": 1}}
+        }
+    ),
+]
 
 
 class NewKeyView(msgspec.Struct, rename="camel"):

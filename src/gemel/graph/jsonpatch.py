@@ -11,7 +11,16 @@ from typing import Any, Literal, NamedTuple, cast
 
 from gemel.base.errors import InvalidError
 
-__all__ = ["MISSING", "Op", "Operation", "apply", "invalid", "parse_operations", "pointer_text"]
+__all__ = [
+    "MISSING",
+    "OPERATIONS_MAX",
+    "Op",
+    "Operation",
+    "apply",
+    "invalid",
+    "parse_operations",
+    "pointer_text",
+]
 
 Op = Literal["add", "replace", "remove"]
 OPS = ("add", "replace", "remove")

@@ -7,9 +7,19 @@ import re
 from gemel.base.errors import InvalidError
 from gemel.models.dtmi import parse_dtmi
 
-__all__ = ["check_model_id", "check_relationship_id", "check_twin_id", "is_model_id", "is_twin_id"]
+__all__ = [
+    "ID_PATTERN",
+    "check_model_id",
+    "check_relationship_id",
+    "check_twin_id",
+    "is_model_id",
+    "is_twin_id",
+]
 
-ID = re.compile(r"[A-Za-z0-9\-.+%_#*?!(),=@$']{1,128}")
+ID_PATTERN = r"[A-Za-z0-9\-.+%_#*?!(),=@$']{1,128}"
+"""What the id of a twin or a relationship looks like."""
+
+ID = re.compile(ID_PATTERN)
 DTMI_LENGTH_MAX = 2048
 SHOWN_MAX = 140
 

@@ -8,9 +8,12 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-__all__ = ["Dtmi", "child_id", "parse_dtmi", "versionless"]
+__all__ = ["DTMI_PATTERN", "Dtmi", "child_id", "parse_dtmi", "versionless"]
 
 _LABEL = r"(?:_+[A-Za-z0-9]|[A-Za-z])(?:[A-Za-z0-9_]*[A-Za-z0-9])?"
+DTMI_PATTERN = rf"dtmi:{_LABEL}(?::{_LABEL})*(?:;[1-9][0-9]{{0,8}}(?:\.[1-9][0-9]{{0,5}})?)?"
+"""What the identifier of a model looks like."""
+
 _DTMI = re.compile(
     rf"dtmi:(?P<path>{_LABEL}(?::{_LABEL})*)"
     r"(?:;(?P<major>[1-9][0-9]{0,8})(?:\.(?P<minor>[1-9][0-9]{0,5}))?)?"

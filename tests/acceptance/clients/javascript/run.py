@@ -25,7 +25,11 @@ def main() -> int:
     if shutil.which("npm") is None:
         print("This needs node and npm.", file=sys.stderr)
         return 1
-    with tempfile.TemporaryDirectory(prefix="gemel-test-") as folder, serving("--tls") as site:
+    with (
+        tempfile.TemporaryDirectory(prefix="gemel-test-") as folder,
+        serving("--tls", GEMEL_OUTBOUND_ALLOW="127.0.0.1:9") as site,
+    ):
+        assert site.run("endpoint", "add", "hooks", "http://127.0.0.1:9/").code == 0
         for name in ("package.json", "package-lock.json", "drive.mjs"):
             shutil.copy(HERE / name, folder)
         subprocess.run(["npm", "ci", "--silent"], cwd=folder, check=True, timeout=INSTALL_S_MAX)
