@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from gemel.base.clock import iso_us, now_us
 from gemel.base.errors import GemelError
 from gemel.graph import relationships
+from gemel.graph.lifecycle import DECOMMISSIONED, FOLLOWERS
+from gemel.graph.lifecycles import TransitionRequest, change_lifecycle
 from gemel.ingest.events import LINES, decode_body
 from gemel.ingest.pipeline import Ingest
 from gemel.ingest.requests import IngestRequest
@@ -46,7 +48,7 @@ SLOTS = 6
 
 KINDS = (
     "put", "put", "patch", "patch", "patch", "ingest", "ingest", "ingest", "ingest",
-    "delete", "relate", "relate", "repatch", "unrelate",
+    "delete", "relate", "relate", "repatch", "unrelate", "turn",
 )  # fmt: skip
 MODELS = (PUMP, PUMP, PUMP2, ASSET)
 
@@ -254,6 +256,23 @@ class PastWalk:
         twin = self._one(act)
         await self.site.delete(twin.twin_id)
         twin.deleted = self.stamps[0]
+
+    async def _turn(self, act: Act) -> None:
+        """Give a twin another state of its lifecycle, which holds from its moment on for good."""
+        twin = self._one(act)
+        before = twin.lifecycle(END, END)
+        states = [state for state in FOLLOWERS[before] if state != DECOMMISSIONED or act.values == ()]
+        state = [*states, before][act.other % (len(states) + 1)]
+        at = self.moment(act.when)
+        request = TransitionRequest(state, "why", "tester", at)
+        async with self.site.db.write(self.site.tenant) as tx:
+            await change_lifecycle(tx, self.site.context, twin.twin_id, request)
+        stamp = self.stamps[0]
+        since = stamp if at is None else at
+        later = [since, *(begun for _, begun, _ in twin.lifecycles if begun > since)]
+        if any(twin.lifecycle(t, END) != state for t in later):
+            twin.lifecycles.append((stamp, since, state))
+            twin.stamps.append((stamp, since))
 
     async def _relate(self, act: Act) -> None:
         source = self._one(act)

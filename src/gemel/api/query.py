@@ -7,6 +7,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from gemel.api.bodies import json_answer, read_json
 from gemel.api.call import AnyRequest, call_of
+from gemel.api.moments import AsOf, KnownAt, moment_of
 from gemel.api.params import PageSize
 from gemel.api.routing import JSON, RouteInfo, route
 from gemel.api.wire import QueryBody, QueryPage, QueryRequest
@@ -38,12 +39,20 @@ HEADERS = {
         ),
     ),
 )
-async def query_twins(request: AnyRequest, page_size: PageSize = None) -> Response[bytes]:
-    """Query twins and relationships; what a write answered for is seen by the very next query."""
+async def query_twins(
+    request: AnyRequest, page_size: PageSize = None, as_of: AsOf = None, known_at: KnownAt = None
+) -> Response[bytes]:
+    """Query twins and relationships; what a write answered for is seen by the very next query.
+
+    With `asOf` or `knownAt`, in the body or as parameters, it goes over the graph and its values of that moment.
+    """
     call = call_of(request)
     wanted: QueryRequest = await read_json(request, QueryRequest)
+    as_of = as_of if wanted.asOf is None else wanted.asOf
+    known_at = known_at if wanted.knownAt is None else wanted.knownAt
+    moment = moment_of(request, as_of, known_at)
     async with call.services.database.read(call.tenant) as tx:
-        ask = Ask(wanted.query, wanted.continuationToken, page_size)
+        ask = Ask(wanted.query, wanted.continuationToken, page_size, moment)
         page = await run_query(tx, call.services.context, ask)
     headers = {"query-charge": f"{page.charge:.2f}"}
     if page.warnings:

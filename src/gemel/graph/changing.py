@@ -89,7 +89,10 @@ def change_twin(twin: LiveTwin, change: Change, stamp_us: int, limits: Limits) -
         samples.append(PropertySample(twin.row.twin_no, path, time_us, encoded, stamp_us))
         if last is None or time_us > last.source_time_us:
             properties[path] = Held(
-                _as_stored(encoded), removed=False, source_time_us=time_us, recorded_us=stamp_us
+                value if isinstance(value, str) else _as_stored(encoded),
+                removed=False,
+                source_time_us=time_us,
+                recorded_us=stamp_us,
             )
     removals = len(samples)
     for path in sorted(change.removed):

@@ -18,6 +18,7 @@ __all__ = [
     "DECOMMISSIONED",
     "FLOOR",
     "MICROSECONDS",
+    "STAMPED",
     "documents",
     "load_twin",
     "load_twins",
@@ -49,19 +50,17 @@ SELECT {COLUMNS}, 0, t.lifecycle, {DECOMMISSIONED} FROM twin AS t
 WHERE t.tenant = current_tenant() AND t.twin_no = ANY(%s)"""
 
 
-# A twin was created when it was first recorded, and its row is of its last stamp, which a put or a change of
-# model or lifecycle leaves.
+# Of a twin's span `s`: the twin was created when it was first recorded, and its row is of its last stamp, which a
+# put or a change of model or lifecycle leaves.
+CREATED = """(SELECT min(f.recorded_from) FROM twin_span AS f
+    WHERE f.tenant = current_tenant() AND f.twin_no = s.twin_no)"""
+STAMPED = f"""coalesce((SELECT max(f.recorded) FROM twin_stamp AS f
+    WHERE f.tenant = current_tenant() AND f.twin_no = s.twin_no
+      AND f.valid_from <= %(as_of)s AND f.recorded <= %(known_at)s), {CREATED})"""
 THEN = f"""
 SELECT s.twin_no, s.twin_id, s.model_id, s.components, {MICROSECONDS.format("s.valid_from")},
-       {MICROSECONDS.format("c.created")}, {MICROSECONDS.format("coalesce(w.stamped, c.created)")}, 0, s.lifecycle
+       {MICROSECONDS.format(CREATED)}, {MICROSECONDS.format(STAMPED)}, 0, s.lifecycle
 FROM twin_span AS s
-CROSS JOIN LATERAL (
-    SELECT min(f.recorded_from) AS created FROM twin_span AS f
-    WHERE f.tenant = current_tenant() AND f.twin_no = s.twin_no OFFSET 0) AS c
-CROSS JOIN LATERAL (
-    SELECT max(f.recorded) AS stamped FROM twin_stamp AS f
-    WHERE f.tenant = current_tenant() AND f.twin_no = s.twin_no
-      AND f.valid_from <= %(as_of)s AND f.recorded <= %(known_at)s OFFSET 0) AS w
 WHERE s.tenant = current_tenant() AND {SPAN_THEN.format("s")}"""
 BY_ID_THEN = f"{THEN} AND s.twin_id = ANY(%(ids)s)"
 BY_NO_THEN = f"{THEN} AND s.twin_no = ANY(%(nos)s)"

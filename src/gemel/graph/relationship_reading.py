@@ -16,6 +16,7 @@ from gemel.history.moment import LIVE, SPAN_THEN, Moment
 from gemel.store.database import ReadTransaction
 
 __all__ = [
+    "TOLD",
     "RelationshipDocument",
     "StoredRelationship",
     "TwinEnd",
@@ -47,13 +48,12 @@ JOIN twin AS t ON t.tenant = r.tenant AND t.twin_no = r.target_no
 WHERE r.tenant = current_tenant()"""
 NAME = """
 SELECT n.twin_id FROM twin_span AS n WHERE n.tenant = current_tenant() AND n.twin_no = {} LIMIT 1"""
-# A relationship is of the stamp with which it was first told to start when this span does.
+# Of the span `r` of a relationship: it is of the stamp with which it was first told to start when the span does.
+TOLD = """(SELECT min(f.recorded_from) FROM relationship_span AS f
+    WHERE f.tenant = current_tenant() AND f.source_no = r.source_no AND f.relationship_id = r.relationship_id
+      AND f.valid_from = r.valid_from)"""
 THEN = f"""
-SELECT {COLUMNS.format(recorded=MICROSECONDS.format("w.recorded"))} FROM relationship_span AS r
-CROSS JOIN LATERAL (
-    SELECT min(f.recorded_from) AS recorded FROM relationship_span AS f
-    WHERE f.tenant = current_tenant() AND f.source_no = r.source_no
-      AND f.relationship_id = r.relationship_id AND f.valid_from = r.valid_from OFFSET 0) AS w
+SELECT {COLUMNS.format(recorded=MICROSECONDS.format(TOLD))} FROM relationship_span AS r
 CROSS JOIN LATERAL ({NAME.format("r.source_no")}) AS s
 CROSS JOIN LATERAL ({NAME.format("r.target_no")}) AS t
 WHERE r.tenant = current_tenant() AND {SPAN_THEN.format("r")}"""

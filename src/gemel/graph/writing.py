@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -34,6 +35,9 @@ __all__ = [
     "write_properties",
     "write_row",
 ]
+
+INLINE_MAX = 500
+"""Samples that are put together on the event loop; of more, a thread does it."""
 
 DECOMMISSIONED = (
     "SELECT model_id FROM model WHERE tenant = current_tenant() AND model_id = ANY(%s) AND decommissioned"
@@ -97,19 +101,27 @@ async def write_properties(
     """Write samples of properties, in their order, in one go."""
     if not samples:
         return
-    numbers = await context.paths.ensure(tx, [(sample.path, "property") for sample in samples])
-    rows = [
-        Sample(
-            series_of(sample.twin_no, numbers[sample.path, "property"]),
-            sample.time_us,
-            sample.value,
-            0,
-            GOOD,
-            sample.recorded_us,
-        )
-        for sample in samples
-    ]
-    await write_samples(tx, SampleBatch.of(rows))
+    paths = {sample.path for sample in samples}
+    numbers = await context.paths.ensure(tx, [(path, "property") for path in sorted(paths)])
+    large = len(samples) > INLINE_MAX
+    batch = await asyncio.to_thread(_batch, samples, numbers) if large else _batch(samples, numbers)
+    await write_samples(tx, batch)
+
+
+def _batch(samples: Sequence[PropertySample], numbers: Mapping[PathKey, int]) -> SampleBatch:
+    return SampleBatch.of(
+        [
+            Sample(
+                series_of(sample.twin_no, numbers[sample.path, "property"]),
+                sample.time_us,
+                sample.value,
+                0,
+                GOOD,
+                sample.recorded_us,
+            )
+            for sample in samples
+        ]
+    )
 
 
 async def write_row(tx: WriteTransaction, context: GraphContext, before: LiveTwin, after: LiveTwin) -> None:

@@ -6,6 +6,7 @@ commits later. A chunk holds the samples that took effect, as little-endian colu
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,6 +36,8 @@ __all__ = [
 
 SAMPLES = "samples"
 CHUNK_SAMPLES_MAX = 20_000
+INLINE_MAX = 200
+"""Changes that are encoded on the event loop; of more, a thread does it."""
 BYTES_MAX = 4 << 20
 """How much is read at once, beyond the first change."""
 
@@ -101,8 +104,12 @@ async def append_all(tx: WriteTransaction, told: Sequence[tuple[str, dict[str, A
     numbers = [tx.next_change_no() for _ in told]
     stamps = [tx.stamp() for _ in told]
     columns = (bigints(np.array(numbers, np.int64)), timestamps(np.array(stamps, np.int64)))
-    bodies = [_encoder.encode(payload) for _, payload in told]
+    bodies = await asyncio.to_thread(_bodies, told) if len(told) > INLINE_MAX else _bodies(told)
     await tx.execute(INSERT_ALL, (*columns, texts([kind for kind, _ in told]), byteas(bodies)))
+
+
+def _bodies(told: Sequence[tuple[str, dict[str, Any]]]) -> list[bytes]:
+    return [_encoder.encode(payload) for _, payload in told]
 
 
 async def append_samples(tx: WriteTransaction, batch: SampleBatch, effects: Effects) -> None:

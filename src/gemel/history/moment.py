@@ -9,7 +9,7 @@ from gemel.base.clock import from_us, iso_us
 from gemel.base.errors import InvalidError
 from gemel.store.database import ReadTransaction
 
-__all__ = ["END_US", "LIVE", "SPAN_THEN", "Moment", "check_kept", "known_samples"]
+__all__ = ["END_US", "LIVE", "SPAN_THEN", "Moment", "check_kept", "known_samples", "last_samples"]
 
 END_US = 9_214_646_400_000_000
 """2262-01-01, after every source time and every recorded time: no limit."""
@@ -23,16 +23,26 @@ LINE = """
 SELECT coalesce((extract(epoch FROM retention_line) * 1000000)::bigint, 0) FROM tenant_head
 WHERE tenant = current_tenant()"""
 
-COLUMNS = "series, source_time, recorded, num, kind, doc, revision, quality"
+ROW = "series, source_time, recorded, num, kind, doc, revision, quality"
 # Each arm has its own order and limit, so that the leaves of `sample` are looked at one after the other, and only
 # until there are enough rows.
-AS_OF = f"(SELECT {COLUMNS} FROM sample WHERE tenant = current_tenant() AND {{where}} {{order}})"
-KNOWN_AT = f"""(SELECT {COLUMNS} FROM (
-    (SELECT {COLUMNS} FROM sample WHERE tenant = current_tenant() AND {{where}}
-        AND recorded <= {{known_at}} {{order}})
+AS_OF = f"(SELECT {ROW} FROM sample WHERE tenant = current_tenant() AND {{where}} {{order}})"
+KNOWN_AT = f"""(SELECT {ROW} FROM (
+    (SELECT {ROW} FROM sample WHERE tenant = current_tenant() AND {{where}}
+        AND recorded <= %(known_at)s {{order}})
     UNION ALL
-    (SELECT {COLUMNS} FROM sample_superseded WHERE tenant = current_tenant() AND {{where}}
-        AND recorded <= {{known_at}} AND superseded > {{known_at}} {{order}})) AS known {{order}})"""
+    (SELECT {ROW} FROM sample_superseded WHERE tenant = current_tenant() AND {{where}}
+        AND recorded <= %(known_at)s AND superseded > %(known_at)s {{order}})) AS known {{order}})"""
+
+
+# Most last samples of all are of the moment, too: nothing is looked up for them.
+LAST = f"""(SELECT l.* FROM (
+    SELECT {ROW} FROM latest WHERE {{which}} UNION ALL SELECT {ROW} FROM latest_ended WHERE {{which}} OFFSET 0) AS e
+CROSS JOIN LATERAL (
+    SELECT {", ".join(f"e.{name}" for name in ROW.split(", "))}
+    WHERE e.source_time <= %(as_of)s AND e.recorded <= %(known_at)s
+    UNION ALL
+    SELECT * FROM {{samples}} AS s WHERE e.source_time > %(as_of)s OR e.recorded > %(known_at)s) AS l OFFSET 0)"""
 
 
 class Moment(NamedTuple):
@@ -54,15 +64,25 @@ class Moment(NamedTuple):
 LIVE = Moment()
 
 
-def known_samples(known_at_us: int, where: str, order: str, known_at: str = "%(known_at)s") -> str:
+def known_samples(known_at_us: int, where: str, order: str) -> str:
     """Return SQL for samples as they were known at a recorded time: each key with the value that held it then.
 
     `where` narrows series and source time, `order` sorts and limits. A value held its key from when it was
-    recorded until it was superseded; one that lost as it came never did. `known_at` is the SQL of the recorded
-    time, and stands in the text only where that is a limit.
+    recorded until it was superseded; one that lost as it came never did. The recorded time is the parameter
+    `known_at`, and stands in the text only where it is a limit.
     """
     template = AS_OF if known_at_us >= END_US else KNOWN_AT
-    return template.format(where=where, order=order, known_at=known_at)
+    return template.format(where=where, order=order)
+
+
+def last_samples(known_at_us: int, which: str) -> str:
+    """Return SQL for the last sample at a moment of each series that there is or was, of those that `which` chooses.
+
+    It has the columns of `latest`, and the parameters of the moment.
+    """
+    mine = "series = e.series AND source_time <= %(as_of)s"
+    samples = known_samples(known_at_us, mine, "ORDER BY source_time DESC LIMIT 1")
+    return LAST.format(which=which, samples=samples)
 
 
 async def check_kept(tx: ReadTransaction, moment: Moment) -> None:

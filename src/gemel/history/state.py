@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
-from gemel.history.moment import LIVE, Moment, check_kept, known_samples
+from gemel.history.moment import LIVE, Moment, check_kept, last_samples
 from gemel.history.paths import PathKey, Paths, path_no_of, series_of, twin_no_of
 from gemel.history.promoted import forget_promoted
 from gemel.history.values import QUALITIES, REMOVED, decode
@@ -26,19 +26,7 @@ CROSS JOIN LATERAL (SELECT * FROM latest WHERE {RANGE} OFFSET 0) AS l
 ORDER BY l.series"""
 
 ROW = "tenant, series, source_time, recorded, num, kind, doc, revision, quality"
-# Most last samples of all are of the moment, too: nothing is looked up for them.
-THEN = f"""
-SELECT {COLUMNS} FROM {TWINS}
-CROSS JOIN LATERAL (
-    SELECT {ROW} FROM latest WHERE {RANGE} UNION ALL SELECT {ROW} FROM latest_ended WHERE {RANGE} OFFSET 0) AS e
-CROSS JOIN LATERAL (
-    SELECT e.series, e.source_time, e.recorded, e.num, e.kind, e.doc, e.revision, e.quality
-    WHERE e.source_time <= %(as_of)s AND e.recorded <= %(known_at)s
-    UNION ALL
-    SELECT * FROM {{samples}} AS s
-    WHERE e.source_time > %(as_of)s OR e.recorded > %(known_at)s) AS l
-ORDER BY l.series"""
-LAST = ("series = e.series AND source_time <= %(as_of)s", "ORDER BY source_time DESC LIMIT 1")
+THEN = f"SELECT {COLUMNS} FROM {TWINS} CROSS JOIN LATERAL {{samples}} AS l ORDER BY l.series"
 
 FORGET = f"""
 WITH gone AS (
@@ -87,7 +75,7 @@ async def read_state(
         rows = await tx.rows(READ, parameters)
     else:
         await check_kept(tx, moment)
-        sql = THEN.format(samples=known_samples(moment.known_at_us, *LAST))
+        sql = THEN.format(samples=last_samples(moment.known_at_us, RANGE))
         rows = await tx.rows(sql, parameters | moment.parameters)
     keys = await paths.keys(tx, {path_no_of(row[0]) for row in rows})
     for series, source_time_us, recorded_us, num, kind, doc, revision, quality in rows:

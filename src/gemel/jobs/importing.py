@@ -33,16 +33,25 @@ async def run_import(work: Work, file: BinaryIO) -> bool:
     """
     progress = work.job.progress
     batches = Lines(file, progress.section, progress.offset, progress.line).batches()
-    while not work.job.progress.outcome:
-        if work.pause():
-            return False
-        if work.job.status == "cancelling":
-            await fail(work, "cancelled", None)
-            break
-        try:
-            await _take(work, await asyncio.to_thread(_next, batches))
-        except InvalidError as error:
-            await fail(work, "failed", error_of(error))
+    # The next batch is read while the one before it is written.
+    upcoming = asyncio.create_task(asyncio.to_thread(next, batches, None))
+    try:
+        while not work.job.progress.outcome:
+            if work.pause():
+                return False
+            if work.job.status == "cancelling":
+                await fail(work, "cancelled", None)
+                break
+            try:
+                batch = await upcoming
+                assert batch is not None, "the last batch gives the outcome"
+                upcoming = asyncio.create_task(asyncio.to_thread(next, batches, None))
+                await _take(work, batch)
+            except InvalidError as error:
+                await fail(work, "failed", error_of(error))
+    finally:
+        # The file is closed next: nobody may still be reading it.
+        await asyncio.gather(upcoming, return_exceptions=True)
     return True
 
 
@@ -89,10 +98,6 @@ async def _commit(
             done = ", ".join(f"{number} {name}" for name, number in counts.items())
             await record(tx, [work.job.entry("import.write", f"{work.job.job_id} ({done})")])
     work.job.progress = step.progress
-
-
-def _next(batches: Iterator[Batch]) -> Batch:
-    return next(batches)
 
 
 def _check_header(rows: Sequence[Row]) -> None:

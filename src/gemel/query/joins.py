@@ -16,7 +16,7 @@ from gemel.query.sql import TRUE, Sql, all_of, joined, param, sql
 from gemel.query.tree import And, Column, Compare, Of, OneOf, Operator, Test
 from gemel.query.values import SortPart
 
-__all__ = ["From", "from_sql"]
+__all__ = ["From", "from_sql", "is_keyed"]
 
 KEYED, INDEXED, LIMITED, OPEN, NUMBERED = range(5)
 """How much a query says of a source, most first: one of few, those an index finds, of a model, nothing; or not even its
@@ -36,6 +36,11 @@ class From:
 def from_sql(query: Query, scope: Scope) -> From:
     """Return the FROM of a query, whose scope knows by now which rows are needed."""
     return _Joiner(query, scope).joined()
+
+
+def is_keyed(query: Query) -> bool:
+    """Say whether every row has a twin or relationship that the query names by its id, so that rows are few."""
+    return any(rank == KEYED for source, rank in _said(query).items() if source not in query.optional)
 
 
 class _Joiner:

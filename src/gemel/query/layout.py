@@ -9,7 +9,7 @@ from gemel.query.scope import Scope
 from gemel.query.sql import Sql
 from gemel.query.values import Kind, Value, shown_sql
 
-__all__ = ["Columns", "Fetch", "Layout", "Member"]
+__all__ = ["Columns", "Fetch", "Layout", "Member", "Property"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +21,29 @@ class Fetch:
 
 
 @dataclass(frozen=True, slots=True)
+class Property:
+    """A property's value in a row, at `at`, as `gemel.query.values.stored_sql` has it.
+
+    Where the row says at `component_at` that it is a component, it is in the document instead.
+    """
+
+    at: int
+    component_at: int
+
+
+@dataclass(frozen=True, slots=True)
 class Member:
-    """A member of an answer's row: at `at` in the row itself, or by a way into a document that is fetched."""
+    """A member of an answer's row: at `at` in the row itself, or by a way into a document that is fetched.
+
+    A `property` is in the row, and its document is fetched just where it is a component.
+    """
 
     name: str
     at: int | None = None
     kind: Kind = "text"
     fetch: Fetch | None = None
     way: tuple[str, ...] = ()
+    property: Property | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,10 +30,13 @@ async def answer_rows(
 async def _documents(
     tx: ReadTransaction, context: GraphContext, tables: Tables, layout: Layout, rows: Sequence[Row]
 ) -> dict[Any, Document]:
-    fetches = {fetch for fetch in (layout.whole, *(member.fetch for member in layout.members)) if fetch}
+    fetches = {(member.fetch, member.property) for member in layout.members if member.fetch}
+    if layout.whole is not None:
+        fetches.add((layout.whole, None))
     keys: dict[Collection, dict[Any, None]] = {each: {} for each in Collection}
-    for fetch in fetches:
-        keys[fetch.collection] |= {key: None for row in rows if (key := _key(fetch, row)) is not None}
+    for fetch, place in fetches:
+        wanted = rows if place is None else [row for row in rows if row[place.component_at]]
+        keys[fetch.collection] |= {key: None for row in wanted if (key := _key(fetch, row)) is not None}
     found: dict[Any, Document] = {}
     if keys[Collection.TWINS]:
         found |= await tables.twin_documents(tx, context, sorted(keys[Collection.TWINS]))
@@ -52,7 +55,9 @@ def _key(fetch: Fetch, row: Row) -> Any:
 def _row(members: Sequence[Member], row: Row, documents: Mapping[Any, Document]) -> Document:
     found: Document = {}
     for member in members:
-        if member.at is not None:
+        if member.property is not None and not row[member.property.component_at]:
+            there, value = _stored(row[member.property.at])
+        elif member.at is not None:
             there = row[member.at] is not None
             value = decode(None, JSON, row[member.at]) if member.kind == "jsonb" else row[member.at]
         else:
@@ -62,6 +67,13 @@ def _row(members: Sequence[Member], row: Row, documents: Mapping[Any, Document])
         if there:
             found[member.name] = value
     return found
+
+
+def _stored(told: Any) -> tuple[bool, Any]:
+    if told is None:
+        return False, None
+    kind, value = told
+    return True, decode(None, JSON, value) if kind == JSON else decode(float(value), kind, None)
 
 
 def _follow(value: Any, way: Sequence[str]) -> tuple[bool, Any]:

@@ -6,22 +6,22 @@ time, at the same place of the order.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gemel.query.clauses import Query, Term
 from gemel.query.fields import condition_sql
 from gemel.query.grouped import grouped_sql
 from gemel.query.joins import from_sql
-from gemel.query.layout import Columns, Layout, Member
+from gemel.query.layout import Columns, Fetch, Layout, Member, Property
 from gemel.query.limits import ROWS_MAX, within
 from gemel.query.paging import after_key, key_column, order_sql
 from gemel.query.scope import Scope
 from gemel.query.sql import TRUE, Sql, all_of, joined, param, sql
 from gemel.query.tables import Tables
 from gemel.query.token import Key
-from gemel.query.tree import Column, Of
-from gemel.query.values import SortPart, Value, sort_parts, value_of
+from gemel.query.tree import Column, Of, Stored
+from gemel.query.values import SortPart, Value, sort_parts, stored_sql, value_of
 
 __all__ = ["Compiled", "Window", "to_sql"]
 
@@ -62,7 +62,7 @@ def _matches_sql(scope: Scope, window: Window) -> tuple[Sql, Layout]:
     query = scope.query
     condition = condition_sql(query.where, scope) if query.where else TRUE
     columns = Columns()
-    layout = _layout(scope, columns)
+    layout, stored = _layout(scope, columns)
     terms = list(dict.fromkeys(sort.term for sort in query.order if isinstance(sort.term, Of)))
     values = [value_of(term, scope) for term in terms]
     whence = from_sql(query, scope)
@@ -70,7 +70,7 @@ def _matches_sql(scope: Scope, window: Window) -> tuple[Sql, Layout]:
         keys = [key.sql for key in whence.key]
         whole = sql(
             "SELECT {} FROM {} WHERE {} ORDER BY {} LIMIT {}",
-            joined(", ", [*columns.found, *keys]),
+            joined(", ", [*columns.found, *_stored(scope, columns.found, stored), *keys]),
             whence.sql,
             all_of([after_key((), whence.key, window.after), condition]),
             joined(", ", keys),
@@ -94,7 +94,7 @@ def _matches_sql(scope: Scope, window: Window) -> tuple[Sql, Layout]:
     shown = [Sql(f"m.c{place}") for place in range(len(columns.found))]
     whole = sql(
         "SELECT {} FROM (SELECT {}, row_number() OVER () AS n FROM {} WHERE {}) AS m WHERE {} ORDER BY {} LIMIT {}",
-        joined(", ", [*shown, *map(key_column, outer)]),
+        joined(", ", [*shown, *_stored(scope, shown, stored), *map(key_column, outer)]),
         joined(", ", [sql("{} AS c" + str(place), each) for place, each in enumerate(inner)]),
         joined(" ", [whence.sql, *looked_up]),
         all_of([after_key(parts, whence.key, window.after), condition]),
@@ -116,24 +116,49 @@ def _skipping(whole: Sql, query: Query, window: Window) -> Sql:
     return sql("{} OFFSET {}", whole, param(query.offset)) if query.offset and window.after is None else whole
 
 
-def _layout(scope: Scope, columns: Columns) -> Layout:
-    """Say what a row must have, and where.
+def _stored(scope: Scope, columns: list[Sql], stored: list[tuple[int, Stored]]) -> list[Sql]:
+    """Return properties as columns; each comes with the place of its twin's number among `columns`."""
+    return [stored_sql(scope, columns[place], each) for place, each in stored]
 
-    A source of which just columns are selected is not fetched as a document.
+
+def _layout(scope: Scope, columns: Columns) -> tuple[Layout, list[tuple[int, Stored]]]:
+    """Say what a row must have, and where: `columns`, then properties, then the key.
+
+    A source of which just columns and properties are selected is not fetched as a document.
     """
     query = scope.query
     if not query.items:
         assert query.default is not None
         whole = columns.document(scope, query.default)
-        return Layout(whole=whole, key_at=len(columns.found))
+        return Layout(whole=whole, key_at=len(columns.found)), []
     terms = [item.term for item in query.items if isinstance(item.term, Of)]
-    documents = sorted({term.source for term in terms if not isinstance(term.field, Column)})
+    documents = sorted({term.source for term in terms if not isinstance(term.field, Column | Stored)})
     fetches = {source: columns.document(scope, source) for source in documents}
-    members = []
+    members: list[Member] = []
+    stored: list[tuple[int, Stored]] = []
+    numbers: dict[str, Fetch] = {}
     for item in query.items:
         assert isinstance(item.term, Of)
-        if item.term.source in fetches:
-            members.append(Member(item.name, fetch=fetches[item.term.source], way=item.way))
+        source, field = item.term.source, item.term.field
+        if source in fetches:
+            members.append(Member(item.name, fetch=fetches[source], way=item.way))
+        elif isinstance(field, Stored):
+            fetch = numbers[source] = numbers.get(source) or columns.document(scope, source)
+            is_component = sql(
+                "jsonb_exists({}, {})", scope.row(source, "components"), param(field.component)
+            )
+            place = Property(len(stored), columns.add(is_component))
+            members.append(Member(item.name, fetch=fetch, way=item.way, property=place))
+            stored.append((fetch.at, field))
         else:
             members.append(columns.value(item.name, value_of(item.term, scope)))
-    return Layout(members=tuple(members), key_at=len(columns.found))
+    behind = len(columns.found)
+    placed = [_behind(member, behind) for member in members]
+    return Layout(members=tuple(placed), key_at=behind + len(stored)), stored
+
+
+def _behind(member: Member, columns: int) -> Member:
+    """Return a member whose property, of which only the order was known, stands behind so many columns."""
+    if member.property is None:
+        return member
+    return replace(member, property=replace(member.property, at=columns + member.property.at))

@@ -11,6 +11,7 @@ from hashlib import sha256
 import msgspec
 
 from gemel.base.errors import InvalidError
+from gemel.history.moment import END_US, LIVE, Moment
 from gemel.query.parse import TEXT_LENGTH_MAX
 
 __all__ = ["Key", "Position", "check_key", "decode_position", "encode_position", "not_ours"]
@@ -29,13 +30,14 @@ Key = tuple[int | str | None, ...]
 class Position:
     """Where a query goes on: after a key (None: at its start), with at most `left` rows to come (None: all).
 
-    `size` is how many rows the page before it was asked for.
+    `size` is how many rows the page before it was asked for; `moment` that of which the query is asked.
     """
 
     text: str
     after: Key | None = None
     left: int | None = None
     size: int | None = None
+    moment: Moment = LIVE
 
 
 def encode_position(position: Position) -> str:
@@ -56,6 +58,8 @@ def decode_position(token: str) -> Position:
         position = msgspec.json.decode(body, type=Position)
         if position.after is None or min(position.left or 1, position.size or 1) < 1 or position.left == 0:
             raise ValueError("state")
+        if not all(0 <= time_us <= END_US for time_us in position.moment):
+            raise ValueError("moment")
     except (ValueError, binascii.Error, RecursionError, msgspec.MsgspecError) as error:
         raise not_ours() from error
     return position

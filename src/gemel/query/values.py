@@ -13,7 +13,7 @@ from gemel.query.scope import Scope
 from gemel.query.sql import Sql, joined, param, sql
 from gemel.query.tree import Cell, Column, JsonProperty, Of, Stored, StoredInstant, Version
 
-__all__ = ["Kind", "SortPart", "Value", "aggregate_sql", "shown_sql", "sort_parts", "value_of"]
+__all__ = ["Kind", "SortPart", "Value", "aggregate_sql", "shown_sql", "sort_parts", "stored_sql", "value_of"]
 
 Kind = Literal["jsonb", "text", "timestamptz", "bigint"]
 
@@ -76,6 +76,26 @@ def _cell(scope: Scope, source: str, cell: Cell) -> Sql:
         document,
         row,
     )
+
+
+def stored_sql(scope: Scope, number: Sql, stored: Stored) -> Sql:
+    """Return a property of the twin of a number as it is stored: jsonb [kind, value], or null where it has none.
+
+    It is a look-up for each row, which the planner does last: just for the rows of the page.
+    """
+    found = []
+    for cell in stored.cells:
+        row = scope.tables.value(number, param(cell.path_no, "bigint"))
+        if cell.inner:
+            inner = inner_sql(Sql("l.doc"), cell.inner)
+            picked = sql(f"(SELECT {{}} AS v FROM {{}} AS l WHERE l.kind = {JSON})", inner, row)
+            found.append(
+                sql(f"(SELECT jsonb_build_array({JSON}, d.v) FROM {{}} AS d WHERE d.v IS NOT NULL)", picked)
+            )
+        else:
+            told = "jsonb_build_array(l.kind, coalesce(to_jsonb(l.num), l.doc))"
+            found.append(sql(f"(SELECT {told} FROM {{}} AS l WHERE l.kind <> {REMOVED})", row))
+    return sql("coalesce({})", joined(", ", found)) if found else Sql("NULL::jsonb")
 
 
 def sort_parts(value: Value, *, descending: bool) -> list[SortPart]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,6 +12,7 @@ import psycopg
 import structlog
 from psycopg.rows import TupleRow
 
+from gemel.base.errors import InvalidError
 from gemel.routing.delivery import DeliveryParts, RouteDelivery, RouteKey
 from gemel.routing.routes import LAG, RouteState, state_of
 
@@ -91,15 +92,19 @@ class Deliveries:
                 # Looked up in a part of the transaction that is rolled back, which lets go of the tables.
                 async with _undone(connection):
                     rows = await (await connection.execute(ROUTES)).fetchall()
-                self._start_due([self._listed(row) for row in rows])
+                self._start_due(self._listed(rows))
                 await self._pause()
         finally:
             await self._stop()
 
-    def _listed(self, row: TupleRow) -> _Listed:
-        tenant, name, route_id, text, failures, stopped, due, lag_s = row
-        key = RouteKey(tenant, route_id, f"{self._source}/{name}")
-        return _Listed(key, state_of(RouteState(text, failures, stopped)), due, lag_s)
+    def _listed(self, rows: Iterable[TupleRow]) -> Iterator[_Listed]:
+        for tenant, name, route_id, text, failures, stopped, due, lag_s in rows:
+            key = RouteKey(tenant, route_id, f"{self._source}/{name}")
+            try:
+                yield _Listed(key, state_of(RouteState(text, failures, stopped)), due, lag_s)
+            except InvalidError as error:
+                # A filter of another version: it must not keep the others from their deliveries.
+                log.error("route has no filter", tenant=tenant, route=route_id, error=str(error))
 
     def _start_due(self, listed: Iterable[_Listed]) -> None:
         counts: Counter[str] = Counter()

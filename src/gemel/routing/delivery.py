@@ -42,6 +42,8 @@ CHANGES_BYTES_MAX = 1 << 20
 """How much of the feed a route holds at once, beyond the first change."""
 WAIT_S = 10.0
 AGAIN_S = 0.5
+LOOK_AGAIN_S = 5.0
+"""How long a part is delivered before the route is looked at again: its endpoint may have been put anew."""
 MOVE_S = 2.0
 """How often at most a cursor is written that only passed over what the filter leaves out."""
 
@@ -133,8 +135,8 @@ class RouteDelivery:
             await self._wait()
             return True
         gatherer = Gatherer(work.part, self._cursor, compile_filter(work.due.filter), work.naming)
-        loop = asyncio.get_running_loop()
-        while not self._parts.feed.closed:
+        loop, end_s = asyncio.get_running_loop(), time.monotonic() + LOOK_AGAIN_S
+        while not self._parts.feed.closed and time.monotonic() < end_s:
             size = portion(self._failures)
             batch = await loop.run_in_executor(self._parts.executor, gatherer.next, size)
             if not batch.count:

@@ -391,3 +391,17 @@ def test_an_address_that_is_not_allowed_is_never_called(database: Dsns) -> None:
         return "OutboundRefused" in ((await status(parts, "all")).error or "")
 
     with_parts(database, body)
+
+
+def test_a_route_that_cannot_be_read_keeps_no_other_back(database: Dsns) -> None:
+    async def body(parts: TenantParts) -> None:
+        receiver = Receiver()
+        async with peer(receiver) as there, delivering(database, parts):
+            await add_route(parts, "odd", there.url)
+            with psycopg.connect(database.owner) as owner:
+                owner.execute("UPDATE event_route SET filter = 'of another version'")
+            await add_route(parts, "all", there.url)
+            await set_values(parts, [1.0])
+            await until(lambda: told(receiver) == [1.0])
+
+    with_parts(database, body)

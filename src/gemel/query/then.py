@@ -1,0 +1,83 @@
+"""What a query reads at a moment of the past: spans of the graph, and the last samples as of then, known then."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gemel.graph.context import GraphContext
+from gemel.graph.loading import STAMPED, documents
+from gemel.graph.relationship_reading import TOLD, relationship_documents
+from gemel.history.moment import LIVE as NOW
+from gemel.history.moment import SPAN_THEN, Moment, last_samples
+from gemel.history.paths import PATH_BITS, PATHS_MAX
+from gemel.query.sql import Sql, param, sql
+from gemel.query.tables import LIVE, RelationshipKey, Tables
+from gemel.store.database import ReadTransaction
+
+__all__ = ["tables_at"]
+
+NAMED = re.compile(r"%\((\w+)\)s")
+
+TWINS = f"""(SELECT s.twin_no, s.twin_id, s.model_id, s.lifecycle, s.components, {STAMPED} AS recorded
+FROM twin_span AS s WHERE {SPAN_THEN.format("s")})"""
+RELATIONSHIPS = f"""(SELECT r.source_no, r.relationship_id, r.name, r.target_no, r.properties, {TOLD} AS recorded
+FROM relationship_span AS r WHERE {SPAN_THEN.format("r")})"""
+# As gemel.graph.live has it: telemetry does not count.
+NEWEST = f"""(SELECT max(l.recorded) FROM {{samples}} AS l WHERE EXISTS (
+    SELECT FROM path p WHERE p.role = 'property' AND p.path_no = l.series & {PATHS_MAX - 1}))"""
+# A late sample may be of a time when the twin's model did not have its component yet: then it is not shown.
+OWNER = """(SELECT substring(p.path, '^(.*)[.][^.]+$') FROM path AS p
+    WHERE p.tenant = current_tenant() AND p.path_no = %(path)s)"""
+VALUE = f"""(SELECT v.num, v.kind, v.doc, v.recorded, v.source_time, v.quality FROM {{samples}} AS v
+WHERE {OWNER} IS NULL OR EXISTS (
+    SELECT FROM twin_span AS s WHERE s.tenant = current_tenant() AND s.twin_no = %(twin)s
+    AND {SPAN_THEN.format("s")} AND jsonb_exists(s.components, {OWNER})) OFFSET 0)"""
+ONE = f"series = (%(twin)s << {PATH_BITS} | %(path)s)"
+ALL = f"series >= %(twin)s << {PATH_BITS} AND series < %(twin)s + 1 << {PATH_BITS}"
+
+
+def tables_at(moment: Moment) -> Tables:
+    """Return where a query finds the graph and its values at a moment; the live state without one."""
+    return LIVE if moment == NOW else _Then(moment)
+
+
+@dataclass(frozen=True, slots=True)
+class _Then:
+    """The state as it was."""
+
+    moment: Moment
+
+    def twins(self) -> Sql:
+        return self._bound(TWINS)
+
+    def relationships(self) -> Sql:
+        return self._bound(RELATIONSHIPS)
+
+    def value(self, twin_no: Sql, path_no: Sql) -> Sql:
+        # A look-up by key with OFFSET 0, as of the live state.
+        text = VALUE.format(samples=last_samples(self.moment.known_at_us, ONE))
+        return self._bound(text, twin=twin_no, path=path_no)
+
+    def newest(self, twin_no: Sql) -> Sql:
+        text = NEWEST.format(samples=last_samples(self.moment.known_at_us, ALL))
+        return self._bound(text, twin=twin_no)
+
+    async def twin_documents(
+        self, tx: ReadTransaction, context: GraphContext, twin_nos: Sequence[int]
+    ) -> Mapping[int, dict[str, Any]]:
+        found = await documents(tx, context, twin_nos, self.moment)
+        return dict(zip(twin_nos, found, strict=True))
+
+    async def relationship_documents(
+        self, tx: ReadTransaction, keys: Sequence[RelationshipKey]
+    ) -> Mapping[RelationshipKey, dict[str, Any]]:
+        return await relationship_documents(tx, keys, self.moment)
+
+    def _bound(self, text: str, **given: Sql) -> Sql:
+        """Return SQL with named parameters as SQL with parameters in order: the moment's and the given."""
+        parts = {name: param(value, "timestamptz") for name, value in self.moment.parameters.items()} | given
+        names = NAMED.findall(text)
+        return sql(NAMED.sub("{}", text), *(parts[name] for name in names))
