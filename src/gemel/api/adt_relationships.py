@@ -148,7 +148,7 @@ async def list_relationships(
     call = call_of(request)
     async with call.services.database.read(call.tenant) as tx:
         page = await relationship_reading.list_relationships(
-            tx, twin_id, name, page_size=page_size, token=token
+            tx, twin_id, name, page_size=page_size, token=token, moment=moment
         )
     return json_answer({"value": page.items, "nextLink": next_link(request, page.token)})
 
