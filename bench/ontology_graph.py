@@ -1,7 +1,7 @@
 """A seeded building graph over the RealEstateCore building ontology: as bodies, or as an import file.
 
 `python -m bench.ontology_graph FILE --twins 100000 --relationships 300000 --seed 1` writes the NDJSON that an
-import job takes. The same arguments give the same bytes.
+import job takes. The same arguments give the same bytes. Everything has been there since START.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ import msgspec
 from gemel.models import Primitive, Slot, TwinType, compile_twin_type, parse
 from gemel.models.model_set import ModelSet
 
-__all__ = ["ONTOLOGY", "Graph", "main", "write_import"]
+__all__ = ["ONTOLOGY", "START", "Graph", "main", "write_import"]
 
 ONTOLOGY = Path(__file__).parents[2] / "shared/data/ontologies/building-v3.json"
 REC = "dtmi:digitaltwins:rec_3_3:{};1"
@@ -32,6 +33,9 @@ LEVELS, ROOMS = 10, 20  # of a building, and of a level
 EQUIPMENT_OF_ROOM, SENSORS_OF_ROOM = 3, 6
 PROPERTIES_MAX = 7
 SENSORS_MAX, ROOMS_MAX, EQUIPMENT_MAX = 40, 30, 25  # different models of each kind
+
+START = datetime(2026, 1, 5, tzinfo=UTC)
+VALID_FROM = START.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 Body = dict[str, Any]
 
@@ -62,7 +66,10 @@ class Graph:
         chance = random.Random(f"{self._seed}:values")
         for number, place in enumerate(self.places):
             twin_type, slots = self._shape(place.model)
-            body: Body = {"$dtId": place.twin_id, "$metadata": {"$model": place.model}}
+            body: Body = {
+                "$dtId": place.twin_id,
+                "$metadata": {"$model": place.model, "$validFrom": VALID_FROM},
+            }
             for component in sorted(twin_type.components):
                 _set(body, component, {"$metadata": {}})
             for slot in slots:
@@ -77,6 +84,7 @@ class Graph:
                 "$relationshipId": f"r{number}",
                 "$targetId": target,
                 "$relationshipName": name,
+                "$validFrom": VALID_FROM,
             }
 
     def _places(self, count: int) -> Iterator[_Place]:

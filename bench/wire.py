@@ -5,18 +5,20 @@ from __future__ import annotations
 import re
 import socket
 
-__all__ = ["Connection", "request_bytes"]
+__all__ = ["PAGE_ITEMS_MAX", "Connection", "request_bytes"]
 
+PAGE_ITEMS_MAX = 1000
 LENGTH = re.compile(rb"\r\ncontent-length: (\d+)\r\n", re.IGNORECASE)
 
 
 def request_bytes(
     method: str, path: str, key: str, body: bytes = b"", media_type: str = "application/json"
 ) -> bytes:
-    """Return a whole HTTP/1.1 request."""
+    """Return a whole HTTP/1.1 request, which takes the largest pages there are."""
     head = (
         f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n"
-        f"Content-Type: {media_type}\r\nContent-Length: {len(body)}\r\n\r\n"
+        f"Content-Type: {media_type}\r\nContent-Length: {len(body)}\r\n"
+        f"max-items-per-page: {PAGE_ITEMS_MAX}\r\n\r\n"
     )
     return head.encode() + body
 
