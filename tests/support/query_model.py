@@ -23,13 +23,16 @@ from gemel.query.tree import (
     HasItem,
     HasText,
     HasType,
+    HasWords,
     Instant,
     JsonProperty,
+    Names,
     Not,
     Of,
     OfModel,
     OneOf,
     Or,
+    PathColumn,
     Property,
     Test,
     TextPlace,
@@ -183,6 +186,9 @@ def _linked(row: Row, link: Link, graph: Graph) -> Iterator[Row]:
 
 
 def _ways(row: Row, link: Link, graph: Graph) -> Iterator[Row]:
+    if link.path is not None:
+        yield from _shortest(row, link, graph)
+        return
     if link.hops is None:
         assert link.relationship is not None
         for relationship, end in _steps(row[link.start]["$dtId"], link, graph):
@@ -198,6 +204,20 @@ def _ways(row: Row, link: Link, graph: Graph) -> Iterator[Row]:
     for end in reached:
         if link.end not in row or row[link.end]["$dtId"] == end:
             yield {**row, link.end: graph.twin(end)}
+
+
+def _shortest(row: Row, link: Link, graph: Graph) -> Iterator[Row]:
+    """Yield a row for each twin that can be reached, with the length of the shortest way to it."""
+    assert link.path is not None
+    assert link.hops is not None
+    level: set[str] = {row[link.start]["$dtId"]}
+    seen: set[str] = set()
+    for hop in range(1, link.hops.most + 1):
+        level = {end for start in level for _, end in _steps(start, link, graph)}
+        for end in level - seen:
+            if link.end not in row or row[link.end]["$dtId"] == end:
+                yield {**row, link.path: {"length": hop, "$path": True}, link.end: graph.twin(end)}
+        seen |= level
 
 
 def _steps(start: str, link: Link, graph: Graph) -> Iterator[tuple[Document, str]]:
@@ -249,6 +269,8 @@ def _test(document: Any, field: Any, check: Any, graph: Graph) -> bool | None:
             return any(_equal(value, literal.value) for literal in literals) is not negated
         case HasText(place, text):
             return PLACES[place](value, str(text.value)) if isinstance(value, str) else None
+        case HasWords(words):
+            return all(word.lower() in value.lower() for word in words) if isinstance(value, str) else None
         case HasItem(item):
             return any(_equal(each, item.value) for each in value) if isinstance(value, list) else None
         case OfModel(model, exact):
@@ -259,10 +281,12 @@ def _test(document: Any, field: Any, check: Any, graph: Graph) -> bool | None:
 
 def _value(document: Any, field: Any) -> Any:
     match field:
-        case Column() | Version():
+        case Column() | PathColumn() | Version():
             return _follow(document, tuple(field.split(".")))
         case Property(names) | JsonProperty(names):
             return _follow(document, names)
+        case Names():
+            return MISSING if document is MISSING else f"{document['$dtId']} {document.get('label', '')}"
         case Instant(names, which):
             return _follow(document, (*names[:-1], "$metadata", names[-1], which))
         case _:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from gemel.query.clauses import Aggregate, Query, map_terms, tests_of
 from gemel.query.tree import (
@@ -12,26 +12,31 @@ from gemel.query.tree import (
     Instant,
     JsonProperty,
     Literal,
+    Names,
     Of,
     OfModel,
     OneOf,
-    Path,
+    Operand,
     Property,
     Stored,
     StoredInstant,
+    StoredNames,
+    StoredWindow,
     Test,
+    Window,
     map_tests,
 )
 from gemel.query.vocabulary import Vocabulary
 
-__all__ = ["Catalog", "bind_models", "bind_paths", "doubtful", "wanted_models", "wanted_paths"]
+__all__ = ["Catalog", "bind_models", "bind_paths", "doubtful", "wanted_models", "wanted_paths", "wants_names"]
 
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
     """What a tenant has of what a query names.
 
-    `path_nos` holds the number of each property path that some twin may have had a value of; `families` for each
+    `path_nos` holds the number of each property path that some twin may have had a value of, `telemetry_nos` that of
+    each path of telemetry, `name_nos` those of properties that say what a twin is called; `families` for each
     model the ids of itself and of all that extend it; `names` what the models have, where it was looked up;
     `promoted` the numbers of the paths that are indexed.
     """
@@ -40,6 +45,8 @@ class Catalog:
     families: Mapping[str, frozenset[str]]
     names: Vocabulary | None = None
     promoted: frozenset[int] = frozenset()
+    telemetry_nos: Mapping[str, int] = field(default_factory=dict)
+    name_nos: tuple[int, ...] = ()
 
 
 def wanted_paths(query: Query) -> frozenset[str]:
@@ -47,16 +54,21 @@ def wanted_paths(query: Query) -> frozenset[str]:
     return frozenset(
         path
         for of in _subjects(query)
-        if isinstance(of.field, Property | Instant)
+        if isinstance(of.field, Property | Instant | Window)
         for path, _ in _splits(of.field)
     )
+
+
+def wants_names(query: Query) -> bool:
+    """Say whether a query searches what twins are called."""
+    return any(isinstance(of.field, Names) for of in _subjects(query))
 
 
 def doubtful(query: Query, path_nos: Mapping[str, int]) -> bool:
     """Say whether a query names what only the models can tell is there."""
     return any(
         isinstance(of.field, JsonProperty)
-        or (isinstance(of.field, Property | Instant) and ".".join(of.field.names) not in path_nos)
+        or (isinstance(of.field, Property | Instant | Window) and ".".join(of.field.names) not in path_nos)
         for of in _subjects(query)
     )
 
@@ -96,15 +108,17 @@ def bind_paths(query: Query, catalog: Catalog) -> Query:
     """
     warnings: list[str] = []
 
-    def place(of: Path | Of) -> Of:
+    def place(of: Operand) -> Of:
         assert isinstance(of, Of)
         field = of.field
+        if isinstance(field, Names):
+            return Of(of.source, StoredNames(catalog.name_nos))
+        if isinstance(field, Window):
+            cells = (*_cells(field, catalog.path_nos), *_cells(field, catalog.telemetry_nos))
+            warnings.extend(_warn(query, catalog, field.names, found=bool(cells), telemetry=True))
+            return Of(of.source, StoredWindow(cells, field.span_us, field.function))
         if isinstance(field, Property):
-            cells = tuple(
-                Cell(catalog.path_nos[path], inner)
-                for path, inner in _splits(field)
-                if path in catalog.path_nos
-            )
+            cells = _cells(field, catalog.path_nos)
             warnings.extend(_warn(query, catalog, field.names, found=bool(cells)))
             return Of(of.source, Stored(cells, ".".join(field.names)))
         if isinstance(field, Instant):
@@ -121,12 +135,16 @@ def bind_paths(query: Query, catalog: Catalog) -> Query:
     return _rebuilt(map_terms(query, place), bind, warnings)
 
 
+def _cells(field: Property | Window, numbers: Mapping[str, int]) -> tuple[Cell, ...]:
+    return tuple(Cell(numbers[path], inner) for path, inner in _splits(field) if path in numbers)
+
+
 def _rebuilt(query: Query, bind: Callable[[Test], Condition], warnings: list[str]) -> Query:
     where = query.where and map_tests(query.where, bind)
     return replace(query, where=where, warnings=(*query.warnings, *dict.fromkeys(warnings)))
 
 
-def _splits(field: Property | Instant) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _splits(field: Property | Instant | Window) -> Iterator[tuple[str, tuple[str, ...]]]:
     names = field.names
     shortest = len(names) if isinstance(field, Instant) else 1
     for length in range(len(names), shortest - 1, -1):
@@ -135,14 +153,20 @@ def _splits(field: Property | Instant) -> Iterator[tuple[str, tuple[str, ...]]]:
             yield ".".join(names[:length]), names[length:]
 
 
-def _warn(query: Query, catalog: Catalog, names: tuple[str, ...], *, found: bool) -> Iterator[str]:
+def _warn(
+    query: Query, catalog: Catalog, names: tuple[str, ...], *, found: bool, telemetry: bool = False
+) -> Iterator[str]:
     """Yield what is worth saying of a path of twins: the rows it selects may be none."""
     alias = {name.casefold(): name for name in query.named}.get(names[0].casefold())
     said = f" The alias is written {alias}." if alias else ""
-    if catalog.names is not None and not catalog.names.has(names):
-        meant = catalog.names.meant(names[0]) if len(names) == 1 else None
+    known = catalog.names
+    if known is not None and not telemetry and not known.has(names) and known.has(names, telemetry=True):
+        path = ".".join(names)
+        yield f"{path} is telemetry, which a twin does not keep: ask for LAST({path}, '1h', 'last')."
+    elif known is not None and not known.has(names, telemetry=telemetry):
+        meant = known.meant(names[0]) if len(names) == 1 else None
         yield _unknown("model", names, meant) + said
-    elif not found and (catalog.names is None or said):
+    elif not found and (known is None or said):
         yield f"No twin has ever had a value of {'.'.join(names)}.{said}"
 
 

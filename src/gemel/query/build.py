@@ -11,6 +11,7 @@ from lark import Token, Transformer_NonRecursive, Tree, v_args
 from lark.exceptions import VisitError
 from lark.tree import Meta
 
+from gemel.base.durations import duration_us
 from gemel.query.clauses import (
     Aggregate,
     Collection,
@@ -33,6 +34,7 @@ from gemel.query.tree import (
     HasItem,
     HasText,
     HasType,
+    HasWords,
     Literal,
     Not,
     OfModel,
@@ -40,6 +42,7 @@ from gemel.query.tree import (
     Operator,
     Or,
     Path,
+    Recent,
     Scalar,
     Span,
     Test,
@@ -51,11 +54,13 @@ from gemel.query.unexpected import RESERVED
 __all__ = ["ITEMS_MAX", "NAMES_MAX", "SORTS_MAX", "build", "span_of"]
 
 NAMES_MAX = 32
+WORDS_MAX = 16
+WINDOW_FUNCTIONS = ("avg", "min", "max", "sum", "count", "first", "last")
 ITEMS_MAX = 100
 SORTS_MAX = 16
 
 ESCAPE = re.compile(r"\\([\\'])")
-WORDS = {"TRUE": True, "FALSE": False, "NULL": None}
+CONSTANTS = {"TRUE": True, "FALSE": False, "NULL": None}
 T = TypeVar("T")
 
 NOTHING = Name(None, Span(0, 0))
@@ -85,7 +90,7 @@ class _Build(Transformer_NonRecursive[Token, Query]):
         self._text = text
 
     def query(self, meta: Meta, parts: Sequence[object]) -> Query:
-        distinct, top, selection, source, where, group, order, offset = parts
+        explain, distinct, top, selection, source, where, group, order, offset = parts
         if selection is None and top is None:
             raise query_fault(
                 self._text, span_of(meta), "nothing is selected", "Write SELECT * or name what you want."
@@ -104,6 +109,7 @@ class _Build(Transformer_NonRecursive[Token, Query]):
             group or (),  # type: ignore[arg-type]
             order or (),  # type: ignore[arg-type]
             offset or 0,  # type: ignore[arg-type]
+            explain is not None,
         )
 
     def top(self, meta: Meta, parts: Sequence[Token]) -> int:
@@ -115,28 +121,43 @@ class _Build(Transformer_NonRecursive[Token, Query]):
     def items(self, meta: Meta, parts: Sequence[Item]) -> Selection:
         return Items(self._few(meta, parts, ITEMS_MAX))
 
-    def item(self, meta: Meta, parts: tuple[Path | Aggregate, str | None]) -> Item:
+    def item(self, meta: Meta, parts: tuple[Path | Recent | Aggregate, str | None]) -> Item:
         term, name = parts
-        written = str(term.function) if isinstance(term, Aggregate) else term.names[-1]
+        written = term.names[-1] if isinstance(term, Path) else "LAST"
+        written = str(term.function) if isinstance(term, Aggregate) else written
         return Item(term, name or written, given=name is not None, span=span_of(meta))
 
-    def aggregate(self, meta: Meta, parts: tuple[Token, Path | None]) -> Aggregate:
-        function, path = Function(parts[0].upper()), parts[1]
-        if path is None and function is not Function.COUNT:
+    def aggregate(self, meta: Meta, parts: Sequence[object]) -> Aggregate:
+        function = Function(str(parts[0]).upper())
+        operand = parts[1] if len(parts) > 1 else None
+        if operand is None and function is not Function.COUNT:
             suggestion = f"Name a property, as {function}(T.name)."
             raise query_fault(self._text, span_of(meta), f"{function} of nothing", suggestion)
-        return Aggregate(function, path)
+        return Aggregate(function, operand)  # type: ignore[arg-type]
+
+    def recent(self, meta: Meta, parts: tuple[Token, Path, Literal, Literal]) -> Recent:
+        _, path, span, function = parts
+        span_us = duration_us(str(span.value))
+        if span_us is None:
+            raise query_fault(
+                self._text, span.span, "not a duration", "Write it as '30s', '10m', '1h' or '7d'."
+            )
+        name = str(function.value).lower()
+        if name not in WINDOW_FUNCTIONS:
+            known = ", ".join(WINDOW_FUNCTIONS)
+            raise query_fault(self._text, function.span, "not a function of samples", f"There are {known}.")
+        return Recent(path, span_us, name)
 
     def where(self, meta: Meta, parts: Sequence[Condition]) -> Condition:
         return parts[0]
 
-    def group(self, meta: Meta, parts: Sequence[Path]) -> tuple[Path, ...]:
+    def group(self, meta: Meta, parts: Sequence[Path | Recent]) -> tuple[Path | Recent, ...]:
         return self._few(meta, parts, ITEMS_MAX)
 
     def order(self, meta: Meta, parts: Sequence[Sort]) -> tuple[Sort, ...]:
         return self._few(meta, parts, SORTS_MAX)
 
-    def sort(self, meta: Meta, parts: tuple[Path | Aggregate, Token | None]) -> Sort:
+    def sort(self, meta: Meta, parts: tuple[Path | Recent | Aggregate, Token | None]) -> Sort:
         term, direction = parts
         return Sort(term, direction is not None and direction.upper() == "DESC", span_of(meta))
 
@@ -151,10 +172,11 @@ class _Build(Transformer_NonRecursive[Token, Query]):
         return From(collection, (alias or NOTHING,), (), tuple(joins))  # type: ignore[arg-type]
 
     def matched(self, meta: Meta, parts: Sequence[object]) -> From:
+        shortest = isinstance(parts[1], Token)
         nodes = tuple(part for part in parts if isinstance(part, Name))
         edges = tuple(part for part in parts if isinstance(part, Edge))
         joins = tuple(part for part in parts if isinstance(part, Joined))
-        return From(Collection.TWINS, nodes, edges, joins)
+        return From(Collection.TWINS, nodes, edges, joins, shortest)
 
     def join(self, meta: Meta, parts: Sequence[object]) -> Joined:
         optional, target, source, relation, variable = parts
@@ -197,7 +219,7 @@ class _Build(Transformer_NonRecursive[Token, Query]):
     def opposite(self, meta: Meta, parts: Sequence[Condition]) -> Condition:
         return Not(parts[0])
 
-    def compare(self, meta: Meta, parts: tuple[Path, Token, Literal]) -> Test:
+    def compare(self, meta: Meta, parts: tuple[Path | Recent, Token, Literal]) -> Test:
         path, token, literal = parts
         operator = Operator("<>" if token == "!=" else token)
         if literal.value is None and operator not in (Operator.EQ, Operator.NE):
@@ -209,13 +231,21 @@ class _Build(Transformer_NonRecursive[Token, Query]):
         check = OneOf(tuple(literals), str(token).upper() == "NIN")  # type: ignore[arg-type]
         return self._test(meta, path, check)  # type: ignore[arg-type]
 
-    def has_type(self, meta: Meta, parts: tuple[Token, Path]) -> Test:
+    def has_type(self, meta: Meta, parts: tuple[Token, Path | Recent]) -> Test:
         return self._test(meta, parts[1], HasType(TypeName(parts[0].upper())))
 
-    def has_text(self, meta: Meta, parts: tuple[Token, Path, Literal]) -> Test:
+    def has_text(self, meta: Meta, parts: tuple[Token, Path | Recent, Literal]) -> Test:
         return self._test(meta, parts[1], HasText(TextPlace(parts[0].upper()), parts[2]))
 
-    def has_item(self, meta: Meta, parts: tuple[Path, Literal]) -> Test:
+    def has_words(self, meta: Meta, parts: tuple[Token, Path | None, Literal]) -> Test:
+        _, path, text = parts
+        words = tuple(dict.fromkeys(str(text.value).split()))
+        if not words or len(words) > WORDS_MAX:
+            problem = f"a search is for 1 to {WORDS_MAX} words"
+            raise query_fault(self._text, text.span, problem, "Write SEARCH(T, 'pump north').")
+        return self._test(meta, path or Path((), span_of(meta)), HasWords(words))
+
+    def has_item(self, meta: Meta, parts: tuple[Path | Recent, Literal]) -> Test:
         return self._test(meta, parts[0], HasItem(parts[1]))
 
     def of_model(self, meta: Meta, parts: tuple[Path | None, Literal, Token | None]) -> Test:
@@ -254,12 +284,12 @@ class _Build(Transformer_NonRecursive[Token, Query]):
     def _name(self, token: object) -> Name:
         return Name(self._free(token), span_of(token)) if isinstance(token, Token) else NOTHING
 
-    def _test(self, meta: Meta, path: Path, check: Check) -> Test:
+    def _test(self, meta: Meta, path: Path | Recent, check: Check) -> Test:
         return Test(path, check, span_of(meta))
 
     def _value(self, token: Token) -> Scalar:
-        if token.type in WORDS:
-            return WORDS[token.type]
+        if token.type in CONSTANTS:
+            return CONSTANTS[token.type]
         if token.type == "STRING":
             return ESCAPE.sub(r"\1", token[1:-1])
         number = float(token)

@@ -20,6 +20,7 @@ from gemel.query.tree import (
     HasItem,
     HasText,
     HasType,
+    HasWords,
     OfModel,
     OneOf,
     Operator,
@@ -72,6 +73,8 @@ def on_text(check: Check, value: Sql) -> Sql:
             return _truth(check.type in TEXT_TYPES)
         case HasText():
             return _has_text(check, value)
+        case HasWords():
+            return _has_words(check, value)
         case _:
             return FALSE
 
@@ -101,6 +104,8 @@ def on_json(check: Check, value: Sql) -> Sql:
             return _json_type(value, *JSON_TYPES.get(check.type, ()))
         case HasText():
             return all_of([_json_type(value, "string"), _has_text(check, _unquoted(value))])
+        case HasWords():
+            return all_of([_json_type(value, "string"), _has_words(check, _unquoted(value))])
         case HasItem():
             contains = sql("{} @> {}", value, param(_json(check.item.value), "jsonb"))
             return all_of(
@@ -164,6 +169,11 @@ PLACES: dict[TextPlace, Callable[[Sql, Sql], Sql]] = {
 def _has_text(check: HasText, value: Sql) -> Sql:
     found = PLACES[check.place](value, param(str(check.text.value), "text"))
     return sql("NOT ({})", found) if check.negated else found
+
+
+def _has_words(check: HasWords, value: Sql) -> Sql:
+    found = [sql("strpos(lower({}), lower({})) > 0", value, param(word, "text")) for word in check.words]
+    return sql("NOT ({})", all_of(found)) if check.negated else all_of(found)
 
 
 def _json_type(value: Sql, *names: str) -> Sql:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from gemel.query.tree import NOWHERE, And, Check, Condition, Not, Of, Or, Path, Span, Test
+from gemel.query.tree import NOWHERE, And, Check, Condition, Not, Operand, Or, Span, Test
 
 __all__ = [
     "Aggregate",
@@ -38,6 +38,7 @@ class Collection(StrEnum):
 
     TWINS = "digitaltwins"
     RELATIONSHIPS = "relationships"
+    PATHS = "paths"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,8 @@ class Link:
     """Two twins between which there is one relationship of some name, or a way of several.
 
     `relationship` is the source that stands for the relationship, None where there are several hops. No names mean
-    any name. Where an optional link finds nothing, a row goes without its end.
+    any name. Where an optional link finds nothing, a row goes without its end. Of a link with a path there is just the
+    shortest way, for which that source stands.
     """
 
     start: str
@@ -80,6 +82,7 @@ class Link:
     relationship: str | None = None
     hops: Hops | None = None
     optional: bool = False
+    path: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +105,10 @@ class Aggregate:
     """A function of all values that a group has; of the number of its rows where it is of nothing."""
 
     function: Function
-    of: Path | Of | None = None
+    of: Operand | None = None
 
 
-Term = Path | Of | Aggregate
+Term = Operand | Aggregate
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,9 +168,10 @@ class Query:
     where: Condition | None = None
     top: int | None = None
     distinct: bool = False
-    group: tuple[Path | Of, ...] = ()
+    group: tuple[Operand, ...] = ()
     order: tuple[Sort, ...] = ()
     offset: int = 0
+    explain: bool = False
     indexes: tuple[IndexUse, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -201,7 +205,7 @@ class Query:
         return [source.name for source in self.sources if source.named]
 
 
-def map_terms(query: Query, change: Callable[[Path | Of], Path | Of]) -> Query:
+def map_terms(query: Query, change: Callable[[Operand], Operand]) -> Query:
     """Return the query with every path that is selected, grouped by or in order by changed."""
 
     def changed(term: Term) -> Term:

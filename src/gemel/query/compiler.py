@@ -21,7 +21,7 @@ from gemel.query.statement import Compiled, Window, to_sql
 from gemel.query.tables import Tables
 from gemel.query.times import read_times
 
-__all__ = ["ANALYSIS", "BINDING", "analyse", "compile_query"]
+__all__ = ["ANALYSIS", "BINDING", "analyse", "compile_query", "steps_of"]
 
 ANALYSIS: tuple[Callable[[Query], Query], ...] = (
     resolve_names,
@@ -33,6 +33,10 @@ ANALYSIS: tuple[Callable[[Query], Query], ...] = (
 
 BINDING: tuple[Callable[[Query, Catalog], Query], ...] = (bind_models, bind_paths, bind_indexes)
 """What follows from the tenant's models and paths."""
+
+
+Step = tuple[str, Query]
+"""The name of a pass, and the tree that it left."""
 
 
 @lru_cache(maxsize=64)
@@ -52,3 +56,16 @@ def compile_query(query: Query, catalog: Catalog, window: Window, tables: Tables
     for step in BINDING:
         query = step(query, catalog)
     return to_sql(query, window, tables)
+
+
+def steps_of(text: str, catalog: Catalog) -> list[Step]:
+    """Return what each pass makes of a query, in order, from its text on. Raises InvalidError (SqlQueryError)."""
+    query = parse(text)
+    steps = [("parse", query)]
+    for analysis in ANALYSIS:
+        query = analysis(query)
+        steps.append((analysis.__name__, query))
+    for binding in BINDING:
+        query = binding(query, catalog)
+        steps.append((binding.__name__, query))
+    return steps

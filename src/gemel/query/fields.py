@@ -5,14 +5,14 @@ A twin's values are looked up by key, one for each path: see `gemel.query.tables
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from gemel.base.errors import InternalError
 from gemel.history.values import JSON, REMOVED
 from gemel.query.checks import on_json, on_number, on_text, on_time
 from gemel.query.scope import Scope
-from gemel.query.sql import FALSE, TRUE, Sql, all_of, any_of, joined, param, sql
+from gemel.query.sql import FALSE, TRUE, Sql, all_of, any_of, inner_sql, joined, param, sql
 from gemel.query.tree import (
     And,
     Cell,
@@ -23,15 +23,19 @@ from gemel.query.tree import (
     JsonProperty,
     Of,
     Or,
+    PathColumn,
     Stored,
     StoredInstant,
+    StoredNames,
+    StoredWindow,
     Test,
     TypeName,
     Version,
     Whole,
 )
+from gemel.query.windows import window_sql
 
-__all__ = ["condition_sql", "etag_sql", "inner_sql"]
+__all__ = ["condition_sql", "etag_sql"]
 
 NUMBERS = f"l.kind < {JSON}"
 DOCUMENTS = f"l.kind = {JSON}"
@@ -90,22 +94,38 @@ class _Writer:
     def _test(self, subject: Of, check: Check) -> Found:
         scope, source = self._scope, subject.source
         match subject.field:
-            case Column() as column:
-                return self._there(source, on_text(check, scope.column(source, column)))
-            case Version.ETAG:
-                return self._there(source, on_text(check, etag_sql(scope, source)))
-            case Version.LAST_UPDATE:
-                return self._there(source, on_time(check, scope.newest(source)))
             case Stored() as stored:
                 return self._stored(source, stored, check)
             case StoredInstant(None):
                 return FALSE
             case StoredInstant(int(path_no), which):
                 return ValueRow(source, path_no, all_of([Sql(PRESENT), on_time(check, INSTANTS[which])]))
+            case StoredWindow() as window:
+                # Looked up once, whatever the check asks of it.
+                looked_up = window_sql(window, source, scope)
+                found = on_json(check, Sql("w.v"))
+                return sql("EXISTS (SELECT FROM (SELECT {} AS v OFFSET 0) AS w WHERE {})", looked_up, found)
             case JsonProperty(names):
                 return on_json(check, inner_sql(scope.row(source, "properties"), names))
             case Whole():
                 return sql("{} IS NOT NULL", scope.number(source))
+            case _:
+                return self._there(source, self._given(subject, check))
+
+    def _given(self, subject: Of, check: Check) -> Sql:
+        """Return a condition on what every source of a kind has."""
+        scope, source = self._scope, subject.source
+        match subject.field:
+            case Column() as column:
+                return on_text(check, scope.column(source, column))
+            case PathColumn() as column:
+                return on_number(check, sql("{}::float8", scope.path(source, column)))
+            case Version.ETAG:
+                return on_text(check, etag_sql(scope, source))
+            case Version.LAST_UPDATE:
+                return on_time(check, scope.newest(source))
+            case StoredNames(path_nos):
+                return on_text(check, self._names(source, path_nos))
         raise InternalError("InternalError", f"The subject {subject!r} was not bound.")
 
     def _there(self, source: str, found: Sql) -> Sql:
@@ -113,6 +133,19 @@ class _Writer:
         if source not in self._scope.query.optional:
             return found
         return all_of([sql("{} IS NOT NULL", self._scope.number(source)), found])
+
+    def _names(self, source: str, path_nos: Sequence[int]) -> Sql:
+        """Return all that a twin is called, as one text."""
+        scope = self._scope
+        number = scope.number(source)
+        texts = [
+            sql(
+                f"(SELECT l.doc #>> '{{{{}}}}' FROM {{}} AS l WHERE {DOCUMENTS})",
+                scope.tables.value(number, param(path_no, "bigint")),
+            )
+            for path_no in path_nos
+        ]
+        return sql("concat_ws(' ', {})", joined(", ", [scope.column(source, Column.TWIN_ID), *texts]))
 
     def _stored(self, source: str, stored: Stored, check: Check) -> Found:
         found: list[Found] = [_cell(source, cell, check) for cell in stored.cells]
@@ -158,10 +191,3 @@ def _not_true(condition: Sql) -> Sql:
     if condition in (TRUE, FALSE):
         return FALSE if condition == TRUE else TRUE
     return sql("({}) IS NOT TRUE", condition)
-
-
-def inner_sql(value: Sql, names: tuple[str, ...]) -> Sql:
-    """Return what names lead to in a JSON value, or null; the names are bound, never written."""
-    if not names:
-        return value
-    return sql("({})", joined(" -> ", [value, *(param(name, "text") for name in names)]))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from gemel.query.clauses import Aggregate, Everything, Query
+from gemel.query.clauses import Aggregate, Collection, Everything, Query
 from gemel.query.faults import query_fault
 from gemel.query.tree import Of, Part, Span, Whole
 
 __all__ = ["check_groups"]
 
+PATHS = Collection.PATHS
 SELECT = Span(0, len("SELECT"))
 
 
@@ -28,6 +29,14 @@ def check_groups(query: Query) -> Query:
         return replace(query, distinct=False)
     if query.distinct:
         query = _distinct(query)
+    for term in query.group:
+        if (
+            isinstance(term, Of)
+            and isinstance(term.field, Whole)
+            and query.source(term.source).collection is PATHS
+        ):
+            suggestion = f"Use {term.source}.length."
+            raise query_fault(query.text, SELECT, f"groups of the path {term.source}", suggestion)
     if query.grouped:
         _check_items(query)
         _check_order(query)

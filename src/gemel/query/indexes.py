@@ -64,14 +64,14 @@ def bind_indexes(query: Query, catalog: Catalog) -> Query:
     return replace(query, indexes=tuple(use for _, use in sorted(found, key=lambda each: each[0])))
 
 
-def indexable_paths(query: Query) -> list[str]:
-    """Return the dotted paths of a bound query that an index would find twins by, in the order of the text."""
-    paths: list[str] = []
+def indexable_paths(query: Query) -> dict[str, int]:
+    """Return the dotted paths of a bound query that an index would find twins by, with their numbers."""
+    paths: dict[str, int] = {}
     for test, of, path_no, _ in _indexable(query.where):
         assert isinstance(of.field, Stored)
         if index_sql(IndexUse(of.source, path_no, test.check), "p") is not None:
-            paths.append(of.field.component)
-    return list(dict.fromkeys(paths))
+            paths[of.field.component] = path_no
+    return paths
 
 
 def index_sql(use: IndexUse, alias: str) -> Sql | None:

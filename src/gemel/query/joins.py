@@ -12,6 +12,7 @@ from gemel.query.clauses import Collection, Direction, Hops, Link, Query
 from gemel.query.hops import hops_sql
 from gemel.query.indexes import index_sql
 from gemel.query.scope import ENDS, Scope
+from gemel.query.shortest import shortest_sql
 from gemel.query.sql import TRUE, Sql, all_of, joined, param, sql
 from gemel.query.tree import And, Column, Compare, Of, OneOf, Operator, Test
 from gemel.query.values import SortPart
@@ -89,7 +90,7 @@ class _Joiner:
         found = next((index_sql(use, "i") for use in self._query.indexes if use.source == name), None)
         if found is not None:
             twins = sql(f"{{}} AS p JOIN {{}} ON {alias}.twin_no = p.twin_no", found, twins)
-        self._items.append(twins)
+        self._items.append(sql("CROSS JOIN {}", twins) if self._items else twins)
         self._placed.add(name)
 
     def _start_with_link(self, link: Link) -> None:
@@ -111,7 +112,9 @@ class _Joiner:
     def _link(self, link: Link) -> None:
         join = "LEFT JOIN" if link.optional else "JOIN"
         near, far = (link.start, link.end) if link.start in self._placed else (link.end, link.start)
-        if link.hops is not None:
+        if link.path is not None and link.hops is not None:
+            self._shortest(link, link.path, link.hops)
+        elif link.hops is not None:
             self._hops(link, link.hops, near, far, join)
         elif link.direction is Direction.BOTH:
             self._either(link, near, far, join)
@@ -165,6 +168,20 @@ class _Joiner:
         self._items.append(sql(f"{join} LATERAL {{}} AS {alias} ON {{}}", ways, on))
         if far not in self._placed:
             self._twin(far, Sql(f"{alias}.twin_no"), join)
+
+    def _shortest(self, link: Link, path: str, hops: Hops) -> None:
+        """Join the shortest ways from the start: to all twins, or to the end where it is one of few."""
+        if link.start not in self._placed:
+            self._start_with_twin(link.start)
+        if link.end not in self._placed and _said(self._query).get(link.end) == KEYED:
+            self._start_with_twin(link.end)
+        start = self._scope.number(link.start)
+        end = self._scope.number(link.end) if link.end in self._placed else None
+        ways = shortest_sql(self._scope.tables, (start, end), link.names, link.direction, hops)
+        alias = self._scope.alias(path)
+        self._items.append(sql(f"CROSS JOIN LATERAL {{}} AS {alias}", ways))
+        if end is None:
+            self._twin(link.end, Sql(f"{alias}.twin_no"), "JOIN")
 
     def _twin(self, name: str, number: Sql, join: str) -> None:
         """Place a twin whose number is known; its row is joined just where more is asked of it."""

@@ -14,7 +14,10 @@ __all__ = ["Columns", "Fetch", "Layout", "Member", "Property"]
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """Where a row has the key of a document: at `at` the number, and of a relationship its id after it."""
+    """Where a row has the key of a document: at `at` the number, and of a relationship its id after it.
+
+    Of a path these are the numbers of its twins, and the sources and ids of its relationships.
+    """
 
     at: int
     collection: Collection
@@ -77,6 +80,8 @@ class Columns:
         key = [scope.number(source)]
         if collection is Collection.RELATIONSHIPS:
             key.append(scope.relationship_id(source))
+        if collection is Collection.PATHS:
+            key = [scope.path(source, column) for column in ("twins", "sources", "ids")]
         return Fetch(self.place(key), collection)
 
     def place(self, columns: list[Sql]) -> int:

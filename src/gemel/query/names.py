@@ -7,15 +7,18 @@ from dataclasses import replace
 from gemel.base.errors import InvalidError
 from gemel.query.clauses import Aggregate, Everything, Function, Item, Items, Query, Selection, Term
 from gemel.query.faults import query_fault
-from gemel.query.resolve import field_of, modelled, shown, split
+from gemel.query.resolve import called, field_of, modelled, shown, split, windowed
 from gemel.query.tree import (
     Column,
     HasType,
+    HasWords,
     Instant,
     Of,
     OfModel,
+    Operand,
     Part,
     Path,
+    Recent,
     Span,
     Test,
     TypeName,
@@ -69,12 +72,18 @@ def _item(query: Query, item: Item) -> Item:
     if isinstance(item.term, Path):
         term, way = shown(query, item.term)
         return replace(item, term=term, way=way)
+    if isinstance(item.term, Recent):
+        return replace(item, term=windowed(query, item.term))
     return replace(item, term=_aggregate(query, item.term))
 
 
 def _aggregate(query: Query, term: Term) -> Term:
-    if not isinstance(term, Aggregate) or not isinstance(term.of, Path):
+    if isinstance(term, Recent):
+        return windowed(query, term)
+    if not isinstance(term, Aggregate) or term.of is None or isinstance(term.of, Of):
         return term
+    if isinstance(term.of, Recent):
+        return replace(term, of=windowed(query, term.of))
     source, names = split(query, term.of)
     if not names and term.function is Function.COUNT:
         return replace(term, of=Of(source, Whole()))
@@ -86,7 +95,9 @@ def _aggregate(query: Query, term: Term) -> Term:
     return replace(term, of=Of(source, field))
 
 
-def _group(query: Query, path: Path | Of) -> Of:
+def _group(query: Query, path: Operand) -> Of:
+    if isinstance(path, Recent):
+        return windowed(query, path)
     assert isinstance(path, Path)
     found, _ = shown(query, path)
     if isinstance(found.field, Part):
@@ -115,7 +126,11 @@ def _no_value(query: Query, path: Path) -> InvalidError:
 
 
 def _test(query: Query, test: Test) -> Test:
+    if isinstance(test.subject, Recent):
+        return replace(test, subject=windowed(query, test.subject))
     assert isinstance(test.subject, Path)
+    if isinstance(test.check, HasWords) and test.subject.names in {(), *((name,) for name in query.named)}:
+        return replace(test, subject=called(query, test.subject))
     if isinstance(test.check, OfModel):
         return replace(test, subject=modelled(query, test.subject))
     source, names = split(query, test.subject)

@@ -66,4 +66,4 @@ def _limit(text: str, tree: Tree[Token]) -> None:
         waiting += [(child, depth + 1) for child in node.children if isinstance(child, Tree)]
 
 
-TESTS = frozenset({"compare", "one_of", "has_type", "has_text", "has_item", "of_model"})
+TESTS = frozenset({"compare", "one_of", "has_type", "has_text", "has_item", "has_words", "of_model"})

@@ -10,23 +10,29 @@ from gemel.query.tree import (
     Field,
     Instant,
     JsonProperty,
+    Names,
     Of,
     Part,
     Path,
+    PathColumn,
     Property,
+    Recent,
     Version,
     Whole,
+    Window,
 )
 
-__all__ = ["SYSTEM", "field_of", "modelled", "shown", "split"]
+__all__ = ["SYSTEM", "called", "field_of", "modelled", "shown", "split", "windowed"]
 
 METADATA = "$metadata"
+THINGS = {Collection.TWINS: "a twin", Collection.RELATIONSHIPS: "a relationship", Collection.PATHS: "a path"}
 INSTANTS = ("lastUpdateTime", "sourceTime")
-SYSTEM: dict[Collection, dict[tuple[str, ...], Column | Version]] = {
+SYSTEM: dict[Collection, dict[tuple[str, ...], Column | PathColumn | Version]] = {
     Collection.TWINS: {
         tuple(field.split(".")): field
         for field in (Column.TWIN_ID, Column.MODEL_ID, Column.LIFECYCLE, Version.ETAG, Version.LAST_UPDATE)
     },
+    Collection.PATHS: {(PathColumn.LENGTH,): PathColumn.LENGTH},
     Collection.RELATIONSHIPS: {
         (field,): field
         for field in (
@@ -40,20 +46,38 @@ SYSTEM: dict[Collection, dict[tuple[str, ...], Column | Version]] = {
 
 
 def modelled(query: Query, path: Path) -> Of:
-    """Return what IS_OF_MODEL asks of: the model of the twins that the alias stands for."""
+    """Return what IS_OF_MODEL asks of: the model of the twins that the alias stands for.
+
+    Raises InvalidError (SqlQueryError) where it stands for none.
+    """
+    return Of(_twins(query, path, "IS_OF_MODEL", "model"), Column.MODEL_ID)
+
+
+def called(query: Query, path: Path) -> Of:
+    """Return what SEARCH goes over: what the twins that the alias stands for are called.
+
+    Raises InvalidError (SqlQueryError) where it stands for none.
+    """
+    return Of(_twins(query, path, "SEARCH", "names"), Names())
+
+
+def _twins(query: Query, path: Path, function: str, what: str) -> str:
     named = len(path.names) == 1 and path.names[0] in query.named
     source = path.names[0] if named else None if path.names else query.default
     if source is None:
         written = ".".join(path.names)
         problem = f"{written} is not an alias" if written else "it is not clear of which twin"
         twins = [name for name in query.named if query.source(name).collection is Collection.TWINS]
-        known = f"Write IS_OF_MODEL({twins[0]}, 'dtmi:…')." if twins else "Leave it out."
+        known = f"Write {function}({twins[0]}, '…')." if twins else "Leave it out."
         raise query_fault(query.text, path.span, problem, known)
     if query.source(source).collection is not Collection.TWINS:
         raise query_fault(
-            query.text, path.span, "relationships have no model", "Use IS_OF_MODEL on digitaltwins."
+            query.text,
+            path.span,
+            f"{query.source(source).collection} have no {what}",
+            f"Use {function} on digitaltwins.",
         )
-    return Of(source, Column.MODEL_ID)
+    return source
 
 
 def split(query: Query, path: Path) -> tuple[str, tuple[str, ...]]:
@@ -89,23 +113,38 @@ def shown(query: Query, path: Path) -> tuple[Of, tuple[str, ...]]:
     collection = query.source(source).collection
     if way[0].startswith("$") and way[0] not in _heads(collection):
         raise _no_such(query, path, collection, way)
+    if collection is Collection.PATHS:
+        return Of(source, field_of(query, path, source, way)), way
     try:
         return Of(source, field_of(query, path, source, way)), way
     except InvalidError:
         return Of(source, Part()), way
 
 
+def windowed(query: Query, recent: Recent) -> Of:
+    """Return what LAST is of. Raises InvalidError (SqlQueryError) for what has no samples."""
+    source, names = split(query, recent.path)
+    if query.source(source).collection is not Collection.TWINS:
+        raise query_fault(query.text, recent.path.span, "only twins have samples", "Name a twin's property.")
+    if not names or any(name.startswith("$") for name in names):
+        raise query_fault(query.text, recent.path.span, "it has no samples", "Name a property or telemetry.")
+    return Of(source, Window(names, recent.span_us, recent.function))
+
+
 def field_of(query: Query, path: Path, source: str, names: tuple[str, ...]) -> Field:
     """Return what can be compared and sorted by. Raises InvalidError (SqlQueryError) for what has no value."""
     collection = query.source(source).collection
     if not names:
-        thing = "a twin" if collection is Collection.TWINS else "a relationship"
+        thing = THINGS[collection]
+        example = "length" if collection is Collection.PATHS else "name"
         raise query_fault(
-            query.text, path.span, f"{thing} has no value", f"Name a property, as {path.names[0]}.name."
+            query.text, path.span, f"{thing} has no value", f"Name a property, as {path.names[0]}.{example}."
         )
     system = SYSTEM[collection].get(names)
     if system is not None:
         return system
+    if collection is Collection.PATHS:
+        raise _no_such(query, path, collection, names)
     if METADATA in names[:-1] and collection is Collection.TWINS:
         return _instant(query, path, names)
     if any(name.startswith("$") for name in names):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from gemel.graph.context import GraphContext
 from gemel.history.values import JSON, decode
@@ -15,6 +15,13 @@ from gemel.store.database import ReadTransaction, Row
 __all__ = ["answer_rows"]
 
 Document = dict[str, Any]
+
+
+class _Path(NamedTuple):
+    """The keys of what a path goes through, from its start to its end."""
+
+    twins: tuple[int, ...]
+    relationships: tuple[tuple[int, str], ...]
 
 
 async def answer_rows(
@@ -35,8 +42,13 @@ async def _documents(
         fetches.add((layout.whole, None))
     keys: dict[Collection, dict[Any, None]] = {each: {} for each in Collection}
     for fetch, place in fetches:
-        wanted = rows if place is None else [row for row in rows if row[place.component_at]]
-        keys[fetch.collection] |= {key: None for row in wanted if (key := _key(fetch, row)) is not None}
+        for row in rows if place is None else [row for row in rows if row[place.component_at]]:
+            key = _key(fetch, row)
+            if isinstance(key, _Path):
+                keys[Collection.TWINS] |= dict.fromkeys(key.twins)
+                keys[Collection.RELATIONSHIPS] |= dict.fromkeys(key.relationships)
+            elif key is not None:
+                keys[fetch.collection][key] = None
     found: dict[Any, Document] = {}
     if keys[Collection.TWINS]:
         found |= await tables.twin_documents(tx, context, sorted(keys[Collection.TWINS]))
@@ -47,6 +59,9 @@ async def _documents(
 
 def _key(fetch: Fetch, row: Row) -> Any:
     number = row[fetch.at]
+    if fetch.collection is Collection.PATHS:
+        sources, ids = row[fetch.at + 1], row[fetch.at + 2]
+        return _Path(tuple(number), tuple(zip(sources, ids, strict=True)))
     if number is None or fetch.collection is Collection.TWINS:
         return number
     return number, row[fetch.at + 1]
@@ -63,10 +78,22 @@ def _row(members: Sequence[Member], row: Row, documents: Mapping[Any, Document])
         else:
             assert member.fetch is not None
             key = _key(member.fetch, row)
-            there, value = _follow(documents[key], member.way) if key is not None else (False, None)
+            there, value = (
+                _follow(_document(key, documents), member.way) if key is not None else (False, None)
+            )
         if there:
             found[member.name] = value
     return found
+
+
+def _document(key: Any, documents: Mapping[Any, Document]) -> Document:
+    if not isinstance(key, _Path):
+        return documents[key]
+    return {
+        "length": len(key.relationships),
+        "twins": [documents[each] for each in key.twins],
+        "relationships": [documents[each] for each in key.relationships],
+    }
 
 
 def _stored(told: Any) -> tuple[bool, Any]:

@@ -9,14 +9,16 @@ from typing import Any
 import psycopg
 from psycopg import errors
 
+from gemel.base.clock import now_us
 from gemel.base.errors import InvalidError
 from gemel.graph.context import GraphContext
 from gemel.graph.paging import check_page_size
 from gemel.history.moment import LIVE as NOW
 from gemel.history.moment import Moment, check_kept
-from gemel.query.bind import Catalog, doubtful, wanted_models, wanted_paths
+from gemel.query.bind import Catalog, doubtful, wanted_models, wanted_paths, wants_names
 from gemel.query.clauses import Query
-from gemel.query.compiler import analyse, compile_query
+from gemel.query.compiler import analyse, compile_query, steps_of
+from gemel.query.explain import explained
 from gemel.query.joins import is_keyed
 from gemel.query.limits import ROWS_MAX, STEPS_MAX, TIMEOUT_S, TOO_MANY
 from gemel.query.rows import answer_rows
@@ -34,11 +36,17 @@ __all__ = ["Ask", "QueryPage", "run_query"]
 PLAN_MODES = {True: "auto", False: "force_custom_plan"}
 # In one round trip: the limits of the statements to come, and what paths are.
 BEGIN = """
-SELECT p.path, p.path_no, p.path_no = ANY(h.promoted)
+SELECT p.path, p.role, p.path_no, p.path_no = ANY(h.promoted)
 FROM (SELECT set_config('statement_timeout', %s, true), set_config('plan_cache_mode', %s, true),
              set_config('jit', 'off', true) OFFSET 0) AS limits
-LEFT JOIN path AS p ON p.tenant = current_tenant() AND p.role = 'property' AND p.path = ANY(%s)
+LEFT JOIN path AS p ON p.tenant = current_tenant() AND p.path = ANY(%s)
 LEFT JOIN tenant_head AS h ON h.tenant = p.tenant"""
+NAME_NOS = """
+SELECT path_no FROM path
+WHERE tenant = current_tenant() AND role = 'property' AND lower(regexp_replace(path, '^.*[.]', '')) = ANY(%s)
+ORDER BY path_no"""
+NAMES = ("name", "displayname", "title", "label")
+"""Properties that say what a twin is called, in any case, on the twin or on a component."""
 
 Document = dict[str, Any]
 
@@ -78,6 +86,10 @@ class _Run:
     size: int
     timeout_s: float
 
+    def wanted(self, position: Position) -> int:
+        """Return how many rows the page has at most."""
+        return self.size if position.left is None else min(self.size, position.left)
+
 
 async def run_query(
     tx: ReadTransaction,
@@ -97,13 +109,13 @@ async def run_query(
     position = _position(ask)
     size = check_page_size(position.size if ask.page_size is None else ask.page_size)
     query = analyse(position.text)
-    if position.left is None and query.top is not None:
-        position = replace(position, left=query.top)
+    if position.after is None:
+        position = replace(position, left=query.top, now_us=min(now_us(), *position.moment))
     start = time.perf_counter()
     try:
         await check_kept(tx, position.moment)
         run = _Run(tx, context, tables_at(position.moment), size, timeout_s)
-        page = await _page(run, query, position)
+        page = await (_explained if query.explain else _page)(run, query, position)
     except psycopg.Error as error:
         raise _refusal(error, position, timeout_s) from error
     items, after, warnings = page
@@ -149,30 +161,47 @@ async def _page(
     run: _Run, query: Query, position: Position
 ) -> tuple[list[Document], Key | None, tuple[str, ...]]:
     """Return the rows, the key after which there are more or None, and the warnings."""
-    tx = run.tx
-    catalog = await _catalog(run, query)
-    wanted = run.size if position.left is None else min(run.size, position.left)
-    compiled = compile_query(query, catalog, Window(position.after, wanted + 1), run.tables)
-    rows = await tx.rows(compiled.sql, compiled.parameters)
+    catalog = await _prepared(run, query)
+    wanted = run.wanted(position)
+    compiled = compile_query(query, catalog, Window(position.after, wanted + 1, position.now_us), run.tables)
+    rows = await run.tx.rows(compiled.sql, compiled.parameters)
     layout, kept = compiled.layout, rows[:wanted]
-    items = await answer_rows(tx, run.context, run.tables, layout, kept)
+    items = await answer_rows(run.tx, run.context, run.tables, layout, kept)
     if layout.key_at is None or len(rows) <= wanted or not kept:
         return items, None, compiled.warnings
     return items, tuple(kept[-1][layout.key_at :]), compiled.warnings
 
 
-async def _catalog(run: _Run, query: Query) -> Catalog:
+async def _explained(
+    run: _Run, query: Query, position: Position
+) -> tuple[list[Document], Key | None, tuple[str, ...]]:
+    """Return what the query becomes, and the warnings."""
+    catalog = await _prepared(run, query)
+    window = Window(None, run.wanted(position) + 1, position.now_us)
+    compiled = compile_query(query, catalog, window, run.tables)
+    return [await explained(run.tx, steps_of(position.text, catalog), compiled)], None, compiled.warnings
+
+
+async def _prepared(run: _Run, query: Query) -> Catalog:
+    """Limit what the statements may take, and return what the tenant has of what the query names."""
     paths, models = wanted_paths(query), wanted_models(query)
     timeout_ms = str(max(1, int(run.timeout_s * 1000)))
     found = await run.tx.rows(BEGIN, (timeout_ms, PLAN_MODES[is_keyed(query)], sorted(paths)))
     rows = [row for row in found if row[0] is not None]
-    path_nos = {path: path_no for path, path_no, _ in rows}
+    path_nos = {path: path_no for path, role, path_no, _ in rows if role == "property"}
     # What is indexed is the present.
-    promoted = frozenset(path_no for _, path_no, indexed in rows if indexed and run.tables is LIVE)
+    promoted = frozenset(path_no for _, _, path_no, indexed in rows if indexed and run.tables is LIVE)
     families: dict[str, frozenset[str]] = {}
     names = None
     if models or doubtful(query, path_nos):
         known = await run.context.library.models(run.tx)
         families = {each: known.descendants(each) for each in models}
         names = vocabulary(known)
-    return Catalog(path_nos, families, names, promoted)
+    return Catalog(
+        path_nos,
+        families,
+        names,
+        promoted,
+        {path: path_no for path, role, path_no, _ in rows if role == "telemetry"},
+        tuple(row[0] for row in await run.tx.rows(NAME_NOS, (list(NAMES),))) if wants_names(query) else (),
+    )

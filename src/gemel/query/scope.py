@@ -13,20 +13,22 @@ __all__ = ["ENDS", "Scope"]
 
 TWIN_COLUMNS = {Column.TWIN_ID: "twin_id", Column.MODEL_ID: "model_id", Column.LIFECYCLE: "lifecycle"}
 RELATIONSHIP_COLUMNS = {Column.RELATIONSHIP_ID: "relationship_id", Column.RELATIONSHIP_NAME: "name"}
+LETTERS = {Collection.TWINS: "t", Collection.RELATIONSHIPS: "r", Collection.PATHS: "p"}
 ENDS = {Column.SOURCE_ID: ("s", "source_no"), Column.TARGET_ID: ("g", "target_no")}
 """For each end of a relationship, how its twin is called in a statement, and which column has its number."""
 
 
 @dataclass(slots=True)
 class Scope:
-    """The sources of a query in a statement: twins are t0, t1, …, relationships r0, r1, … by their place.
+    """The sources of a query in a statement: by their place twins are t0, t1, …, relationships r0, …, paths p0, ….
 
     It remembers of which twins more is asked than their number, so that only those tables are joined: `rows` by
-    source, `ends` by relationship and end.
+    source, `ends` by relationship and end. `now_us` is where windows over samples end.
     """
 
     query: Query
     tables: Tables
+    now_us: int
     rows: set[str] = field(default_factory=set)
     ends: set[tuple[str, Column]] = field(default_factory=set)
 
@@ -34,7 +36,7 @@ class Scope:
         """Return what a source is called in the statement."""
         for place, each in enumerate(self.query.sources):
             if each.name == source:
-                return f"{'t' if each.collection is Collection.TWINS else 'r'}{place}"
+                return f"{LETTERS[each.collection]}{place}"
         raise KeyError(source)
 
     def end_alias(self, source: str, end: Column) -> str:
@@ -42,9 +44,13 @@ class Scope:
         return f"{ENDS[end][0]}{self.alias(source)[1:]}"
 
     def number(self, source: str) -> Sql:
-        """Return the number of a twin, or of the twin that a relationship comes from."""
-        twin = self.query.source(source).collection is Collection.TWINS
-        return Sql(f"{self.alias(source)}.{'twin_no' if twin else 'source_no'}")
+        """Return the number of a twin, of the twin that a relationship comes from, or that a path leads to."""
+        relationship = self.query.source(source).collection is Collection.RELATIONSHIPS
+        return Sql(f"{self.alias(source)}.{'source_no' if relationship else 'twin_no'}")
+
+    def path(self, source: str, column: str) -> Sql:
+        """Return a column of a path: see `gemel.query.shortest`."""
+        return Sql(f"{self.alias(source)}.{column}")
 
     def relationship_id(self, source: str) -> Sql:
         """Return the id of a relationship."""

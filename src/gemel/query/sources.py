@@ -56,6 +56,7 @@ class From:
     nodes: tuple[Name, ...]
     edges: tuple[Edge, ...] = ()
     joins: tuple[Joined, ...] = ()
+    shortest: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +87,10 @@ class _Builder:
         if written.collection is Collection.RELATIONSHIPS:
             return self._relationships(written)
         start = first = self._node(written.nodes[0])
+        if written.shortest:
+            self._check_shortest(written)
         for edge, node in zip(written.edges, written.nodes[1:], strict=True):
-            start = self._edge(start, edge, node)
+            start = self._way(start, edge, node) if written.shortest else self._edge(start, edge, node)
         for joined in written.joins:
             self._join(joined)
         named = [source.name for source in self._sources.values() if source.named]
@@ -110,7 +113,7 @@ class _Builder:
         if known is None:
             return self._add(name, Collection.TWINS)
         if known.collection is not Collection.TWINS:
-            raise self._taken(name, "a relationship")
+            raise self._taken(name, "something else")
         return known.name
 
     def _edge(self, start: str, edge: Edge, node: Name) -> str:
@@ -126,6 +129,25 @@ class _Builder:
         relationship = None if hops else self._relationship(edge.variable)
         end = self._node(node)
         self._links.append(Link(start, end, edge.names, edge.direction, relationship, hops))
+        return end
+
+    def _check_shortest(self, written: From) -> None:
+        if len(written.edges) != 1:
+            place = written.nodes[-1].span
+            suggestion = "Write SHORTEST (a)-[p:name*..10]->(b), and JOIN from there."
+            raise query_fault(self._text, place, "the shortest way is between two twins", suggestion)
+
+    def _way(self, start: str, edge: Edge, node: Name) -> str:
+        """Add the shortest way, for which the edge's variable stands."""
+        hops = Hops(1, HOPS_MAX) if edge.hops.text is None else self._hops(edge.hops) or Hops(1, 1)
+        if hops.least > 1:
+            suggestion = f"Write *..{hops.most}: the shortest has what it has."
+            raise query_fault(self._text, edge.hops.span, "a shortest way of no fewer hops", suggestion)
+        if edge.variable.text in self._sources:
+            raise self._taken(edge.variable, "something else")
+        path = self._add(edge.variable, Collection.PATHS)
+        end = self._node(node)
+        self._links.append(Link(start, end, edge.names, edge.direction, None, hops, path=path))
         return end
 
     def _join(self, joined: Joined) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["FALSE", "TRUE", "Sql", "all_of", "any_of", "joined", "param", "sql"]
+__all__ = ["FALSE", "TRUE", "Sql", "all_of", "any_of", "inner_sql", "joined", "param", "sql"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,3 +59,10 @@ def _combined(separator: str, terms: list[Sql]) -> Sql | None:
     if len(terms) < 2:
         return terms[0] if terms else None
     return sql("({})", joined(separator, terms))
+
+
+def inner_sql(value: Sql, names: tuple[str, ...]) -> Sql:
+    """Return what names lead to in a JSON value, or null; the names are bound, never written."""
+    if not names:
+        return value
+    return sql("({})", joined(" -> ", [value, *(param(name, "text") for name in names)]))

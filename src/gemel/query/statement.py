@@ -20,10 +20,13 @@ from gemel.query.scope import Scope
 from gemel.query.sql import TRUE, Sql, all_of, joined, param, sql
 from gemel.query.tables import Tables
 from gemel.query.token import Key
-from gemel.query.tree import Column, Of, Stored
+from gemel.query.tree import Column, Of, PathColumn, Stored, StoredWindow, Whole
 from gemel.query.values import SortPart, Value, sort_parts, stored_sql, value_of
 
 __all__ = ["Compiled", "Window", "to_sql"]
+
+VALUED = (Column, PathColumn, Stored, StoredWindow)
+"""What is read in the statement itself, and needs no document, unless it is a component."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +41,11 @@ class Compiled:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Which rows a page has: those after a key, None at the start; at most so many."""
+    """Which rows a page has: those after a key, None at the start; at most so many. `now_us` is when it is asked."""
 
     after: Key | None
     rows_max: int
+    now_us: int = 0
 
 
 def to_sql(query: Query, window: Window, tables: Tables) -> Compiled:
@@ -49,7 +53,7 @@ def to_sql(query: Query, window: Window, tables: Tables) -> Compiled:
 
     Raises InvalidError (BadRequest) where the window's key is not one of this query.
     """
-    scope = Scope(query, tables)
+    scope = Scope(query, tables, window.now_us)
     if query.grouped:
         statement, layout = grouped_sql(scope, window.after, window.rows_max)
     else:
@@ -132,7 +136,7 @@ def _layout(scope: Scope, columns: Columns) -> tuple[Layout, list[tuple[int, Sto
         whole = columns.document(scope, query.default)
         return Layout(whole=whole, key_at=len(columns.found)), []
     terms = [item.term for item in query.items if isinstance(item.term, Of)]
-    documents = sorted({term.source for term in terms if not isinstance(term.field, Column | Stored)})
+    documents = sorted({term.source for term in terms if not isinstance(term.field, VALUED)})
     fetches = {source: columns.document(scope, source) for source in documents}
     members: list[Member] = []
     stored: list[tuple[int, Stored]] = []
@@ -140,7 +144,7 @@ def _layout(scope: Scope, columns: Columns) -> tuple[Layout, list[tuple[int, Sto
     for item in query.items:
         assert isinstance(item.term, Of)
         source, field = item.term.source, item.term.field
-        if source in fetches:
+        if (source in fetches and item.way) or isinstance(field, Whole):
             members.append(Member(item.name, fetch=fetches[source], way=item.way))
         elif isinstance(field, Stored):
             fetch = numbers[source] = numbers.get(source) or columns.document(scope, source)

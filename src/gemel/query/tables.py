@@ -13,6 +13,7 @@ from gemel.graph.context import GraphContext
 from gemel.graph.loading import documents
 from gemel.graph.relationship_reading import relationship_documents
 from gemel.history.paths import PATH_BITS, PATHS_MAX
+from gemel.history.values import BAD
 from gemel.query.sql import Sql, sql
 from gemel.store.database import ReadTransaction
 
@@ -44,6 +45,10 @@ class Tables(Protocol):
 
     def value(self, twin_no: Sql, path_no: Sql) -> Sql:
         """Return a property's last sample, one row at most: num, kind, doc, recorded, source_time, quality."""
+        ...
+
+    def samples(self, twin_no: Sql, path_no: Sql, window: tuple[Sql, Sql]) -> Sql:
+        """Return a path's samples after one source time up to another, not bad ones: num, kind, doc, source_time."""
         ...
 
     def newest(self, twin_no: Sql) -> Sql:
@@ -82,6 +87,15 @@ class _Live:
             f"WHERE series = ({{}} << {PATH_BITS} | {{}}) OFFSET 0)",
             twin_no,
             path_no,
+        )
+
+    def samples(self, twin_no: Sql, path_no: Sql, window: tuple[Sql, Sql]) -> Sql:
+        return sql(
+            f"(SELECT num, kind, doc, source_time FROM sample WHERE series = ({{}} << {PATH_BITS} | {{}}) "
+            f"AND source_time > {{}} AND source_time <= {{}} AND quality < {BAD} OFFSET 0)",
+            twin_no,
+            path_no,
+            *window,
         )
 
     def newest(self, twin_no: Sql) -> Sql:

@@ -11,8 +11,9 @@ from gemel.graph.context import GraphContext
 from gemel.graph.loading import STAMPED, documents
 from gemel.graph.relationship_reading import TOLD, relationship_documents
 from gemel.history.moment import LIVE as NOW
-from gemel.history.moment import SPAN_THEN, Moment, last_samples
+from gemel.history.moment import SPAN_THEN, Moment, known_samples, last_samples
 from gemel.history.paths import PATH_BITS, PATHS_MAX
+from gemel.history.values import BAD
 from gemel.query.sql import Sql, param, sql
 from gemel.query.tables import LIVE, RelationshipKey, Tables
 from gemel.store.database import ReadTransaction
@@ -60,6 +61,11 @@ class _Then:
         # A look-up by key with OFFSET 0, as of the live state.
         text = VALUE.format(samples=last_samples(self.moment.known_at_us, ONE))
         return self._bound(text, twin=twin_no, path=path_no)
+
+    def samples(self, twin_no: Sql, path_no: Sql, window: tuple[Sql, Sql]) -> Sql:
+        where = f"{ONE} AND source_time > %(after)s AND source_time <= %(upto)s AND quality < {BAD}"
+        text = f"(SELECT * FROM {known_samples(self.moment.known_at_us, where, '')} AS k OFFSET 0)"
+        return self._bound(text, twin=twin_no, path=path_no, after=window[0], upto=window[1])
 
     def newest(self, twin_no: Sql) -> Sql:
         text = NEWEST.format(samples=last_samples(self.moment.known_at_us, ALL))

@@ -30,7 +30,8 @@ Key = tuple[int | str | None, ...]
 class Position:
     """Where a query goes on: after a key (None: at its start), with at most `left` rows to come (None: all).
 
-    `size` is how many rows the page before it was asked for; `moment` that of which the query is asked.
+    `size` is how many rows the page before it was asked for; `moment` that of which the query is asked; `now_us`
+    when the first page was, where windows over samples end.
     """
 
     text: str
@@ -38,6 +39,7 @@ class Position:
     left: int | None = None
     size: int | None = None
     moment: Moment = LIVE
+    now_us: int = 0
 
 
 def encode_position(position: Position) -> str:
@@ -56,13 +58,18 @@ def decode_position(token: str) -> Position:
         if checksum != _checksum(body):
             raise ValueError("checksum")
         position = msgspec.json.decode(body, type=Position)
-        if position.after is None or min(position.left or 1, position.size or 1) < 1 or position.left == 0:
+        if not _sound(position):
             raise ValueError("state")
-        if not all(0 <= time_us <= END_US for time_us in position.moment):
-            raise ValueError("moment")
     except (ValueError, binascii.Error, RecursionError, msgspec.MsgspecError) as error:
         raise not_ours() from error
     return position
+
+
+def _sound(position: Position) -> bool:
+    counts = (position.left, position.size)
+    times_us = (*position.moment, position.now_us)
+    started = position.after is not None and all(0 <= time_us <= END_US for time_us in times_us)
+    return started and all(count is None or count > 0 for count in counts)
 
 
 def check_key(key: Key, types: Sequence[str], nullable: int = 0) -> None:

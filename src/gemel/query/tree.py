@@ -29,28 +29,36 @@ __all__ = [
     "HasItem",
     "HasText",
     "HasType",
+    "HasWords",
     "Instant",
     "JsonProperty",
     "Literal",
+    "Names",
     "Not",
     "Of",
     "OfModel",
     "OneOf",
+    "Operand",
     "Operator",
     "Or",
     "Part",
     "Path",
+    "PathColumn",
     "Property",
+    "Recent",
     "Scalar",
     "Span",
     "Stored",
     "StoredInstant",
+    "StoredNames",
+    "StoredWindow",
     "Subject",
     "Test",
     "TextPlace",
     "TypeName",
     "Version",
     "Whole",
+    "Window",
     "map_tests",
 ]
 
@@ -98,6 +106,12 @@ class Column(StrEnum):
     RELATIONSHIP_NAME = "$relationshipName"
     SOURCE_ID = "$sourceId"
     TARGET_ID = "$targetId"
+
+
+class PathColumn(StrEnum):
+    """What a shortest way between two twins has."""
+
+    LENGTH = "length"
 
 
 class Version(StrEnum):
@@ -154,6 +168,36 @@ class JsonProperty:
 
 
 @dataclass(frozen=True, slots=True)
+class Window:
+    """A function of the samples of a path in the time before the query: see `Recent`."""
+
+    names: tuple[str, ...]
+    span_us: int
+    function: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredWindow:
+    """The same, with the series that the samples may be in."""
+
+    cells: tuple[Cell, ...]
+    span_us: int
+    function: str
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What a twin is called: its id, and its properties such as `name`."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredNames:
+    """The same, with the numbers of the paths of those properties."""
+
+    path_nos: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Whole:
     """A twin or relationship itself, of which can only be asked whether it is there."""
 
@@ -163,7 +207,22 @@ class Part:
     """What only the document as a whole has, as all of its metadata: it can be shown, but has no value."""
 
 
-Field = Column | Version | Property | Instant | Stored | StoredInstant | JsonProperty | Whole | Part
+Field = (
+    Column
+    | PathColumn
+    | Version
+    | Property
+    | Instant
+    | Window
+    | Names
+    | Stored
+    | StoredInstant
+    | StoredWindow
+    | StoredNames
+    | JsonProperty
+    | Whole
+    | Part
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +233,17 @@ class Of:
     field: Field
 
 
-Subject = Path | Of
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """`LAST(path, '1h', 'avg')`: a function of the samples of a path in so many µs before the query."""
+
+    path: Path
+    span_us: int
+    function: str
+
+
+Operand = Path | Recent | Of
+Subject = Operand
 
 
 class Operator(StrEnum):
@@ -257,6 +326,14 @@ class HasText:
 
 
 @dataclass(frozen=True, slots=True)
+class HasWords:
+    """The subject is text with each of some words in it, whatever the case; negated, it is text without one."""
+
+    words: tuple[str, ...]
+    negated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class HasItem:
     """The subject is an array with an item; negated, it is an array without."""
 
@@ -273,7 +350,7 @@ class OfModel:
     negated: bool = False
 
 
-Check = Compare | OneOf | HasType | HasText | HasItem | OfModel
+Check = Compare | OneOf | HasType | HasText | HasWords | HasItem | OfModel
 
 
 @dataclass(frozen=True, slots=True)

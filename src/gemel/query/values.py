@@ -8,10 +8,21 @@ from typing import Literal
 from gemel.base.errors import InternalError
 from gemel.history.values import JSON, REMOVED
 from gemel.query.clauses import Function
-from gemel.query.fields import etag_sql, inner_sql
+from gemel.query.fields import etag_sql
 from gemel.query.scope import Scope
-from gemel.query.sql import Sql, joined, param, sql
-from gemel.query.tree import Cell, Column, JsonProperty, Of, Stored, StoredInstant, Version
+from gemel.query.sql import Sql, inner_sql, joined, param, sql
+from gemel.query.tree import (
+    Cell,
+    Column,
+    JsonProperty,
+    Of,
+    PathColumn,
+    Stored,
+    StoredInstant,
+    StoredWindow,
+    Version,
+)
+from gemel.query.windows import window_sql
 
 __all__ = ["Kind", "SortPart", "Value", "aggregate_sql", "shown_sql", "sort_parts", "stored_sql", "value_of"]
 
@@ -61,6 +72,10 @@ def value_of(of: Of, scope: Scope) -> Value:
                 sql(f"(SELECT l.{INSTANTS[which]} FROM {{}} AS l WHERE l.kind <> {REMOVED})", row),
                 "timestamptz",
             )
+        case StoredWindow() as window:
+            return Value(window_sql(window, source, scope), "jsonb")
+        case PathColumn() as column:
+            return Value(sql("{}::bigint", scope.path(source, column)), "bigint")
         case JsonProperty(names):
             return Value(inner_sql(scope.row(source, "properties"), names), "jsonb")
     raise InternalError("InternalError", f"{of!r} has no value.")

@@ -94,7 +94,12 @@ def patterns(draw: st.DrawFn) -> str:
 
 @st.composite
 def sources(draw: st.DrawFn) -> str:
-    kind = draw(st.sampled_from(["match", "match", "join", "relationships"]))
+    kind = draw(st.sampled_from(["match", "match", "join", "relationships", "shortest"]))
+    if kind == "shortest":
+        left, right = draw(EDGES)
+        hops = draw(st.sampled_from(["", "*..2", "*1", "*..4"]))
+        end = draw(st.sampled_from(["(b)", "(b)", "(a)", "() JOIN x0 RELATED a.feeds"]))
+        return f"digitaltwins MATCH SHORTEST (a){left}[w{draw(NAMES)}{hops}]{right}{end}"
     if kind == "relationships":
         return "relationships r1"
     text, twins = ("digitaltwins a", ["a"]) if kind == "join" else (draw(patterns()), [])
@@ -119,22 +124,34 @@ TWIN_TESTS = [
     "IS_OBJECT({}.motor)", "{}.area = 1",
     "IS_OF_MODEL({}, 'dtmi:t:Asset;1')", "IS_OF_MODEL({}, 'dtmi:t:Pump;1', exact)",
     "STARTSWITH({}.$metadata.$model, 'dtmi:t:P')", "{}.$metadata.head.lastUpdateTime > '2020-01-01T00:00:00Z'",
+    "SEARCH({}, 'P b')", "SEARCH({}, 'É')", "NOT SEARCH({}, '1')", "SEARCH({}.label, 'B')", "NOT SEARCH({}.label, 'é')",
     "{}.$metadata.$lastUpdateTime > '2020-01-01T00:00:00Z'", "{}.$etag = 'x'", "NOT {}.$etag = 'x'",
 ]  # fmt: skip
 LINK_TESTS = [
     "{}.diameter > 1", "{}.diameter != 2", "IS_DEFINED({}.diameter)", "{}.$relationshipName = 'feeds'",
     "IS_DEFINED({})",
-    "{}.$sourceId = 'p1'", "{}.$targetId IN ['p2', 'q1']", "CONTAINS({}.$relationshipId, '.1')", "{}.$targetId < 'q'",
+    "{}.$sourceId = 'p1'", "{}.$targetId IN ['p2', 'q1']", "CONTAINS({}.$relationshipId, '.1')",
+    "{}.$targetId < 'q'", "SEARCH({}.$targetId, 'P')",
 ]  # fmt: skip
+
+
+WAY_TESTS = [
+    "{}.length = 2",
+    "{}.length > 1",
+    "NOT {}.length IN [1, 3]",
+    "IS_DEFINED({})",
+    "IS_NUMBER({}.length)",
+]
 
 
 @st.composite
 def conditions(draw: st.DrawFn, source: str) -> str:
-    named = aliases(source, "abcdxrj")
+    named = aliases(source, "abcdxrjw")
 
     def test() -> str:
         name = draw(st.sampled_from(named))
-        return draw(st.sampled_from(LINK_TESTS if name[0] in "rj" else TWIN_TESTS)).format(name)
+        tests = {"r": LINK_TESTS, "j": LINK_TESTS, "w": WAY_TESTS}.get(name[0], TWIN_TESTS)
+        return draw(st.sampled_from(tests)).format(name)
 
     text = test()
     for _ in range(draw(st.integers(0, 3))):
@@ -153,6 +170,7 @@ PROPERTIES = {
         "motor",
         "nothing",
     ],
+    "way": ["length"],
     "link": ["$relationshipId", "$sourceId", "diameter", "$relationshipName", "nothing"],
 }
 FUNCTIONS = ["COUNT", "MIN", "MAX", "SUM", "AVG"]
@@ -161,7 +179,8 @@ FUNCTIONS = ["COUNT", "MIN", "MAX", "SUM", "AVG"]
 @st.composite
 def paths(draw: st.DrawFn, named: list[str]) -> str:
     name = draw(st.sampled_from(named))
-    return f"{name}.{draw(st.sampled_from(PROPERTIES['link' if name[0] in 'rj' else 'twin']))}"
+    kind = {"r": "link", "j": "link", "w": "way"}.get(name[0], "twin")
+    return f"{name}.{draw(st.sampled_from(PROPERTIES[kind]))}"
 
 
 @st.composite
@@ -175,7 +194,7 @@ def orders(draw: st.DrawFn, terms: st.SearchStrategy[str]) -> str:
 @st.composite
 def queries(draw: st.DrawFn) -> str:
     source = draw(sources())
-    named = aliases(source, "abcdxrj")
+    named = aliases(source, "abcdxrjw")
     rest = f"FROM {source}"
     if not named:
         return f"SELECT COUNT() {rest}"
@@ -184,7 +203,7 @@ def queries(draw: st.DrawFn) -> str:
     kind = draw(
         st.sampled_from(["*", "documents", "values", "values", "distinct", "groups", "groups", "all"])
     )
-    path = paths(named)
+    path, named = paths(named), [name for name in named if name[0] != "w"]
     values = draw(st.lists(path, min_size=1, max_size=3, unique=True))
     if kind == "distinct":
         named = draw(st.lists(st.sampled_from(named), unique=True, max_size=1))
@@ -216,7 +235,7 @@ def aggregates(draw: st.DrawFn, named: list[str]) -> str:
         return f"COUNT({draw(st.just('') | st.sampled_from(named) | paths(named))})"
     path = draw(paths(named))
     if function in ("SUM", "AVG") and "$" in path:
-        path = path.split(".")[0] + (".diameter" if path[0] in "rj" else ".head")
+        path = path.split(".")[0] + {"r": ".diameter", "j": ".diameter", "w": ".length"}.get(path[0], ".head")
     return f"{function}({path})"
 
 
@@ -224,6 +243,8 @@ def settled(row: Any) -> bytes:
     """Return a row as text; numbers that are equal but for a double's last digits are the same."""
 
     def same(value: Any) -> Any:
+        if isinstance(value, dict) and ("$path" in value or "relationships" in value):
+            return f"a way of {value['length']}"
         if isinstance(value, dict):
             return {key: same(each) for key, each in value.items()}
         if isinstance(value, float | int) and not isinstance(value, bool):
@@ -247,6 +268,29 @@ def test_queries_mean_what_they_say(
         assert Counter(rows[: len(expected)]) == Counter(map(settled, expected))
         del rows[: len(expected)]
     assert not rows
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+@pytest.mark.parametrize("edge", ["-[w:feeds]->", "<-[w]-", "-[w:feeds|contains*..3]-"])
+@pytest.mark.parametrize(
+    "where",
+    ["", " WHERE a.$dtId = 'p1'", " WHERE a.$dtId = 'r1' AND b.$dtId = 'p3'", " WHERE b.$dtId = 'q2'"],
+)
+def test_a_shortest_way_leads_from_twin_to_twin(
+    graphs: list[tuple[World, Graph]], which: int, edge: str, where: str
+) -> None:
+    world, graph = graphs[which]
+    text = f"SELECT a.$dtId AS start, w, b.$dtId AS end FROM digitaltwins MATCH SHORTEST (a){edge}(b){where}"
+    rows = world.rows(text, 1000)
+    assert rows == world.rows(text, 7)
+    assert len(rows) == sum(map(len, answer(text, graph)))
+    for row in rows:
+        ids = [twin["$dtId"] for twin in row["w"]["twins"]]
+        assert (ids[0], ids[-1], len(ids)) == (row["start"], row["end"], row["w"]["length"] + 1)
+        for start, link, end in zip(ids, row["w"]["relationships"], ids[1:], strict=False):
+            ends = (link["$sourceId"], link["$targetId"])
+            assert ends == (start, end) if edge.endswith("->") else {*ends} == {start, end}
+            assert link in graph.relationships
 
 
 def test_the_examples_are_worth_something() -> None:

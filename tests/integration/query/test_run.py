@@ -209,7 +209,12 @@ def test_unknown_names_are_warned_of(world: World) -> None:
         ("SELECT T.mottor FROM digitaltwins T", ("No model has a property mottor. Did you mean motor?",)),
         ("SELECT T.limits.lwo FROM digitaltwins T", ("No model has a property limits.lwo.",)),
         ("SELECT T.label.x FROM digitaltwins T", ("No model has a property label.x.",)),
-        ("SELECT T FROM digitaltwins T ORDER BY T.flow", ("No model has a property flow.",)),
+        (
+            "SELECT T FROM digitaltwins T ORDER BY T.flow",
+            ("flow is telemetry, which a twin does not keep: ask for LAST(flow, '1h', 'last').",),
+        ),
+        ("SELECT LAST(T.flow, '1h', 'last') FROM digitaltwins T", ()),
+        ("SELECT LAST(T.flw, '1h', 'last') FROM digitaltwins T", ("No model has a property flw.",)),
         (
             "SELECT COUNT() FROM digitaltwins T GROUP BY T.heda",
             ("No model has a property heda. Did you mean head?",),

@@ -172,8 +172,8 @@ NEXT = "CROSS JOIN LATERAL (SELECT r2.target_no) AS t1 (twin_no)"
 MATCHED, THEN = FIRST.replace("r2", "r1"), NEXT.replace("r2", "r1").replace("t1", "t2")
 HOPS = (
     "JOIN LATERAL (WITH RECURSIVE w (twin_no, depth) AS (SELECT t0.twin_no, 0 UNION SELECT e.twin_no, w.depth + 1 "
-    "FROM w CROSS JOIN LATERAL (SELECT e.target_no FROM relationship AS e WHERE e.source_no = w.twin_no AND "
-    "e.name = ANY(%s::text[]) OFFSET 0) AS e (twin_no) WHERE w.depth < %s::int) "
+    "FROM w CROSS JOIN LATERAL (SELECT e.target_no AS twin_no, e.source_no, e.relationship_id FROM relationship AS e "
+    "WHERE e.source_no = w.twin_no AND e.name = ANY(%s::text[]) OFFSET 0) AS e WHERE w.depth < %s::int) "
     "SELECT DISTINCT twin_no FROM (SELECT *, row_number() OVER () AS n FROM w) AS s "
     "WHERE (n <= %s::bigint OR refuse_rows(%s::bigint)) AND depth >= %s::int) AS h1 ON true "
     "CROSS JOIN LATERAL (SELECT h1.twin_no) AS t1 (twin_no)"
@@ -287,11 +287,14 @@ NAMES = HOSTILE.map(lambda text: "".join(c for c in text if c not in "[]\r\n")).
     lambda name: name and name[0] != "$" and name not in CATALOG.path_nos
 )
 TEMPLATE = (
-    "SELECT T.[[{name}]] AS x FROM digitaltwins MATCH (T)-[:[[{name}]]]->(S)-[:[[{name}]]|b*..3]-(U) "
+    "SELECT T.[[{name}]] AS x, COUNT(LAST(T.b.[[{name}]], '1h', 'avg')) FROM digitaltwins "
+    "MATCH (T)-[:[[{name}]]]->(S)-[:[[{name}]]|b*..3]-(U) "
     "JOIN V RELATED S.[[{name}]] R WHERE R.[[{name}]] = '{text}' AND U.$dtId != '{text}' "
     "AND T.a.[[{name}]] = '{text}' AND T.m.x != '{text}' "
     "OR T.$dtId = '{text}' AND CONTAINS(T.b, '{text}') OR IS_OF_MODEL(S, '{text}') OR T.[[{name}]] IN ['{text}', 1] "
-    "OR NOT ARRAY_CONTAINS(T.b.[[{name}]], '{text}') OR IS_OBJECT(T.[[{name}]])"
+    "OR NOT ARRAY_CONTAINS(T.b.[[{name}]], '{text}') OR IS_OBJECT(T.[[{name}]]) "
+    "OR SEARCH(T, 'x{text}') OR LAST(T.[[{name}]], '1h', 'avg') = '{text}' GROUP BY T.[[{name}]] "
+    "ORDER BY T.[[{name}]], MAX(R.[[{name}]])"
 )
 
 
@@ -299,7 +302,9 @@ TEMPLATE = (
 def test_nothing_of_a_query_gets_into_the_statement(text: str, name: str) -> None:
     escaped = text.replace("\\", "\\\\").replace("'", "\\'")
     hostile = compiled(TEMPLATE.format(name=name, text=escaped))
-    assert hostile.sql == compiled(TEMPLATE.format(name="harmless", text="harmless")).sql
+    words = len(f"x{text}".split())
+    harmless = " ".join(["harmless"] + [f"word{n}" for n in range(1, words)])
+    assert hostile.sql == compiled(TEMPLATE.format(name="harmless", text=harmless)).sql
     assert hostile.sql.count("%s") == len(hostile.parameters)
     assert text in hostile.parameters
 

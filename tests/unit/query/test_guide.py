@@ -16,8 +16,8 @@ CONDITIONS = [each for row in ROWS for each in re.findall(r"`([^`]+)`", row)]
 
 
 def test_the_guide_has_examples() -> None:
-    assert len(QUERIES) == 17
-    assert len(CONDITIONS) == 9
+    assert len(QUERIES) == 22
+    assert len(CONDITIONS) == 11
 
 
 @pytest.mark.parametrize("text", QUERIES)

@@ -165,6 +165,37 @@ def test_sources(source: str, links: list[Link]) -> None:
 
 
 FAULTS = [
+    ("SELECT a FROM digitaltwins MATCH SHORTEST (a)", "the shortest way is between two twins at 'a)'"),
+    (
+        "SELECT a FROM digitaltwins MATCH SHORTEST (a)-[]->()-[]->(b)",
+        "Position=58, Message=the shortest way is between",
+    ),
+    (
+        "SELECT a FROM digitaltwins MATCH SHORTEST (a)-[p*2..5]->(b)",
+        "a shortest way of no fewer hops at '*2..5]->(b)'. Write",
+    ),
+    ("SELECT a FROM digitaltwins MATCH SHORTEST (a)-[a]->(b)", "a stands for something else already"),
+    ("SELECT p.x FROM digitaltwins MATCH SHORTEST (a)-[p]->(b)", "paths have no x at 'p.x FROM"),
+    (
+        "SELECT a FROM digitaltwins MATCH SHORTEST (a)-[p]->(b) WHERE p = 1",
+        "a path has no value at 'p = 1'. Name a property, as p.length.",
+    ),
+    ("SELECT DISTINCT p FROM digitaltwins MATCH SHORTEST (a)-[p]->(b)", "groups of the path p"),
+    (
+        "SELECT a FROM digitaltwins MATCH SHORTEST (a)-[p]->(b) WHERE IS_OF_MODEL(p, 'x')",
+        "paths have no model",
+    ),
+    (
+        "SELECT LAST(a, '1 hour', 'avg') FROM digitaltwins",
+        "Position=15, Message=not a duration at ''1 hour', 'avg') FROM",
+    ),
+    ("SELECT LAST(a, '1h', 'median') FROM digitaltwins", "Position=21, Message=not a function of samples"),
+    ("SELECT LAST(a, '1h') FROM digitaltwins", "Position=19, Message=missing , at ') FROM"),
+    ("SELECT LAST($dtId, '1h', 'avg') FROM digitaltwins", "it has no samples at '$dtId, "),
+    ("SELECT LAST(R.a, '1h', 'avg') FROM relationships R", "only twins have samples at 'R.a, "),
+    ("SELECT a FROM digitaltwins WHERE SEARCH('  ')", "a search is for 1 to 16 words at ''  ')'"),
+    ("SELECT a FROM relationships WHERE SEARCH('x')", "relationships have no names"),
+    ("SELECT a FROM digitaltwins a JOIN b RELATED a.x WHERE SEARCH('x')", "it is not clear of which twin"),
     ("SELECT * FROM digitaltwins T MATCH (a)", "unexpected 'MATCH' at 'MATCH (a)'. Leave out the alias"),
     ("SELECT a FROM digitaltwins MATCH (a)-->(b)", "Position=37, Message=missing [ at '->(b)'."),
     ("SELECT a FROM digitaltwins MATCH (a)-[:x*]->(b)", "unexpected * at '*]->(b)'"),
@@ -182,7 +213,7 @@ FAULTS = [
     ("SELECT a FROM digitaltwins MATCH (a)-[a]->(b)", "a stands for something else already at 'a]->(b)'"),
     (
         "SELECT a FROM digitaltwins MATCH (a)-[b]->(b)",
-        "Position=43, Message=b stands for a relationship already",
+        "Position=43, Message=b stands for something else already",
     ),
     ("SELECT a FROM digitaltwins MATCH (a)-[r]->(b)-[r]->(c)", "Position=47, Message=r stands for something"),
     ("SELECT * FROM digitaltwins MATCH ()-[]->()", "nothing has a name"),
