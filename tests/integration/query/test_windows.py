@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -44,10 +45,10 @@ def sampled(database: Dsns) -> Iterator[World]:
 
 async def _fill(site: Site) -> None:
     await site.add_models([NAMED_MODEL])
-    start = iso_us(now_us() - 180 * MINUTE_US)
-    await site.put("p1", **{"$metadata": {"$validFrom": start}})
-    await site.put("p2", head=7.0, **{"$metadata": {"$validFrom": start}})
-    await site.put("p3", **{"$metadata": {"$validFrom": start}})
+    start: dict[str, Any] = {"$metadata": {"$validFrom": iso_us(now_us() - 180 * MINUTE_US)}}
+    await site.put("p1", **deepcopy(start))
+    await site.put("p2", head=7.0, **deepcopy(start))
+    await site.put("p3", **deepcopy(start))
     await site.put("r1", ROOM, area=1.0)
     await site.put("n1", NAMED, name="North PUMP", displayName="Pumpe Öst", note="blue")
     await site.put("n2", NAMED, displayName="Boiler of the north")

@@ -302,7 +302,7 @@ TEMPLATE = (
 def test_nothing_of_a_query_gets_into_the_statement(text: str, name: str) -> None:
     escaped = text.replace("\\", "\\\\").replace("'", "\\'")
     hostile = compiled(TEMPLATE.format(name=name, text=escaped))
-    words = len(f"x{text}".split())
+    words = len(set(f"x{text}".split()))
     harmless = " ".join(["harmless"] + [f"word{n}" for n in range(1, words)])
     assert hostile.sql == compiled(TEMPLATE.format(name="harmless", text=harmless)).sql
     assert hostile.sql.count("%s") == len(hostile.parameters)
