@@ -33,7 +33,8 @@ def console(*, stderr: bool = False) -> Console:
     """Return a console of standard output or standard error; not a terminal, it is wide unless COLUMNS says."""
     from rich.console import Console
 
-    made = Console(stderr=stderr, highlight=False, emoji=False)  # `:o:` in a DTMI is no picture
+    # A DTMI may have `:o:` in it, which is no picture.
+    made = Console(stderr=stderr, highlight=False, emoji=False)
     if not (made.is_terminal or os.environ.get("COLUMNS")):
         made.width = max(made.width, PIPE_COLUMNS)
     return made
@@ -66,7 +67,9 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title:
     from rich.text import Text
 
     listed = [list(row) for row in rows]
-    table = Table(title=Text(title) if title else None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(
+        title=Text(title) if title else None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
+    )
     for index, name in enumerate(columns):
         numeric = name == "count" or any(_is_number(row[index]) for row in listed)
         table.add_column(Text(name), justify="right" if numeric else "left", overflow="fold")
