@@ -154,9 +154,9 @@ class Client:
             page = self.call("GET", httpx.URL(page["nextLink"]).raw_path.decode("ascii"))
             yield page
 
-    def rows(self, query: str) -> Iterator[Any]:
-        """Yield the rows of a query, page after page by its continuation token."""
-        request = {"query": query}
+    def rows(self, query: str, **moment: str) -> Iterator[Any]:
+        """Yield the rows of a query, of a moment if one is named, page after page by its continuation token."""
+        request = {"query": query, **moment}
         while request:
             page = self.call("POST", "/query", json=request)
             yield from page["value"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +17,7 @@ import typer
 from gemel.base.errors import InvalidError
 from gemel.cli import output
 from gemel.cli.command import command, group
-from gemel.cli.options import ServerOptions
+from gemel.cli.options import MomentOptions, ServerOptions
 from gemel.cli.retain import register as register_retain
 
 if TYPE_CHECKING:
@@ -78,12 +78,14 @@ class Form:
     "show",
     ("gemel history show pump-1 motor.temperature flow", "two plots with their units"),
     ("gemel history show pump-1 flow --every 1m --agg mean --agg max --table", "minutes as a table"),
+    ("gemel history show pump-1 flow --known-at 2026-01-31T12:00:00Z --table", "what was known of it then"),
     ("gemel history show rig-1 --from 2020-03-09T10:00:00Z --csv > rig.csv", "every path, as a file"),
 )
 def show(
     twin: Annotated[str, typer.Argument(metavar="TWIN", help="The twin's id.")],
     server: ServerOptions,
     window: Window,
+    moment: MomentOptions,
     form: Form,
     paths: Annotated[
         list[str] | None, typer.Argument(metavar="PATH", help="Dotted paths. Default: all of the twin.")
@@ -94,9 +96,10 @@ def show(
         raise InvalidError(
             "UsageInvalid", "More than one form is asked for.", "Give one of --table, --csv, --json."
         )
-    place = f"/v1/twins/{quote(twin, safe='')}/history"
-    params = {**window.params(), "path": paths or []}
-    with server.client() as client, _meant(client, twin, paths or []):
+    place = _place(twin)
+    then = moment.params()
+    params = {**window.params(), **then, "path": paths or []}
+    with server.client() as client, _meant(client, twin, paths or [], then):
         if form.csv:
             _print_csv(client, place, params, form.limit)
         elif server.as_json:
@@ -106,7 +109,7 @@ def show(
                 list(islice(_rows(client, place, params), (form.limit or TABLE_ROWS) + 1)), form.limit
             )
         else:
-            _plot(client, twin, place, params, form.limit)
+            _plot(client, twin, params, form.limit)
 
 
 register_retain(app)
@@ -124,19 +127,23 @@ def _check_time(option: str, text: str | None) -> None:
 
 
 @contextmanager
-def _meant(client: Client, twin: str, paths: Sequence[str]) -> Iterator[None]:
+def _meant(client: Client, twin: str, paths: Sequence[str], then: Mapping[str, str]) -> Iterator[None]:
     """Name the paths that were likely meant where the block is refused for one that is not in the model."""
     try:
         yield
     except InvalidError as error:
         if error.code != "PathNotInModel":
             raise
-        known = list(client.get(f"/v1/twins/{quote(twin, safe='')}/telemetry")["values"])
+        known = list(client.get(f"/v1/twins/{quote(twin, safe='')}/telemetry", **then)["values"])
         found = [near for path in paths if path not in known for near in get_close_matches(path, known)]
         told = (
             f"Did you mean {' or '.join(found)}?" if found else f"There are {', '.join(known) or 'none yet'}."
         )
         raise InvalidError(error.code, error.message, told, error.details) from error
+
+
+def _place(twin: str) -> str:
+    return f"/v1/twins/{quote(twin, safe='')}/history"
 
 
 def _rows(client: Client, place: str, params: dict[str, Any], page: int = PAGE) -> Iterator[dict[str, Any]]:
@@ -172,10 +179,12 @@ def _print_table(rows: list[dict[str, Any]], limit: int | None) -> None:
         output.note(f"There are more than these {most:,}; raise --limit, or gather them with --every.")
 
 
-def _plot(client: Client, twin: str, place: str, params: dict[str, Any], limit: int | None) -> None:
+def _plot(client: Client, twin: str, params: dict[str, Any], limit: int | None) -> None:
     from gemel.cli.drawing import draw, ends_us, width_for
 
-    last = client.get(f"/v1/twins/{quote(twin, safe='')}/telemetry")["values"]
+    place = _place(twin)
+    then = {name: params[name] for name in ("asOf", "knownAt") if name in params}
+    last = client.get(f"/v1/twins/{quote(twin, safe='')}/telemetry", **then)["values"]
     columns = max(output.console().width - 16, 20)
     rows = list(islice(_rows(client, place, params, limit or PLOT_ROWS), (limit or PLOT_ROWS) + 1))
     if limit is None and len(rows) > PLOT_ROWS and "every" not in params:

@@ -13,7 +13,7 @@ from gemel.base.settings import Settings, load_settings
 if TYPE_CHECKING:
     from gemel.cli.client import Client
 
-__all__ = ["LocalOptions", "ServerOptions"]
+__all__ = ["LocalOptions", "MomentOptions", "ServerOptions"]
 
 SHARED = "Shared options"
 
@@ -78,3 +78,24 @@ class ServerOptions:
         from gemel.cli.client import Client, locate
 
         return Client(locate(self.settings()))
+
+
+@dataclass(frozen=True, slots=True)
+class MomentOptions:
+    """Of commands that read what may be of the past."""
+
+    as_of: Annotated[
+        str | None,
+        typer.Option(
+            "--as-of", metavar="TIME", help="As it was then: what existed, at its last values. RFC 3339."
+        ),
+    ] = None
+    known_at: Annotated[
+        str | None,
+        typer.Option("--known-at", metavar="TIME", help="By what had been recorded then. RFC 3339."),
+    ] = None
+
+    def params(self) -> dict[str, str]:
+        """Return the parameters of a request, or members of a query: none for what is now."""
+        given = {"asOf": self.as_of, "knownAt": self.known_at}
+        return {name: text for name, text in given.items() if text is not None}

@@ -9,7 +9,7 @@ import typer
 
 from gemel.cli import output
 from gemel.cli.command import Panel, command
-from gemel.cli.options import ServerOptions
+from gemel.cli.options import MomentOptions, ServerOptions
 from gemel.cli.rows import Limit, print_rows
 
 __all__ = ["flat", "register"]
@@ -24,6 +24,10 @@ def register(app: typer.Typer) -> None:
         "query",
         ('gemel query "SELECT * FROM digitaltwins T WHERE T.level > 1.5"', "a table of the twins that match"),
         ('gemel query "SELECT * FROM digitaltwins" --json --limit 10', "ten twins as a JSON array"),
+        (
+            'gemel query "SELECT * FROM digitaltwins T WHERE T.level > 1.5" --as-of 2026-01-31T12:00:00Z',
+            "which of them matched then",
+        ),
         panel=Panel.GRAPH,
     )(query)
 
@@ -33,11 +37,12 @@ def query(
         str, typer.Argument(metavar="QUERY", help="As in SELECT * FROM digitaltwins T WHERE ...")
     ],
     server: ServerOptions,
+    moment: MomentOptions,
     limit: Limit = 1000,
 ) -> None:
     """Run a query and print its rows: as a table, or one below the other where that would be too wide."""
     with server.client() as client:
-        print_rows(client.rows(text), limit, server.as_json, _table)
+        print_rows(client.rows(text, **moment.params()), limit, server.as_json, _table)
 
 
 def _table(rows: list[dict[str, Any]]) -> None:

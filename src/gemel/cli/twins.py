@@ -12,7 +12,7 @@ from gemel.base.errors import InvalidError
 from gemel.cli import lifecycle, output
 from gemel.cli.command import command, group
 from gemel.cli.conflicts import absent
-from gemel.cli.options import ServerOptions
+from gemel.cli.options import MomentOptions, ServerOptions
 from gemel.cli.rows import Limit, print_rows
 from gemel.cli.values import assignments, nested, patch
 from gemel.demo.units import unit_symbol
@@ -77,17 +77,19 @@ def create(
     "get",
     ("gemel twins get pump-1", "its values with units, their times, and its relationships"),
     ("gemel twins get pump-1 --json", "the twin as the API gives it"),
+    ("gemel twins get pump-1 --as-of 2026-01-31T12:00:00Z", "as it was then, deleted since or not"),
 )
-def get(twin: TwinId, server: ServerOptions) -> None:
-    """Show a twin: every last value, and its relationships both ways."""
+def get(twin: TwinId, server: ServerOptions, moment: MomentOptions) -> None:
+    """Show a twin, as it is or as it was: every last value, and its relationships both ways."""
+    then = moment.params()
     with server.client() as client:
-        body = client.get(_place(twin))
+        body = client.get(_place(twin), **then)
         if server.as_json:
             output.print_json(body)
             return
-        values = client.get(f"/v1/twins/{quote(twin, safe='')}/telemetry")["values"]
-        outgoing = list(client.pages(f"{_place(twin)}/relationships"))
-        incoming = list(client.pages(f"{_place(twin)}/incomingrelationships"))
+        values = client.get(f"/v1/twins/{quote(twin, safe='')}/telemetry", **then)["values"]
+        outgoing = list(client.pages(f"{_place(twin)}/relationships", **then))
+        incoming = list(client.pages(f"{_place(twin)}/incomingrelationships", **then))
     facts = (twin, body["$metadata"]["$model"], body["$lifecycle"], body["$etag"])
     output.print_table(("twin", "model", "lifecycle", "etag"), [facts])
     rows = [
@@ -140,7 +142,7 @@ def patch_twin(
     ("gemel twins delete pump-1", "it must have no relationships left"),
 )
 def delete(twin: TwinId, server: ServerOptions) -> None:
-    """Delete a twin; its samples stay in the database, but cannot be read by its id any more."""
+    """Delete a twin; what it was stays, to be read with --as-of or --known-at."""
     with server.client() as client:
         client.send("DELETE", _place(twin))
     if server.as_json:
@@ -157,6 +159,7 @@ def delete(twin: TwinId, server: ServerOptions) -> None:
 )
 def list_twins(
     server: ServerOptions,
+    moment: MomentOptions,
     model: Annotated[
         str | None, typer.Option("--model", metavar="DTMI", help="Only twins of this model.")
     ] = None,
@@ -168,7 +171,7 @@ def list_twins(
         quoted = model.replace("\\", "\\\\").replace("'", "\\'")
         text += f" WHERE IS_OF_MODEL(T, '{quoted}')"
     with server.client() as client:
-        print_rows(client.rows(text), limit, server.as_json, _summary)
+        print_rows(client.rows(text, **moment.params()), limit, server.as_json, _summary)
 
 
 def _summary(twins: Iterable[dict[str, Any]]) -> None:

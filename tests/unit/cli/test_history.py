@@ -46,7 +46,7 @@ def page(rows: list[dict[str, Any]], after: str | None) -> httpx.Response:
 
 def test_samples_that_fit_are_drawn_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
     asked: list[dict[str, str]] = []
-    history._plot(server(asked), "t", PLACE, {"path": ["flow"]}, None)
+    history._plot(server(asked), "t", {"path": ["flow"]}, None)
     told = capsys.readouterr()
     assert "flow  [L/s]   last 499  min 0  max 499  n 500" in told.out
     assert told.err == ""
@@ -58,7 +58,7 @@ def test_too_many_samples_are_drawn_as_means_over_the_whole_history_and_told_of(
     monkeypatch.setattr(history, "PLOT_ROWS", 100)
     monkeypatch.setenv("COLUMNS", "200")
     asked: list[dict[str, str]] = []
-    history._plot(server(asked), "t", PLACE, {"path": ["flow"]}, None)
+    history._plot(server(asked), "t", {"path": ["flow"]}, None)
     told = capsys.readouterr()
     assert asked[-1]["every"] == "5s"
     assert "drawn as means of 5s" in told.err
@@ -66,7 +66,7 @@ def test_too_many_samples_are_drawn_as_means_over_the_whole_history_and_told_of(
 
 
 def test_a_limit_of_ones_own_is_kept_and_told_of(capsys: pytest.CaptureFixture[str]) -> None:
-    history._plot(server([]), "t", PLACE, {"path": ["flow"]}, 7)
+    history._plot(server([]), "t", {"path": ["flow"]}, 7)
     told = capsys.readouterr()
     assert "n 7" in told.out
     assert "more than these 7" in told.err
@@ -84,13 +84,13 @@ def test_csv_is_one_table_with_one_header_over_all_pages(
 
 
 def test_a_path_that_is_not_in_the_model_is_met_with_those_that_are_near() -> None:
-    with pytest.raises(InvalidError) as caught, history._meant(server([]), "t", ["flwo"]):
+    with pytest.raises(InvalidError) as caught, history._meant(server([]), "t", ["flwo"], {}):
         raise InvalidError("PathNotInModel", "No.")
     assert caught.value.hint == "Did you mean flow?"
-    with pytest.raises(InvalidError) as caught, history._meant(server([]), "t", ["zzz"]):
+    with pytest.raises(InvalidError) as caught, history._meant(server([]), "t", ["zzz"], {}):
         raise InvalidError("PathNotInModel", "No.")
     assert caught.value.hint == "There are flow."
-    with pytest.raises(InvalidError, match="Other"), history._meant(server([]), "t", ["flwo"]):
+    with pytest.raises(InvalidError, match="Other"), history._meant(server([]), "t", ["flwo"], {}):
         raise InvalidError("InvalidArgument", "Other.")
 
 
