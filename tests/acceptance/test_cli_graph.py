@@ -90,6 +90,31 @@ def test_a_twin_lives_from_create_to_delete(site: Site) -> None:
     assert (gone.code, gone.error()["code"]) == (1, "DigitalTwinNotFound")
 
 
+def test_what_was_is_read_after_the_deletion(site: Site) -> None:
+    created = site.run(
+        "twins", "create", "was", "--model", TANK, "--set", "level=1.5", "--valid-from", "2020-03-01T00:00:00Z",
+        "--json",
+    ).json()  # fmt: skip
+    known = ["--known-at", created["$metadata"]["$lastUpdateTime"]]
+    then = ["--as-of", "2020-03-02T00:00:00Z"]
+    assert site.run("twins", "patch", "was", "--set", "level=9.5").code == 0
+    assert site.run("twins", "get", "was", "--json", *known).json() == created
+    assert site.run("twins", "delete", "was").code == 0
+    assert site.run("twins", "get", "was", "--json", *then).json()["level"] == 1.5
+    assert "1.5" in site.run("twins", "get", "was", *then).out
+    rows = site.run("history", "show", "was", "level", "--json", *then).json()
+    assert [row["value"] for row in rows] == [1.5]
+    assert "1.5" in site.run("history", "show", "was", *then).out
+    assert "was" in {twin["$dtId"] for twin in site.run("twins", "list", "--json", *then).json()}
+    text = "SELECT T.$dtId FROM digitaltwins T WHERE T.level = 1.5 AND T.$dtId = 'was'"
+    assert site.run("query", text, "--json", *then).json() == [{"$dtId": "was"}]
+    assert site.run("query", text, "--json").json() == []
+    meant = site.run("history", "show", "was", "levle", "--json", *then)
+    assert "level" in meant.error()["next"]
+    refused = site.run("twins", "get", "was", "--as-of", "then", "--json")
+    assert (refused.code, refused.error()["code"]) == (1, "InvalidArgument")
+
+
 def test_a_wrong_value_is_refused_with_its_path(site: Site) -> None:
     done = site.run("twins", "create", "t", "--model", TANK, "--set", "level=high", "--json")
     assert (done.code, done.error()["code"]) == (1, "ValidationFailed")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import httpx
@@ -376,6 +377,29 @@ def test_no_route_gives_or_changes_what_is_anothers(site: Site, owned: Owned) ->
             assert SECRET not in text, f"{method} {path}: {text}"
             after = everything(site, site.tenants["one"])
             assert after == before, f"{method} {path} changed what is another's: {attempt}"
+
+
+def test_no_moment_gives_what_is_anothers(site: Site, owned: Owned) -> None:
+    reads = (
+        "/digitaltwins/a",
+        "/digitaltwins/a/components/motor",
+        "/digitaltwins/a/relationships",
+        "/digitaltwins/a/relationships/r",
+        "/digitaltwins/b/incomingrelationships",
+        "/v1/twins/a/history",
+        "/v1/twins/a/telemetry",
+    )
+    now = datetime.now(UTC).isoformat()
+    for moment in ({"asOf": now}, {"knownAt": now}, {"asOf": now, "knownAt": now}):
+        for path in reads:
+            assert site.client("one").get(path, params=moment).status_code == 200, path
+            answer = site.client("two").get(path, params=moment)
+            assert answer.status_code == 404, path
+            assert SECRET not in answer.text
+        query = {"query": "SELECT * FROM digitaltwins"} | moment
+        assert SECRET in site.client("one").post("/query", json=query).text
+        found = site.client("two").post("/query", json=query).json()["value"]
+        assert [twin["$dtId"] for twin in found] == ["own"]
 
 
 def test_lists_hold_the_callers_own_only(site: Site, owned: Owned) -> None:
