@@ -9,8 +9,8 @@ from gemel.base.errors import NotFoundError
 from gemel.graph.context import GraphContext
 from gemel.graph.live import LiveTwin, TwinRow
 from gemel.graph.timeline import FOREVER_US
-from gemel.history.moment import LIVE, SPAN_THEN, Moment
-from gemel.history.state import read_state
+from gemel.history.moment import LINE, LIVE, SPAN_THEN, Moment, check_after, check_kept
+from gemel.history.state import STATE_COLUMNS, read_state, state_from, state_join
 from gemel.store.columns import texts
 from gemel.store.database import ReadTransaction, Row
 
@@ -42,12 +42,13 @@ CASE WHEN t.lifecycle = 'decommissioned' THEN coalesce({MICROSECONDS.format("t.l
 BY_ID = f"""
 SELECT {COLUMNS}, {FLOOR}, t.lifecycle, {DECOMMISSIONED} FROM twin AS t
 WHERE t.tenant = current_tenant() AND t.twin_id = ANY(%s)"""
-WITHOUT_FLOOR = f"""
-SELECT {COLUMNS}, 0, t.lifecycle, {DECOMMISSIONED} FROM twin AS t
-WHERE t.tenant = current_tenant() AND t.twin_id = ANY(%s)"""
-BY_NO = f"""
-SELECT {COLUMNS}, 0, t.lifecycle, {DECOMMISSIONED} FROM twin AS t
-WHERE t.tenant = current_tenant() AND t.twin_no = ANY(%s)"""
+WITHOUT_FLOOR = f"{COLUMNS}, 0, t.lifecycle, {DECOMMISSIONED}"
+BY_IDS = f"SELECT {WITHOUT_FLOOR} FROM twin AS t WHERE t.tenant = current_tenant() AND t.twin_id = ANY(%s)"
+BY_NO = f"SELECT {WITHOUT_FLOOR} FROM twin AS t WHERE t.tenant = current_tenant() AND t.twin_no = ANY(%s)"
+# One twin is read with its state, in one statement whose plan is kept.
+ONE = f"""
+SELECT {{line}}, {WITHOUT_FLOOR}, {STATE_COLUMNS} FROM twin AS t {{state}}
+WHERE t.tenant = current_tenant() AND t.twin_id = %(id)s ORDER BY l.series"""
 
 
 # Of a twin's span `s`: the twin was created when it was first recorded, and its row is of its last stamp, which a
@@ -57,13 +58,15 @@ CREATED = """(SELECT min(f.recorded_from) FROM twin_span AS f
 STAMPED = f"""coalesce((SELECT max(f.recorded) FROM twin_stamp AS f
     WHERE f.tenant = current_tenant() AND f.twin_no = s.twin_no
       AND f.valid_from <= %(as_of)s AND f.recorded <= %(known_at)s), {CREATED})"""
-THEN = f"""
-SELECT s.twin_no, s.twin_id, s.model_id, s.components, {MICROSECONDS.format("s.valid_from")},
-       {MICROSECONDS.format(CREATED)}, {MICROSECONDS.format(STAMPED)}, 0, s.lifecycle
-FROM twin_span AS s
-WHERE s.tenant = current_tenant() AND {SPAN_THEN.format("s")}"""
-BY_ID_THEN = f"{THEN} AND s.twin_id = ANY(%(ids)s)"
-BY_NO_THEN = f"{THEN} AND s.twin_no = ANY(%(nos)s)"
+COLUMNS_THEN = f"""
+s.twin_no, s.twin_id, s.model_id, s.components, {MICROSECONDS.format("s.valid_from")},
+{MICROSECONDS.format(CREATED)}, {MICROSECONDS.format(STAMPED)}, 0, s.lifecycle, {FOREVER_US}"""
+WHERE_THEN = f"s.tenant = current_tenant() AND {SPAN_THEN.format('s')}"
+BY_IDS_THEN = f"SELECT {COLUMNS_THEN} FROM twin_span AS s WHERE {WHERE_THEN} AND s.twin_id = ANY(%(ids)s)"
+BY_NO_THEN = f"SELECT {COLUMNS_THEN} FROM twin_span AS s WHERE {WHERE_THEN} AND s.twin_no = ANY(%(nos)s)"
+ONE_THEN = f"""
+SELECT {{line}}, {COLUMNS_THEN}, {STATE_COLUMNS} FROM twin_span AS s {{state}}
+WHERE {WHERE_THEN} AND s.twin_id = %(id)s ORDER BY l.series"""
 
 
 async def load_twins(
@@ -81,10 +84,14 @@ async def read_twins(
 
     Raises InvalidError (MomentBeforeRetention).
     """
+    if len(twin_ids) == 1:
+        (twin_id,) = twin_ids
+        found = await _one(tx, context, twin_id, moment)
+        return {} if found is None else {twin_id: found}
     if moment == LIVE:
-        rows = await tx.rows(WITHOUT_FLOOR, (list(twin_ids),))
+        rows = await tx.rows(BY_IDS, (texts(list(twin_ids)),))
     else:
-        rows = await tx.rows(BY_ID_THEN, moment.parameters | {"ids": list(twin_ids)})
+        rows = await tx.rows(BY_IDS_THEN, moment.parameters | {"ids": texts(list(twin_ids))})
     return {twin.row.twin_id: twin for twin in await _with_state(tx, context, rows, moment)}
 
 
@@ -121,6 +128,23 @@ def twin_not_found(twin_id: str) -> NotFoundError:
         f"There is no digital twin instance that exists with the ID {twin_id}. "
         "Please verify that the twin id is valid and ensure that the twin is not deleted.",
     )
+
+
+async def _one(tx: ReadTransaction, context: GraphContext, twin_id: str, moment: Moment) -> LiveTwin | None:
+    if moment == LIVE:
+        sql = ONE.format(line="NULL", state=state_join("t.twin_no", LIVE))
+        rows = await tx.rows(sql, {"id": twin_id})
+    else:
+        sql = ONE_THEN.format(line=LINE, state=state_join("s.twin_no", moment))
+        rows = await tx.rows(sql, moment.parameters | {"id": twin_id})
+        if not rows:
+            await check_kept(tx, moment)
+    if not rows:
+        return None
+    check_after(moment, rows[0][0])
+    width = len(TwinRow._fields) + 1
+    values = [row[width:] for row in rows if row[width] is not None]
+    return LiveTwin.of(TwinRow(*rows[0][1:width]), await state_from(tx, context.paths, values))
 
 
 async def _with_state(

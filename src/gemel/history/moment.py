@@ -9,7 +9,17 @@ from gemel.base.clock import from_us, iso_us
 from gemel.base.errors import InvalidError
 from gemel.store.database import ReadTransaction
 
-__all__ = ["END_US", "LIVE", "SPAN_THEN", "Moment", "check_kept", "known_samples", "last_samples"]
+__all__ = [
+    "END_US",
+    "LINE",
+    "LIVE",
+    "SPAN_THEN",
+    "Moment",
+    "check_after",
+    "check_kept",
+    "known_samples",
+    "last_samples",
+]
 
 END_US = 9_214_646_400_000_000
 """2262-01-01, after every source time and every recorded time: no limit."""
@@ -19,9 +29,9 @@ SPAN_THEN = """
     AND {0}.recorded_from <= %(known_at)s AND {0}.recorded_to > %(known_at)s"""
 """Of a table of spans, on both axes: the row is of the moment whose `parameters` are given."""
 
-LINE = """
-SELECT coalesce((extract(epoch FROM retention_line) * 1000000)::bigint, 0) FROM tenant_head
-WHERE tenant = current_tenant()"""
+LINE = """(
+SELECT (extract(epoch FROM retention_line) * 1000000)::bigint FROM tenant_head WHERE tenant = current_tenant())"""
+"""An expression: the line (µs) before which history is not kept whole, null where there is none."""
 
 ROW = "series, source_time, recorded, num, kind, doc, revision, quality"
 # Each arm has its own order and limit, so that the leaves of `sample` are looked at one after the other, and only
@@ -87,11 +97,17 @@ def last_samples(known_at_us: int, which: str) -> str:
 
 async def check_kept(tx: ReadTransaction, moment: Moment) -> None:
     """Raise InvalidError (MomentBeforeRetention) where the values of a moment are no longer all there."""
+    row = await tx.row(f"SELECT {LINE}") if min(moment) < END_US else None
+    if row is not None:
+        check_after(moment, row[0])
+
+
+def check_after(moment: Moment, line_us: int | None) -> None:
+    """Raise as `check_kept` does, where the retention line is known already: what `LINE` gives."""
     time_us = min(moment)
-    row = await tx.row(LINE) if time_us < END_US else None
-    if row is not None and time_us < row[0]:
+    if line_us is not None and time_us < line_us:
         raise InvalidError(
             "MomentBeforeRetention",
-            f"{iso_us(time_us)} is before {iso_us(row[0])}, the line before which history is no longer kept whole.",
+            f"{iso_us(time_us)} is before {iso_us(line_us)}, the line before which history is no longer kept whole.",
             "Ask for a moment at or after that.",
         )

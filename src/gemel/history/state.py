@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from gemel.history.moment import LIVE, Moment, check_kept, last_samples
-from gemel.history.paths import PathKey, Paths, path_no_of, series_of, twin_no_of
+from gemel.history.paths import PATH_BITS, PathKey, Paths, path_no_of, series_of, twin_no_of
 from gemel.history.promoted import forget_promoted
 from gemel.history.values import QUALITIES, REMOVED, decode
-from gemel.store.database import ReadTransaction, WriteTransaction
+from gemel.store.database import ReadTransaction, Row, WriteTransaction
 
-__all__ = ["StateValue", "forget_states", "read_series", "read_state"]
+__all__ = [
+    "STATE_COLUMNS",
+    "StateValue",
+    "forget_states",
+    "read_series",
+    "read_state",
+    "state_from",
+    "state_join",
+]
 
-COLUMNS = """
+STATE_COLUMNS = """
 l.series, (extract(epoch FROM l.source_time) * 1000000)::bigint, (extract(epoch FROM l.recorded) * 1000000)::bigint,
 l.num, l.kind, l.doc, l.revision, l.quality"""
 # The bounds come as parameters: an operator that is not leakproof, such as <<, would keep row-level security
@@ -21,12 +29,12 @@ l.num, l.kind, l.doc, l.revision, l.quality"""
 TWINS = "unnest(%(low)s::bigint[], %(high)s::bigint[]) AS t (low, high)"
 RANGE = "tenant = current_tenant() AND series >= t.low AND series < t.high"
 READ = f"""
-SELECT {COLUMNS} FROM {TWINS}
+SELECT {STATE_COLUMNS} FROM {TWINS}
 CROSS JOIN LATERAL (SELECT * FROM latest WHERE {RANGE} OFFSET 0) AS l
 ORDER BY l.series"""
 
 ROW = "tenant, series, source_time, recorded, num, kind, doc, revision, quality"
-THEN = f"SELECT {COLUMNS} FROM {TWINS} CROSS JOIN LATERAL {{samples}} AS l ORDER BY l.series"
+THEN = f"SELECT {STATE_COLUMNS} FROM {TWINS} CROSS JOIN LATERAL {{samples}} AS l ORDER BY l.series"
 
 FORGET = f"""
 WITH gone AS (
@@ -77,6 +85,25 @@ async def read_state(
         await check_kept(tx, moment)
         sql = THEN.format(samples=last_samples(moment.known_at_us, RANGE))
         rows = await tx.rows(sql, parameters | moment.parameters)
+    for value in await state_from(tx, paths, rows):
+        found[twin_no_of(value.series)].append(value)
+    return found
+
+
+def state_join(twin_no: str, moment: Moment) -> str:
+    """Return what joins to a FROM the state of one twin, whose number is an expression there.
+
+    Its rows have STATE_COLUMNS, null for a twin without samples; at a moment it takes the moment's parameters.
+    """
+    own = f"tenant = current_tenant() AND series >= {twin_no} << {PATH_BITS} AND series < {twin_no} + 1 << {PATH_BITS}"
+    live = f"(SELECT {ROW} FROM latest WHERE {own} OFFSET 0)"
+    rows = live if moment == LIVE else last_samples(moment.known_at_us, own)
+    return f"LEFT JOIN LATERAL {rows} AS l ON true"
+
+
+async def state_from(tx: ReadTransaction, paths: Paths, rows: Sequence[Row]) -> list[StateValue]:
+    """Return the values of rows that have STATE_COLUMNS."""
+    found = []
     keys = await paths.keys(tx, {path_no_of(row[0]) for row in rows})
     for series, source_time_us, recorded_us, num, kind, doc, revision, quality in rows:
         path, role = keys[path_no_of(series)]
@@ -91,7 +118,7 @@ async def read_state(
             revision,
             QUALITIES[quality],
         )
-        found[twin_no_of(series)].append(value)
+        found.append(value)
     return found
 
 

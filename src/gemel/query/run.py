@@ -13,8 +13,8 @@ from gemel.base.clock import now_us
 from gemel.base.errors import InvalidError
 from gemel.graph.context import GraphContext
 from gemel.graph.paging import check_page_size
+from gemel.history.moment import LINE, Moment, check_after
 from gemel.history.moment import LIVE as NOW
-from gemel.history.moment import Moment, check_kept
 from gemel.query.bind import Catalog, doubtful, wanted_models, wanted_paths, wants_names
 from gemel.query.clauses import Query
 from gemel.query.compiler import analyse, compile_query, steps_of
@@ -35,8 +35,8 @@ __all__ = ["Ask", "QueryPage", "run_query"]
 # used again and again, which saves up to ten times what the rows cost. Compiling takes longer than it saves.
 PLAN_MODES = {True: "auto", False: "force_custom_plan"}
 # In one round trip: the limits of the statements to come, and what paths are.
-BEGIN = """
-SELECT p.path, p.role, p.path_no, p.path_no = ANY(h.promoted)
+BEGIN = f"""
+SELECT p.path, p.role, p.path_no, p.path_no = ANY(h.promoted), {LINE}
 FROM (SELECT set_config('statement_timeout', %s, true), set_config('plan_cache_mode', %s, true),
              set_config('jit', 'off', true) OFFSET 0) AS limits
 LEFT JOIN path AS p ON p.tenant = current_tenant() AND p.path = ANY(%s)
@@ -82,9 +82,14 @@ class Ask:
 class _Run:
     tx: ReadTransaction
     context: GraphContext
-    tables: Tables
+    moment: Moment
     size: int
     timeout_s: float
+
+    @property
+    def tables(self) -> Tables:
+        """Where the data is at the moment."""
+        return tables_at(self.moment)
 
     def wanted(self, position: Position) -> int:
         """Return how many rows the page has at most."""
@@ -113,8 +118,7 @@ async def run_query(
         position = replace(position, left=query.top, now_us=min(now_us(), *position.moment))
     start = time.perf_counter()
     try:
-        await check_kept(tx, position.moment)
-        run = _Run(tx, context, tables_at(position.moment), size, timeout_s)
+        run = _Run(tx, context, position.moment, size, timeout_s)
         page = await (_explained if query.explain else _page)(run, query, position)
     except psycopg.Error as error:
         raise _refusal(error, position, timeout_s) from error
@@ -187,7 +191,8 @@ async def _prepared(run: _Run, query: Query) -> Catalog:
     paths, models = wanted_paths(query), wanted_models(query)
     timeout_ms = str(max(1, int(run.timeout_s * 1000)))
     found = await run.tx.rows(BEGIN, (timeout_ms, PLAN_MODES[is_keyed(query)], sorted(paths)))
-    rows = [row for row in found if row[0] is not None]
+    check_after(run.moment, found[0][4])
+    rows = [row[:4] for row in found if row[0] is not None]
     path_nos = {path: path_no for path, role, path_no, _ in rows if role == "property"}
     # What is indexed is the present.
     promoted = frozenset(path_no for _, _, path_no, indexed in rows if indexed and run.tables is LIVE)
