@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gemel.query.bind import Catalog, wanted_models, wanted_paths
@@ -298,6 +298,7 @@ TEMPLATE = (
 )
 
 
+@settings(deadline=None)
 @given(text=HOSTILE, name=NAMES)
 def test_nothing_of_a_query_gets_into_the_statement(text: str, name: str) -> None:
     escaped = text.replace("\\", "\\\\").replace("'", "\\'")
@@ -334,6 +335,7 @@ def parts(condition: Condition) -> list[Condition]:
             return [condition]
 
 
+@settings(deadline=None)
 @given(CONDITIONS)
 def test_no_negation_is_left_and_two_cancel_out(condition: str) -> None:
     once = push_negations(parse(f"SELECT * FROM digitaltwins T WHERE {condition}")).where

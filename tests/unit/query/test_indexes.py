@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gemel.query.bind import Catalog
@@ -99,6 +99,7 @@ INDEXED = {
 }
 
 
+@settings(deadline=None)
 @given(VALUES, VALUES, st.sampled_from(list(HOLDS)))
 def test_what_matches_is_within_the_bounds(value: Any, literal: Any, operator: Operator) -> None:
     found = index_sql(IndexUse("T", 7, Compare(operator, Literal(literal))), "i")
@@ -113,6 +114,7 @@ def test_what_matches_is_within_the_bounds(value: Any, literal: Any, operator: O
         assert INDEXED[bound_operator](held(value), held(found.parameters[1])), (value, literal, found)
 
 
+@settings(deadline=None)
 @given(TEXTS, TEXTS)
 def test_a_text_with_a_prefix_is_within_the_bounds(text: str, prefix: str) -> None:
     found = index_sql(IndexUse("T", 7, HasText(TextPlace.STARTSWITH, Literal(prefix))), "i")

@@ -4,7 +4,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gemel.base.errors import InvalidError
@@ -396,6 +396,7 @@ WORDS = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(st.one_of(st.text(), st.lists(WORDS, max_size=25).map(" ".join)))
 @example("SELECT * FROM digitaltwins T WHERE T.a = 'x' OR")
 def test_any_text_is_a_query_or_a_fault(text: str) -> None:
@@ -403,6 +404,7 @@ def test_any_text_is_a_query_or_a_fault(text: str) -> None:
         analyse(text)
 
 
+@settings(deadline=None)
 @given(st.lists(WORDS, min_size=1, max_size=25).map(" ".join))
 def test_a_fault_is_one_of_the_language(text: str) -> None:
     with pytest.raises(InvalidError, match="SQL query parse failed: SQL Parser Error, Line=") as error:

@@ -4,7 +4,7 @@ import base64
 from hashlib import sha256
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gemel.base.errors import InvalidError
@@ -19,6 +19,7 @@ POSITIONS = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(POSITIONS)
 def test_a_token_gives_back_its_position(position: Position) -> None:
     token = encode_position(position)
@@ -27,6 +28,7 @@ def test_a_token_gives_back_its_position(position: Position) -> None:
     assert decode_position(token) == position
 
 
+@settings(deadline=None)
 @given(POSITIONS, st.data())
 def test_a_changed_token_is_refused(position: Position, data: st.DataObject) -> None:
     raw = bytearray(base64.urlsafe_b64decode(encode_position(position) + "==="))
