@@ -126,7 +126,9 @@ class Client:
 
     def call(self, method: str, path: str, **options: Any) -> Any:
         """Return the JSON body of the answer to a request, or None where it has none."""
-        response = self.send(method, path, **options)
+        return self._body(self.send(method, path, **options))
+
+    def _body(self, response: httpx.Response) -> Any:
         if not response.content:
             return None
         try:
@@ -156,10 +158,16 @@ class Client:
 
     def rows(self, query: str, **moment: str) -> Iterator[Any]:
         """Yield the rows of a query, of a moment if one is named, page after page by its continuation token."""
+        for page, _ in self.query_pages(query, **moment):
+            yield from page
+
+    def query_pages(self, query: str, **moment: str) -> Iterator[tuple[list[Any], str]]:
+        """Yield the pages of a query, each with the warnings that came with it, empty where there are none."""
         request = {"query": query, **moment}
         while request:
-            page = self.call("POST", "/query", json=request)
-            yield from page["value"]
+            response = self.send("POST", "/query", json=request)
+            page = self._body(response)
+            yield page["value"], response.headers.get("gemel-warnings", "")
             token = page.get("continuationToken")
             request = {"continuationToken": token} if token else {}
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any
 
 import typer
@@ -15,6 +16,7 @@ from gemel.cli.rows import Limit, print_rows
 __all__ = ["flat", "register"]
 
 GAP = "   "
+EXPLAINED = {"passes", "sql", "parameters", "plan"}
 
 
 def register(app: typer.Typer) -> None:
@@ -27,6 +29,10 @@ def register(app: typer.Typer) -> None:
         (
             'gemel query "SELECT * FROM digitaltwins T WHERE T.level > 1.5" --as-of 2026-01-31T12:00:00Z',
             "which of them matched then",
+        ),
+        (
+            'gemel query "EXPLAIN SELECT * FROM digitaltwins T WHERE T.level > 1.5"',
+            "how it would be answered",
         ),
         panel=Panel.GRAPH,
     )(query)
@@ -42,12 +48,26 @@ def query(
 ) -> None:
     """Run a query and print its rows: as a table, or one below the other where that would be too wide."""
     with server.client() as client:
-        print_rows(client.rows(text, **moment.params()), limit, server.as_json, _table)
+        pages = client.query_pages(text, **moment.params())
+        print_rows(_rows(pages), limit, server.as_json, _table)
+
+
+def _rows(pages: Iterable[tuple[list[dict[str, Any]], str]]) -> Iterator[dict[str, Any]]:
+    """Yield the rows of pages; what the server warns of is said once."""
+    said = ""
+    for rows, warnings in pages:
+        if warnings and warnings != said:
+            said = warnings
+            output.note(f"warning {warnings}")
+        yield from rows
 
 
 def _table(rows: list[dict[str, Any]]) -> None:
     if not rows:
         output.note("No rows.")
+        return
+    if rows[0].keys() >= EXPLAINED:
+        _explain(rows[0])
         return
     flattened = [flat(row) for row in rows]
     columns = list(dict.fromkeys(name for row in flattened for name in row))
@@ -57,6 +77,17 @@ def _table(rows: list[dict[str, Any]]) -> None:
         return
     for number, row in enumerate(flattened, 1):
         output.print_table((f"row {number}", "value"), list(row.items()))
+
+
+def _explain(row: dict[str, Any]) -> None:
+    """Print what EXPLAIN answers: each tree as JSON, the statement, and the plan line by line."""
+    for step in row["passes"]:
+        typer.echo(f"{step['pass']}\n{json.dumps(step['tree'], ensure_ascii=False, indent=2)}\n")
+    typer.echo(f"sql\n{row['sql']}\n\nparameters\n{json.dumps(row['parameters'], ensure_ascii=False)}\n")
+    for path, used in row["indexes"].items():
+        state = "used" if used else f"would help; gemel index add MODEL {path}"
+        typer.echo(f"index on {path}: {state}")
+    typer.echo("\n".join(["plan", *row["plan"]]))
 
 
 def _width(columns: list[str], cells: list[list[Any]]) -> int:

@@ -10,10 +10,11 @@ import psycopg
 import pytest
 
 from gemel.base.errors import InvalidError
+from gemel.graph.indexes import add_index
 from gemel.query import Ask, QueryPage, run_query
 from gemel.query.token import Position, decode_position, encode_position
 from integration.query.conftest import World
-from support.graph import ROOM, Site, open_site
+from support.graph import PUMP, ROOM, Site, open_site
 from support.postgres import Dsns
 
 DESCENDING = "SELECT T.$dtId FROM digitaltwins T WHERE IS_OF_MODEL(T, 'dtmi:t:Room;1') ORDER BY T.area DESC"
@@ -161,6 +162,25 @@ def test_groups_go_on_after_the_last_whatever_else_changes(database: Dsns, runne
             assert [row["area"] for found in (first, second, third) for row in found.items] == [
                 number / 3 for number in range(1, 8)
             ]
+
+    runner.run(work())
+
+
+def test_pages_go_on_where_an_index_is_made_between_them(database: Dsns, runner: asyncio.Runner) -> None:
+    async def work() -> None:
+        async with open_site(database) as site:
+            for number in range(6):
+                await site.put(f"p{number}", head=1.0)
+            for number in range(5):
+                await site.relate(f"p{number}", "f", f"p{number + 1}")
+            text = "SELECT a.$dtId FROM digitaltwins MATCH (a)-[:feeds]->(b) WHERE b.head = 1"
+            first = await page(site, text)
+            async with site.db.write(site.tenant) as tx:
+                await add_index(tx, site.context, PUMP, "head")
+            second = await page(site, token=first.token)
+            assert (ids(first), ids(second)) == (["p0", "p1", "p2"], ["p3", "p4"])
+            again = await page(site, f"EXPLAIN {text}")
+            assert "promoted_value" in again.items[0]["sql"]
 
     runner.run(work())
 

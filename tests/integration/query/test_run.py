@@ -266,3 +266,16 @@ def test_another_tenant_sees_nothing(world: World) -> None:
     assert other.rows(T + "T.head > 0 OR NOT IS_DEFINED(T.head)") == []
     assert other.rows("SELECT * FROM relationships R WHERE R.$sourceId = 'p1'") == []
     assert other.rows("SELECT COUNT() FROM digitaltwins") == [{"COUNT": 0}]
+    for text in (
+        "SELECT * FROM digitaltwins MATCH (a)-[r]-(b)",
+        "SELECT a, b FROM digitaltwins MATCH (a)-[*..3]->(b)",
+        "SELECT p FROM digitaltwins MATCH SHORTEST (a)-[p]-(b)",
+        "SELECT a FROM digitaltwins a OPTIONAL JOIN b RELATED a.feeds ORDER BY a.label",
+        "SELECT DISTINCT a.label FROM digitaltwins a WHERE SEARCH(a, 'p')",
+        "SELECT a.label, COUNT() FROM digitaltwins a GROUP BY a.label",
+        "SELECT a.$dtId, LAST(a.head, '1h', 'count') AS n FROM digitaltwins a",
+    ):
+        assert world.rows(text)
+        assert other.rows(text) == []
+    ordered = world.page("SELECT * FROM digitaltwins T ORDER BY T.label", page_size=2).token
+    assert other.page(token=ordered).items == []

@@ -40,3 +40,30 @@ def test_no_rows_are_told_of_beside_the_result(capsys: pytest.CaptureFixture[str
     query._table([])
     told = capsys.readouterr()
     assert (told.out, told.err) == ("", "No rows.\n")
+
+
+def test_an_explanation_is_shown_in_parts(capsys: pytest.CaptureFixture[str]) -> None:
+    step = {"pass": "parse", "tree": {"node": "Query"}}
+    indexes = {"head": True, "motor.speed": False}
+    parts = {"passes": [step], "sql": "SELECT 1", "parameters": ["x"], "plan": ["Result", "  -> Scan"]}
+    query._table([{**parts, "indexes": indexes}])
+    told = capsys.readouterr().out
+    for said in (
+        "parse\n{\n",
+        "sql\nSELECT 1",
+        '["x"]',
+        "index on head: used",
+        "MODEL motor.speed",
+        "\n  -> Scan\n",
+    ):
+        assert said in told
+
+
+def test_warnings_are_said_once_beside_the_rows(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = list(
+        query._rows(iter([([{"a": 1}], "No model has a."), ([{"a": 2}], "No model has a."), ([], "")]))
+    )
+    assert rows == [{"a": 1}, {"a": 2}]
+    told = capsys.readouterr()
+    assert told.err.count("warning No model has a.") == 1
+    assert not told.out
