@@ -72,7 +72,8 @@ def epilog(examples: Sequence[Example]) -> str:
 
 
 def _plain(text: str) -> str:
-    return text.replace("[", r"\[")
+    # Neither is `[x]` a style nor `:x:` a picture: an example is there to be copied.
+    return text.replace("[", r"\[").replace(":", "[none]:[/none]")
 
 
 def _bundles(function: Callable[..., None]) -> dict[str, type]:

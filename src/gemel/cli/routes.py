@@ -25,7 +25,7 @@ Id = Annotated[str, typer.Argument(metavar="ID", help="The route's id.")]
     "add",
     ("gemel route add all hooks", "every notification from now on"),
     (
-        "gemel route add alarms hooks --filter \"type = 'microsoft.iot.telemetry' AND $body.pressure > 5.5\"",
+        "gemel route add alarms hooks --filter \"type = 'microsoft.iot.telemetry' AND \\$body.pressure > 5.5\"",
         "some of them",
     ),
 )

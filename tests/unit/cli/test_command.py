@@ -23,7 +23,7 @@ class Bounds:
 def app_that_raises(error: GemelError | None, seen: list[object]) -> typer.Typer:
     app = typer.Typer()
 
-    @command(app, "go", ("gemel go [x]", "with [brackets]"))
+    @command(app, "go", ("gemel go [x] dtmi:o:Pump;1", "with [brackets]"))
     def go(name: Annotated[str, typer.Argument()], bounds: Bounds, local: LocalOptions) -> None:
         """Go."""
         seen.append((name, bounds, local.as_json))
@@ -45,9 +45,9 @@ def test_a_field_without_a_default_is_a_required_option() -> None:
     assert "--low" in result.stderr
 
 
-def test_examples_stand_in_the_help_with_their_brackets() -> None:
+def test_examples_stand_in_the_help_with_their_brackets_and_colons() -> None:
     text = RUNNER.invoke(app_that_raises(None, []), ["--help"]).stdout
-    assert "gemel go [x]" in text
+    assert "gemel go [x] dtmi:o:Pump;1" in text
     assert "with [brackets]" in text
 
 

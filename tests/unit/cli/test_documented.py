@@ -61,6 +61,12 @@ def test_a_command_has_an_example_of_itself_in_its_help(path: str) -> None:
 
 
 @pytest.mark.parametrize("path", COMMANDS)
+def test_a_shell_leaves_an_example_as_it_stands(path: str) -> None:
+    """`$body` in double quotes would be taken for a variable."""
+    assert not re.search(r"(?<!\\)\$\w", COMMANDS[path].epilog or "")
+
+
+@pytest.mark.parametrize("path", COMMANDS)
 def test_a_command_says_what_it_does_and_what_each_option_means(path: str) -> None:
     command = COMMANDS[path]
     assert command.help
