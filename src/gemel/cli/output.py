@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from gemel.base.codes import CODES
 from gemel.base.errors import GemelError
@@ -61,7 +61,10 @@ def print_line(value: Any) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None) -> None:
-    """Print rows as a table; absent values are blank, and columns with numbers, or named count, stand right."""
+    """Print rows as a table; absent values are blank, and columns with numbers, or named count, stand right.
+
+    A value may be a rich Text, which keeps its style.
+    """
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -72,9 +75,10 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title:
     )
     for index, name in enumerate(columns):
         numeric = name == "count" or any(_is_number(row[index]) for row in listed)
-        table.add_column(Text(name), justify="right" if numeric else "left", overflow="fold")
+        justify: Literal["left", "right"] = "right" if numeric else "left"
+        table.add_column(Text(name), justify=justify, overflow="fold", no_wrap=name == "time")
     for row in listed:
-        table.add_row(*(Text(cell(value)) for value in row))
+        table.add_row(*(value if isinstance(value, Text) else Text(cell(value)) for value in row))
     console().print(table)
 
 

@@ -22,6 +22,7 @@ from gemel.cli import (
     jobs,
     keys,
     models,
+    past,
     quarantine,
     query,
     relate,
@@ -76,6 +77,7 @@ ingest.register(app)
 imports.register(app)
 app.add_typer(jobs.app, rich_help_panel=Panel.DATA)
 app.add_typer(history.app, rich_help_panel=Panel.DATA)
+past.register(app)
 watch.register(app)
 app.add_typer(quarantine.app, rich_help_panel=Panel.DATA)
 app.add_typer(endpoints.app, rich_help_panel=Panel.DATA)

@@ -168,8 +168,9 @@ def _events(rows: Sequence[tuple[list[int], int, bytes]]) -> dict[int, EventOrig
 
 def _numbered(texts: Sequence[str]) -> tuple[list[str], bytes]:
     """Return the different texts, and which of them each is; nothing where all are the same."""
+    # Comparing is cheaper than hashing, and usually all are alike.
+    if not texts or texts.count(texts[0]) == len(texts):
+        return list(texts[:1]), b""
     names = list(dict.fromkeys(texts))
-    if len(names) < 2:
-        return names, b""
     numbers = {name: number for number, name in enumerate(names)}
     return names, np.array([numbers[text] for text in texts], "<u4").tobytes()

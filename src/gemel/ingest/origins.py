@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
+from gemel.base.clock import EPOCH
 from gemel.base.errors import Detail
 from gemel.history.origins import EventColumns, Sending, pack_origin
 from gemel.ingest.events import Event
@@ -11,13 +13,18 @@ from gemel.ingest.events import Event
 __all__ = ["pack"]
 
 
+NAMELESS = Event("", "", "", "1.0", "", {}, EPOCH)
+
+
 def pack(events: Sequence[Event | Detail], sending: Sending) -> bytes:
     """Return the packed names of events, in order; one that could not be decoded has none."""
-    known = [event if isinstance(event, Event) else None for event in events]
+    named = cast("Sequence[Event]", events)
+    if Detail in set(map(type, events)):
+        named = [event if isinstance(event, Event) else NAMELESS for event in events]
     columns = EventColumns(
-        ids=[event.id if event else "" for event in known],
-        sources=[event.source if event else "" for event in known],
-        types=[event.type if event else "" for event in known],
-        untimed=[index for index, event in enumerate(known) if event and event.time is None],
+        ids=[event.id for event in named],
+        sources=[event.source for event in named],
+        types=[event.type for event in named],
+        untimed=[index for index, event in enumerate(named) if event.time is None],
     )
     return pack_origin(columns, sending)

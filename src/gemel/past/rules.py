@@ -13,7 +13,7 @@ from gemel.past.causes import Cause
 __all__ = ["Rule", "rules_of"]
 
 CONTESTS = (
-    ("higherRevision", "its revision {own} is higher than {other}"),
+    ("higherRevision", "the revision of this one, {own}, is higher than {other}"),
     ("rankOfKind", "of two values of one revision, other JSON wins over a number, and both over a removal"),
     ("greaterValue", "of two numbers of one revision the greater wins"),
     ("greaterValue", "of two texts or other JSON values of one revision the later in order wins"),

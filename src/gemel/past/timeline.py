@@ -96,10 +96,11 @@ class _Thing:
 async def read_timeline(tx: ReadTransaction, paths: Paths, twin_id: str, wanted: TimelineWanted) -> Timeline:
     """Return a page of what happened to the twins of an id, deleted ones too, as it is known now.
 
-    Raises NotFoundError (DigitalTwinNotFound) where the id never named one, InvalidError (InvalidArgument) for
-    a token of another list.
+    Raises NotFoundError (DigitalTwinNotFound) where the id never named one, InvalidError (PathNotInModel for a
+    path that no twin of the tenant ever had, InvalidArgument for a token of another list).
     """
     moves = await read_twin_moves(tx, twin_id)
+    await _check_paths(tx, paths, wanted.paths)
     stretch, limit = wanted.stretch, wanted.limit
     at_us, key = _beyond(wanted)
     things: list[_Thing] = []
@@ -122,6 +123,13 @@ async def read_timeline(tx: ReadTransaction, paths: Paths, twin_id: str, wanted:
     after = encode_token(TOKEN, at=page[-1].time_us, key=page[-1].key) if len(rest) > limit else None
     causes = await read_causes(tx, {us for thing in page for us in _recorded_us(thing.told)})
     return Timeline(twin_id, [_entry(thing.told, causes) for thing in page], after)
+
+
+async def _check_paths(tx: ReadTransaction, paths: Paths, wanted: Collection[str]) -> None:
+    known = await paths.numbers(tx, [(path, role) for path in wanted for role in ("property", "telemetry")])
+    for path in wanted:
+        if not {(path, "property"), (path, "telemetry")} & known.keys():
+            raise InvalidError("PathNotInModel", f"No twin has or had a path {path[:200]!r}.")
 
 
 def _beyond(wanted: TimelineWanted) -> tuple[int, str]:

@@ -194,11 +194,16 @@ def check_values(acts: Acts, entries: list[dict[str, Any]]) -> set[int]:
     """Check each value's cause and the value before it; return all values that were told of."""
     told: set[int] = set()
     last: dict[str, Any] = {}
+    keys: list[tuple[int, str, str, str, bool]] = []
+    incarnation = 0
     for entry in entries:
         if entry["what"] == "twin.deleted":
             last.clear()
+            incarnation += 1
         if "path" not in entry:
             continue
+        first = min([entry["recorded"], *(lost["recorded"] for lost in entry.get("superseded", []))])
+        keys.append((incarnation, entry["path"], entry["time"], first, entry.get("late", False)))
         assert entry["before"] == last.get(entry["path"]), entry
         last[entry["path"]] = entry["after"]
         assert entry["cause"]["traceId"] in acts.traces, entry
@@ -214,6 +219,9 @@ def check_values(acts: Acts, entries: list[dict[str, Any]]) -> set[int]:
                 lost["recorded"] <= lost["superseded"] <= entry["recorded"]
                 or lost["recorded"] == lost["superseded"]
             )
+    for *series, time, first, late in keys:
+        newer = [other for *own, later, other, _ in keys if own == series and later > time]
+        assert late == any(other < first for other in newer), (series, time)
     return told
 
 
