@@ -11,7 +11,7 @@ from gemel.graph.context import GraphContext
 from gemel.graph.loading import STAMPED, documents
 from gemel.graph.relationship_reading import TOLD, relationship_documents
 from gemel.history.moment import LIVE as NOW
-from gemel.history.moment import SPAN_THEN, Moment, known_samples, last_samples
+from gemel.history.moment import SPAN_THEN, Moment, known_samples, last_sample, last_samples
 from gemel.history.paths import PATH_BITS, PATHS_MAX
 from gemel.history.values import BAD
 from gemel.query.sql import Sql, param, sql
@@ -36,7 +36,7 @@ VALUE = f"""(SELECT v.num, v.kind, v.doc, v.recorded, v.source_time, v.quality F
 WHERE {OWNER} IS NULL OR EXISTS (
     SELECT FROM twin_span AS s WHERE s.tenant = current_tenant() AND s.twin_no = %(twin)s
     AND {SPAN_THEN.format("s")} AND jsonb_exists(s.components, {OWNER})) OFFSET 0)"""
-ONE = f"series = (%(twin)s << {PATH_BITS} | %(path)s)"
+SERIES = f"(%(twin)s << {PATH_BITS} | %(path)s)"
 ALL = f"series >= %(twin)s << {PATH_BITS} AND series < %(twin)s + 1 << {PATH_BITS}"
 
 
@@ -59,11 +59,13 @@ class _Then:
 
     def value(self, twin_no: Sql, path_no: Sql) -> Sql:
         # A look-up by key with OFFSET 0, as of the live state.
-        text = VALUE.format(samples=last_samples(self.moment.known_at_us, ONE))
+        text = VALUE.format(samples=last_sample(self.moment.known_at_us, SERIES))
         return self._bound(text, twin=twin_no, path=path_no)
 
     def samples(self, twin_no: Sql, path_no: Sql, window: tuple[Sql, Sql]) -> Sql:
-        where = f"{ONE} AND source_time > %(after)s AND source_time <= %(upto)s AND quality < {BAD}"
+        where = (
+            f"series = {SERIES} AND source_time > %(after)s AND source_time <= %(upto)s AND quality < {BAD}"
+        )
         text = f"(SELECT * FROM {known_samples(self.moment.known_at_us, where, '')} AS k OFFSET 0)"
         return self._bound(text, twin=twin_no, path=path_no, after=window[0], upto=window[1])
 
