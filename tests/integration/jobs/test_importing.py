@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 
 from gemel.graph.relationship_reading import list_relationships
+from gemel.history.moment import END_US
+from gemel.history.moves import Stretch
 from gemel.jobs import lines
+from gemel.past.timeline import KINDS, TimelineWanted, read_timeline
 from support.graph import ASSET, FEEDS, MOTOR, PUMP, ROOM, interface, prop
 from support.jobs import Workplace, import_file
 
@@ -192,5 +195,21 @@ def test_small_batches_and_a_byte_order_mark(play: Play, monkeypatch: pytest.Mon
         batches = await place.site.rows("SELECT target FROM audit WHERE action = 'import.write'")
         assert len(batches) == 4 + 3
         assert [row[0] for row in batches][:2] == ["small (3 twins)", "small (3 twins)"]
+
+    play(work)
+
+
+def test_what_an_import_wrote_names_it_as_its_cause(play: Play) -> None:
+    async def work(place: Workplace) -> None:
+        text = import_file([], [twin("a", label="x"), twin("b")], [relation("a", "r", "b")])
+        assert (await place.run("origin", text)).status == "succeeded"
+        async with place.site.db.read(place.site.tenant) as tx:
+            part = TimelineWanted(Stretch(0, END_US - 1, newest_first=False), KINDS, [], 10, None)
+            told = await read_timeline(tx, place.site.context.paths, "a", part)
+        causes = [entry.cause for entry in told.entries]
+        assert {entry.what for entry in told.entries} == {"twin.created", "property", "relationship.created"}
+        assert {cause and (cause.action, cause.target.partition(" ")[0]) for cause in causes} == {
+            ("import.write", "origin")
+        }
 
     play(work)
