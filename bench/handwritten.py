@@ -26,9 +26,9 @@ RANGE = "series >= t.twin_no << 20 AND series < t.twin_no + 1 << 20"
 STATE = f"""
 LEFT JOIN LATERAL (
     SELECT series, num, kind, doc, source_time, recorded FROM latest WHERE {RANGE} OFFSET 0) AS l ON true"""
-POINT = f"SELECT {COLUMNS}, t.created, t.recorded FROM twin AS t {STATE} WHERE t.twin_id = %s"
+POINT = f"SELECT {COLUMNS}, t.recorded, t.created FROM twin AS t {STATE} WHERE t.twin_id = %s"
 FILTER = f"""
-SELECT {COLUMNS}, t.created, t.recorded
+SELECT {COLUMNS}, t.recorded, t.created
 FROM promoted_value AS v JOIN twin AS t ON t.twin_no = v.twin_no {STATE}
 WHERE v.path_no = %s AND v.num = %s"""
 HOPS = """
@@ -54,8 +54,13 @@ SAMPLE_THEN = """
 SELECT num, kind, doc, source_time, recorded FROM sample
 WHERE sample.series = l.series AND source_time <= %(at)s ORDER BY source_time DESC LIMIT 1"""
 POINT_THEN = f"""
-SELECT t.twin_id, t.model_id, t.lifecycle, t.components, l.series, v.num, v.kind, v.doc, v.source_time, v.recorded
+SELECT t.twin_id, t.model_id, t.lifecycle, t.components, l.series, v.num, v.kind, v.doc, v.source_time, v.recorded,
+       coalesce(u.recorded, c.created), c.created
 FROM twin_span AS t
+CROSS JOIN LATERAL (SELECT min(recorded_from) AS created FROM twin_span WHERE twin_no = t.twin_no OFFSET 0) AS c
+CROSS JOIN LATERAL (
+    SELECT max(recorded) AS recorded FROM twin_stamp
+    WHERE twin_no = t.twin_no AND valid_from <= %(at)s OFFSET 0) AS u
 JOIN LATERAL (SELECT * FROM latest WHERE {RANGE} OFFSET 0) AS l ON true
 JOIN LATERAL (
     SELECT l.num, l.kind, l.doc, l.source_time, l.recorded WHERE l.source_time <= %(at)s
@@ -134,10 +139,25 @@ class ByHand:
     def _documents(self, rows: Iterable[Row]) -> list[Told]:
         names = {number: path for path, number in self.path_nos.items()}
         found: dict[str, Told] = {}
-        for twin_id, model_id, lifecycle, _, series, num, kind, doc, source_time, recorded, *_ in rows:
+        for (
+            twin_id,
+            model_id,
+            lifecycle,
+            _,
+            series,
+            num,
+            kind,
+            doc,
+            source_time,
+            recorded,
+            stamped,
+            _,
+        ) in rows:
             twin = found.setdefault(
                 twin_id, {"$dtId": twin_id, "$model": model_id, "$lifecycle": lifecycle, "values": {}}
             )
+            newest = max(filter(None, (recorded, stamped)))
+            twin["$lastUpdateTime"] = max(twin.get("$lastUpdateTime", ""), _iso(newest))
             if series is not None and kind != REMOVED:
                 times = (_iso(source_time), _iso(recorded))
                 twin["values"][names[path_no_of(series)]] = (decode(num, kind, doc), *times)
@@ -152,6 +172,7 @@ def told(document: Mapping[str, Any]) -> Told:
         "$dtId": document["$dtId"],
         "$model": document["$metadata"]["$model"],
         "$lifecycle": document["$lifecycle"],
+        "$lastUpdateTime": document["$metadata"]["$lastUpdateTime"],
         "values": values,
     }
 

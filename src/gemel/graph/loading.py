@@ -45,10 +45,6 @@ WHERE t.tenant = current_tenant() AND t.twin_id = ANY(%s)"""
 WITHOUT_FLOOR = f"{COLUMNS}, 0, t.lifecycle, {DECOMMISSIONED}"
 BY_IDS = f"SELECT {WITHOUT_FLOOR} FROM twin AS t WHERE t.tenant = current_tenant() AND t.twin_id = ANY(%s)"
 BY_NO = f"SELECT {WITHOUT_FLOOR} FROM twin AS t WHERE t.tenant = current_tenant() AND t.twin_no = ANY(%s)"
-# One twin is read with its state, in one statement whose plan is kept.
-ONE = f"""
-SELECT {{line}}, {WITHOUT_FLOOR}, {STATE_COLUMNS} FROM twin AS t {{state}}
-WHERE t.tenant = current_tenant() AND t.twin_id = %(id)s ORDER BY l.series"""
 
 
 # Of a twin's span `s`: the twin was created when it was first recorded, and its row is of its last stamp, which a
@@ -64,9 +60,12 @@ s.twin_no, s.twin_id, s.model_id, s.components, {MICROSECONDS.format("s.valid_fr
 WHERE_THEN = f"s.tenant = current_tenant() AND {SPAN_THEN.format('s')}"
 BY_IDS_THEN = f"SELECT {COLUMNS_THEN} FROM twin_span AS s WHERE {WHERE_THEN} AND s.twin_id = ANY(%(ids)s)"
 BY_NO_THEN = f"SELECT {COLUMNS_THEN} FROM twin_span AS s WHERE {WHERE_THEN} AND s.twin_no = ANY(%(nos)s)"
-ONE_THEN = f"""
-SELECT {{line}}, {COLUMNS_THEN}, {STATE_COLUMNS} FROM twin_span AS s {{state}}
-WHERE {WHERE_THEN} AND s.twin_id = %(id)s ORDER BY l.series"""
+# One twin is read with its state, in one statement whose plan is kept; what is of the twin is looked up once.
+LIVE_ROW = f"SELECT {WITHOUT_FLOOR} FROM twin AS t WHERE t.tenant = current_tenant() AND t.twin_id = %(id)s"
+THEN_ROW = f"SELECT {COLUMNS_THEN} FROM twin_span AS s WHERE {WHERE_THEN} AND s.twin_id = %(id)s"
+ONE = f"""
+SELECT {{line}}, t.*, {STATE_COLUMNS} FROM ({{row}} OFFSET 0) AS t ({", ".join(TwinRow._fields)}) {{state}}
+ORDER BY l.series"""
 
 
 async def load_twins(
@@ -131,15 +130,14 @@ def twin_not_found(twin_id: str) -> NotFoundError:
 
 
 async def _one(tx: ReadTransaction, context: GraphContext, twin_id: str, moment: Moment) -> LiveTwin | None:
+    state = state_join("t.twin_no", moment)
     if moment == LIVE:
-        sql = ONE.format(line="NULL", state=state_join("t.twin_no", LIVE))
-        rows = await tx.rows(sql, {"id": twin_id})
+        rows = await tx.rows(ONE.format(line="NULL", row=LIVE_ROW, state=state), {"id": twin_id})
     else:
-        sql = ONE_THEN.format(line=LINE, state=state_join("s.twin_no", moment))
+        sql = ONE.format(line=LINE, row=THEN_ROW, state=state)
         rows = await tx.rows(sql, moment.parameters | {"id": twin_id})
-        if not rows:
-            await check_kept(tx, moment)
     if not rows:
+        await check_kept(tx, moment)
         return None
     check_after(moment, rows[0][0])
     width = len(TwinRow._fields) + 1
