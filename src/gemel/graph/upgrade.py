@@ -16,6 +16,7 @@ from gemel.graph.names import check_model_id
 from gemel.graph.neighbours import model_change_faults
 from gemel.graph.paging import decode_token, encode_token
 from gemel.graph.patching import PatchRequest, TwinPatcher
+from gemel.graph.timeline import FOREVER_US
 from gemel.graph.writing import existing_type, usable_type
 from gemel.models import TwinType
 from gemel.security.audit import AuditEntry
@@ -74,8 +75,10 @@ class Move(NamedTuple):
 def fit_values(twin: LiveTwin, after: TwinType) -> tuple[dict[str, Any], list[Misfit]]:
     """Return the values of a twin that fit a type once written anew, by path, and those that do not fit.
 
-    A whole number that was stored as a double is written anew where the type has an integer.
+    A whole number that was stored as a double is written anew where the type has an integer, but for a
+    decommissioned twin, which takes no value.
     """
+    closed = twin.row.decommissioned_us != FOREVER_US
     anew: dict[str, Any] = {}
     misfits: list[Misfit] = []
     for path, held in twin.properties.items():
@@ -85,9 +88,13 @@ def fit_values(twin: LiveTwin, after: TwinType) -> tuple[dict[str, Any], list[Mi
         fault = value_fault(path, slot, value)
         if fault is None:
             continue
-        if isinstance(value, float) and value.is_integer() and value_fault(path, slot, int(value)) is None:
+        whole = (
+            isinstance(value, float) and value.is_integer() and value_fault(path, slot, int(value)) is None
+        )
+        if whole and not closed:
             anew[path] = int(value)
         else:
+            fault = f"{fault} A decommissioned twin is not written anew." if whole else fault
             misfits.append(Misfit(twin.row.twin_id, path, value, fault))
     return anew, misfits
 

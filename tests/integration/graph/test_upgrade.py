@@ -80,6 +80,24 @@ def test_twins_that_fit_move_and_the_others_stay(play: Play) -> None:
     play(work)
 
 
+def test_a_decommissioned_twin_moves_as_the_dry_run_says(play: Play) -> None:
+    async def work(site: Site) -> None:
+        await add(site)
+        await put(site, "bare", **{"$lifecycle": "decommissioned"})
+        await put(site, "whole", speed=3.0, **{"$lifecycle": "decommissioned"})
+        for dry_run in (True, False):
+            seen = await page(site, dry_run=dry_run)
+            assert (seen.moved, [(each.twin, each.path) for each in seen.misfits]) == (
+                1,
+                [("whole", "speed")],
+            )
+        assert (await page(site, dry_run=False, drop=True)).moved == 1
+        assert set((await models(site)).values()) == {NEW}
+        assert (await site.history("whole", "speed"))[0][0] == 3.0
+
+    play(work)
+
+
 def test_dropped_values_are_gone_and_stay_in_the_history(play: Play) -> None:
     async def work(site: Site) -> None:
         await add(site)
