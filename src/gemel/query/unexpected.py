@@ -18,7 +18,14 @@ RESERVED = (frozenset(FUNCTIONS) - {"LAST", "SEARCH"}) | frozenset(
     "ALL AND AS ASC AVG BY COUNT DESC DISTINCT FALSE FROM GROUP IN JOIN LIKE MATCH MAX MIN NIN NOT NULL OFFSET "
     "OR ORDER RELATED SELECT SUM TOP TRUE WHERE".split()
 )
-REFUSED = {"LIKE": "STARTSWITH, ENDSWITH or CONTAINS", "HAVING": "WHERE"}
+REFUSED = {
+    "LIKE": "STARTSWITH, ENDSWITH or CONTAINS",
+    "HAVING": "WHERE",
+    "LIMIT": "TOP(n) after SELECT",
+    "LEFT": "OPTIONAL JOIN",
+    "OUTER": "OPTIONAL JOIN",
+    "INNER": "JOIN",
+}
 """Words that other languages have, and what this one has."""
 WRITTEN = {
     "$END": "the end",
@@ -67,7 +74,7 @@ def unexpected_fault(text: str, error: UnexpectedInput) -> InvalidError:
     else:
         start = len(text.rstrip())
     problem = f"unexpected {word if len(word) < 2 else repr(word)}" if word else "the query ends too early"
-    said = [WRITTEN.get(name, name) for name in expected if name not in UNSAID]
+    said = [WRITTEN.get(name, name) for name in expected if name not in UNSAID or len(expected) == 1]
     if len(said) == 1:
         problem = f"missing {said[0]}"
     return query_fault(
@@ -82,21 +89,15 @@ def _expected(error: UnexpectedInput) -> list[str]:
 
 
 def _suggest(text: str, start: int, word: str, expected: list[str], said: list[str]) -> str:
-    if word == '"':
-        return "Write text in single quotes: 'text'."
-    if word == "'":
-        return "Close the text with a single quote; inside it, write \\' for one."
-    if word == "=" and text[start - 1 : start] == "=":
-        return "Compare with a single =."
     called = text[:start].rsplit(maxsplit=1)[-1] if text[:start].strip() else ""
-    if word.upper() == "MATCH" and text[:start].upper().split()[-2:-1] != ["SELECT"]:
-        return "Leave out the alias: FROM digitaltwins MATCH (a)-[r]->(b)."
-    for refused in (word.upper(), called.upper()):
-        if refused in REFUSED:
-            return f"There is no {refused} here; write {REFUSED[refused]}."
+    slip = _slip(text, start, word, called)
+    if slip:
+        return slip
     if not expected:
         return f"Nothing in this language starts with {word}"
     if word == "(":
+        if called.upper() in AGGREGATES:
+            return f"{called} stands in SELECT or ORDER BY."
         known = nearest(called, FUNCTIONS + AGGREGATES)
         return (
             f"There is no function {called}; did you mean {known}?" if known else f"Expected {_listed(said)}."
@@ -105,6 +106,26 @@ def _suggest(text: str, start: int, word: str, expected: list[str], said: list[s
     keywords += [each for kind in WORDS.keys() & set(expected) for each in WORDS[kind]]
     meant = nearest(word, keywords) if word.isidentifier() else None
     return f"Did you mean {meant}?" if meant else f"Expected {_listed(said)}."
+
+
+def _slip(text: str, start: int, word: str, called: str) -> str | None:
+    """Return what to do about a slip that is known, or None."""
+    slips = {
+        '"': "Write text in single quotes: 'text'.",
+        "'": "Close the text with a single quote; inside it, write \\' for one.",
+    }
+    if word == "=" and text[start - 1 : start] == "=":
+        return "Compare with a single =."
+    if word == "*" and called.upper().endswith("COUNT("):
+        return "Write COUNT()."
+    if word == ":" and "(" in called:
+        return "Ask for a model with IS_OF_MODEL(alias, 'dtmi:…')."
+    if word.upper() == "MATCH" and text[:start].upper().split()[-2:-1] != ["SELECT"]:
+        return "Leave out the alias: FROM digitaltwins MATCH (a)-[r]->(b)."
+    for refused in (word.upper(), called.upper()):
+        if refused in REFUSED:
+            return f"There is no {refused} here; write {REFUSED[refused]}."
+    return slips.get(word)
 
 
 def _listed(said: list[str]) -> str:

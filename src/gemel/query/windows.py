@@ -21,6 +21,14 @@ def window_sql(window: StoredWindow, source: str, scope: Scope) -> Sql:
     Bad samples and removals do not count. avg, min, max and sum are of numbers, in double precision, as they are
     elsewhere over history.
     """
+    if source in scope.query.optional:
+        return sql(
+            "(CASE WHEN {} IS NOT NULL THEN {} END)", scope.number(source), _function(window, source, scope)
+        )
+    return _function(window, source, scope)
+
+
+def _function(window: StoredWindow, source: str, scope: Scope) -> Sql:
     if not window.cells:
         return Sql("to_jsonb(0)") if window.function == "count" else Sql("NULL::jsonb")
     samples = joined(" UNION ALL ", [_samples(scope, source, cell, window) for cell in window.cells])

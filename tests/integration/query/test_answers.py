@@ -205,6 +205,7 @@ def test_a_key_of_another_shape_is_refused(world: World) -> None:
         ("statement.ROWS_MAX", "SELECT T.$dtId FROM digitaltwins T ORDER BY T.head"),
         ("grouped.ROWS_MAX", "SELECT DISTINCT T.head FROM digitaltwins T"),
         ("grouped.ROWS_MAX", "SELECT T.head, COUNT() FROM digitaltwins T GROUP BY T.head"),
+        ("shortest.STEPS_MAX", "SELECT a FROM digitaltwins MATCH SHORTEST (a)-[]-(b)"),
         ("hops.STEPS_MAX", "SELECT COUNT() FROM digitaltwins MATCH (a)-[*..9]-(b)"),
     ],
 )

@@ -143,6 +143,11 @@ def test_windows_and_searches_choose_and_order(sampled: World, text: str, ids: l
     assert sampled.ids(f"SELECT T.$dtId FROM digitaltwins T {text}") == ids
 
 
+def test_a_twin_that_is_not_there_has_no_samples_to_count(sampled: World) -> None:
+    text = "SELECT b, LAST(b.flow, '1h', 'count') AS n FROM digitaltwins a OPTIONAL JOIN b RELATED a.feeds"
+    assert sampled.rows(f"{text} WHERE a.$dtId = 'p1'") == [{}]
+
+
 def test_windows_can_be_aggregated(sampled: World) -> None:
     (row,) = sampled.rows(
         "SELECT COUNT(LAST(T.flow, '1h', 'avg')) AS n, SUM(LAST(T.flow, '2h', 'max')) AS s FROM digitaltwins T"

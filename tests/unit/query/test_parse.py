@@ -165,6 +165,16 @@ def test_sources(source: str, links: list[Link]) -> None:
 
 
 FAULTS = [
+    ("SELECT COUNT(*) FROM digitaltwins", "unexpected * at '*) FROM digitaltwins'. Write COUNT()."),
+    ("SELECT a FROM digitaltwins MATCH (a:Room)", "Ask for a model with IS_OF_MODEL(alias, 'dtmi:…')."),
+    ("SELECT a FROM digitaltwins LIMIT 5", "There is no LIMIT here; write TOP(n) after SELECT."),
+    ("SELECT a FROM digitaltwins T LEFT JOIN b RELATED T.x", "There is no LEFT here; write OPTIONAL JOIN."),
+    ("SELECT a FROM digitaltwins T JOIN b RELATED x", "Position=45, Message=missing .."),
+    ("SELECT a FROM digitaltwins WHERE COUNT() > 3", "COUNT stands in SELECT or ORDER BY."),
+    (
+        "SELECT a FROM digitaltwins MATCH (a)-[r](b)",
+        "Position=40, Message=unexpected ( at '(b)'. Expected - or ->.",
+    ),
     ("SELECT a FROM digitaltwins MATCH SHORTEST (a)", "the shortest way is between two twins at 'a)'"),
     (
         "SELECT a FROM digitaltwins MATCH SHORTEST (a)-[]->()-[]->(b)",
