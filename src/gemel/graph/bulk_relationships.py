@@ -59,11 +59,12 @@ CROSS JOIN LATERAL (
     WHERE tenant = current_tenant() AND source_no = w.source_no AND relationship_id = w.id
       AND recorded_to = 'infinity' AND valid_to < 'infinity') AS f
 WHERE f.floor IS NOT NULL"""
-PUT = """
+INSERT = """
 INSERT INTO relationship (tenant, source_no, relationship_id, name, target_no, properties, valid_from, recorded)
 SELECT current_tenant(), w.source_no, w.id, w.name, w.target_no, w.properties::jsonb, w.starts, %s
 FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::bigint[], %s::text[], %s::timestamptz[])
-    AS w (source_no, id, name, target_no, properties, starts)
+    AS w (source_no, id, name, target_no, properties, starts)"""
+PUT = f"""{INSERT}
 ON CONFLICT (tenant, source_no, relationship_id) DO UPDATE SET name = excluded.name,
     target_no = excluded.target_no, properties = excluded.properties, valid_from = excluded.valid_from,
     recorded = excluded.recorded"""
@@ -148,8 +149,8 @@ async def put_relationships(
         return errors
     now = from_us(known.stamp_us)
     columns = await asyncio.to_thread(_columns, known.taken)
-    await tx.execute(PUT, (now, *columns))
     replaced = [stored for stored in known.taken if _key(stored) in known.existing]
+    await tx.execute(PUT if replaced else INSERT, (now, *columns))
     if replaced:
         await end_relationships(tx, [_key(stored) for stored in replaced], now)
     await open_relationships(tx, columns, now)
