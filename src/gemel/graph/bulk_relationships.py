@@ -149,7 +149,7 @@ async def put_relationships(
         return errors
     now = from_us(known.stamp_us)
     columns = await asyncio.to_thread(_columns, known.taken)
-    replaced = [stored for stored in known.taken if _key(stored) in known.existing]
+    replaced = [stored for stored in known.taken if _key(stored) in known.existing] if known.existing else []
     await tx.execute(PUT if replaced else INSERT, (now, *columns))
     if replaced:
         await end_relationships(tx, [_key(stored) for stored in replaced], now)
@@ -213,7 +213,7 @@ def _key(stored: StoredRelationship) -> Key:
 
 
 def _kind(stored: StoredRelationship, existing: Collection[Key]) -> str:
-    return "relationship.updated" if _key(stored) in existing else "relationship.created"
+    return "relationship.updated" if existing and _key(stored) in existing else "relationship.created"
 
 
 def _columns(taken: Sequence[StoredRelationship]) -> tuple[PgArray, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import msgspec
@@ -11,7 +12,8 @@ import msgspec
 from gemel.base.clock import iso_us
 from gemel.base.errors import Detail
 from gemel.graph.content import Content, owner_of, raise_faults
-from gemel.graph.live import Held, LiveTwin
+from gemel.graph.live import Held, LiveTwin, TwinRow
+from gemel.graph.timeline import FOREVER_US
 from gemel.history.values import REMOVED, Encoded, decode, encode
 from gemel.models import TwinType
 
@@ -36,6 +38,9 @@ class PropertySample(NamedTuple):
     time_us: int
     value: Encoded
     recorded_us: int
+
+
+TIME_US = attrgetter("time_us")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,55 +78,64 @@ def change_twin(twin: LiveTwin, change: Change, stamp_us: int, limits: Limits) -
     Raises InvalidError (ValidationFailed) for source times that are not taken, (ValueOutOfRange) for text that
     cannot be stored.
     """
-    _check_times(twin, change, limits)
+    if change.times_us:
+        _check_times(twin, change, limits)
     properties = dict(twin.properties)
     samples: list[PropertySample] = []
+    twin_no, slots, times_us, at_us = twin.row.twin_no, change.twin_type.slots, change.times_us, change.at_us
     for path, value in change.values.items():
         last = properties.get(path)
-        storage = change.twin_type.slots[path].storage
+        storage = slots[path].storage
         encoded = encode(value, storage)
-        time_us = change.times_us.get(path, change.at_us)
+        time_us = times_us.get(path, at_us)
         if last is not None and time_us == last.source_time_us:
             if not last.removed and encode(last.value, storage) == encoded:
                 continue
             time_us = None
         time_us = _next_us(last, stamp_us) if time_us is None else time_us
-        samples.append(PropertySample(twin.row.twin_no, path, time_us, encoded, stamp_us))
+        samples.append(PropertySample(twin_no, path, time_us, encoded, stamp_us))
         if last is None or time_us > last.source_time_us:
-            properties[path] = Held(
-                value if isinstance(value, str) else _as_stored(encoded),
-                removed=False,
-                source_time_us=time_us,
-                recorded_us=stamp_us,
-            )
+            held = value if isinstance(value, str) else _as_stored(encoded)
+            properties[path] = Held(held, False, time_us, stamp_us)
     removals = len(samples)
     for path in sorted(change.removed):
         time_us = _next_us(properties.get(path), stamp_us)
         samples.append(PropertySample(twin.row.twin_no, path, time_us, GONE, stamp_us))
         properties[path] = Held(None, removed=True, source_time_us=time_us, recorded_us=stamp_us)
     _check_lifecycle(twin, samples if change.twin_type.model == twin.row.model_id else samples[:removals])
-    row = twin.row._replace(
-        model_id=change.twin_type.model,
-        components=dict(change.twin_type.components),
-        valid_from_us=min([twin.row.valid_from_us, *(sample.time_us for sample in samples)]),
-        recorded_us=stamp_us if change.restamped else twin.row.recorded_us,
-    )
-    return Outcome(LiveTwin(row, properties), samples)
+    return Outcome(LiveTwin(_changed_row(twin.row, change, stamp_us, samples), properties), samples)
 
 
 def time_fault(time_us: int, limits: Limits, floor_us: int) -> Detail | None:
     """Say why a source time is not taken for a twin whose id was another's before `floor_us`, or None."""
     if not 0 <= time_us < TIME_US_MAX:
         return Detail("TimeOutOfRange", "is outside the years 1970 to 2261.")
-    shown = iso_us(time_us)
     if time_us > limits.latest_us:
-        return Detail("TimeInFuture", f"({shown}) is too far ahead of our clock.")
+        return Detail("TimeInFuture", f"({iso_us(time_us)}) is too far ahead of our clock.")
     if time_us < limits.earliest_us:
-        return Detail("TimeBeforeRetention", f"({shown}) is before the retention line.")
+        return Detail("TimeBeforeRetention", f"({iso_us(time_us)}) is before the retention line.")
     if time_us < floor_us:
-        message = f"({shown}) is before {iso_us(floor_us)}, when an earlier twin of this id was deleted."
+        message = (
+            f"({iso_us(time_us)}) is before {iso_us(floor_us)}, when an earlier twin of this id was deleted."
+        )
         return Detail("TimeBeforeTwin", message)
     return None
+
+
+def _changed_row(row: TwinRow, change: Change, stamp_us: int, samples: Sequence[PropertySample]) -> TwinRow:
+    start_us = min(map(TIME_US, samples), default=row.valid_from_us)
+    return TwinRow(
+        row.twin_no,
+        row.twin_id,
+        change.twin_type.model,
+        dict(change.twin_type.components),
+        min(row.valid_from_us, start_us),
+        row.created_us,
+        stamp_us if change.restamped else row.recorded_us,
+        row.floor_us,
+        row.lifecycle,
+        row.decommissioned_us,
+    )
 
 
 def _check_times(twin: LiveTwin, change: Change, limits: Limits) -> None:
@@ -135,6 +149,8 @@ def _check_times(twin: LiveTwin, change: Change, limits: Limits) -> None:
 
 
 def _check_lifecycle(twin: LiveTwin, samples: Sequence[PropertySample]) -> None:
+    if twin.row.decommissioned_us == FOREVER_US:
+        return
     content = Content()
     for sample in samples:
         if sample.time_us >= twin.row.decommissioned_us:

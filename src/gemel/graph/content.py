@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Annotated, Any
 
 import msgspec
@@ -38,6 +39,8 @@ METADATA, MODEL, SOURCE_TIME, VALID_FROM = "$metadata", "$model", "sourceTime", 
 LIFECYCLE = "$lifecycle"
 HEADER = frozenset({"$dtId", "$etag", LIFECYCLE, METADATA})
 FAULTS_MAX = 100
+TIME_LENGTH_MAX = 40
+"""Longer texts of times are not worth to be remembered."""
 
 _Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
@@ -127,6 +130,18 @@ def owner_of(component: str) -> str:
 
 def parse_time_us(text: Any) -> int | None:
     """Return an RFC 3339 time with its zone in µs, or None where it is not one."""
+    if not isinstance(text, str):
+        return None
+    return _known_time_us(text) if len(text) <= TIME_LENGTH_MAX else _text_time_us(text)
+
+
+@lru_cache(maxsize=1024)
+def _known_time_us(text: str) -> int | None:
+    # What is put together is often of one time.
+    return _text_time_us(text)
+
+
+def _text_time_us(text: str) -> int | None:
     try:
         return to_us(msgspec.convert(text, _Moment))
     except (msgspec.ValidationError, OverflowError, ValueError):

@@ -65,7 +65,10 @@ def created(put: Put, twin_no: int, floor_us: int, stamp_us: int, limits: Limits
     change, start_us = put.change, stamp_us
     if put.valid_from_us is not None:
         start_us = _checked_start(put.valid_from_us, stamp_us, limits, floor_us)
-        change = replace(change, at_us=max(start_us, limits.earliest_us))
+        at_us = max(start_us, limits.earliest_us)
+        change = Change(
+            change.twin_type, change.values, times_us=change.times_us, at_us=at_us, restamped=True
+        )
     model_id = change.twin_type.model
     row = TwinRow(twin_no, put.twin_id, model_id, {}, start_us, stamp_us, stamp_us, floor_us, lifecycle)
     return change_twin(LiveTwin(row), change, stamp_us, limits)
@@ -96,7 +99,7 @@ def replaced(put: Put, before: LiveTwin, stamp_us: int, limits: Limits) -> Outco
 
 
 def _checked_start(valid_from_us: int, stamp_us: int, limits: Limits, floor_us: int) -> int:
-    fault = time_fault(valid_from_us, limits._replace(earliest_us=0), floor_us)
+    fault = time_fault(valid_from_us, Limits(0, limits.latest_us), floor_us)
     if fault is not None:
         raise InvalidError("InvalidArgument", f"$metadata.$validFrom {fault.message}")
     return min(valid_from_us, stamp_us)

@@ -85,6 +85,8 @@ def check_properties(properties: Any, name: str, relationship: Relationship | No
 
     Raises ValueOutOfRange for text that cannot be stored.
     """
+    if not properties:
+        return
     content = Content()
     for fault in property_faults(properties, name, relationship):
         content.fault(fault)

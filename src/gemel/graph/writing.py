@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from gemel.base.clock import from_us
 from gemel.base.errors import Detail, InternalError, InvalidError
@@ -18,7 +19,7 @@ from gemel.graph.spans import move_starts, turn_span
 from gemel.graph.told import told_twin, told_whole_twin
 from gemel.history.changes import append
 from gemel.history.paths import PathKey, series_of
-from gemel.history.samples import Sample, SampleBatch
+from gemel.history.samples import SampleBatch
 from gemel.history.values import GOOD
 from gemel.history.write import write_samples
 from gemel.models import TwinType
@@ -109,18 +110,20 @@ async def write_properties(
 
 
 def _batch(samples: Sequence[PropertySample], numbers: Mapping[PathKey, int]) -> SampleBatch:
-    return SampleBatch.of(
-        [
-            Sample(
-                series_of(sample.twin_no, numbers[sample.path, "property"]),
-                sample.time_us,
-                sample.value,
-                0,
-                GOOD,
-                sample.recorded_us,
-            )
-            for sample in samples
-        ]
+    twin_nos, paths, times_us, values, recorded_us = zip(*samples, strict=True)
+    nums, kinds, docs = zip(*values, strict=True)
+    path_nos = {path: number for (path, _), number in numbers.items()}
+    series = [series_of(twin_no, path_nos[path]) for twin_no, path in zip(twin_nos, paths, strict=True)]
+    count = len(samples)
+    return SampleBatch(
+        series=np.array(series, np.int64),
+        time_us=np.array(times_us, np.int64),
+        recorded_us=np.array(recorded_us, np.int64),
+        num=np.array(nums, np.float64),  # None becomes NaN
+        kind=np.array(kinds, np.int16),
+        revision=np.zeros(count, np.int32),
+        quality=np.full(count, GOOD, np.int16),
+        docs=list(docs) if any(doc is not None for doc in docs) else None,
     )
 
 

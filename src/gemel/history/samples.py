@@ -67,6 +67,7 @@ class SampleBatch:
     def take(self, index: Ints | npt.NDArray[np.bool_]) -> SampleBatch:
         """Return the samples at some positions, or where a mask is true."""
         positions = np.flatnonzero(index) if index.dtype == np.bool_ else index
+        docs = self.docs
         return SampleBatch(
             series=self.series[positions],
             time_us=self.time_us[positions],
@@ -75,7 +76,7 @@ class SampleBatch:
             kind=self.kind[positions],
             revision=self.revision[positions],
             quality=self.quality[positions],
-            docs=None if self.docs is None else [self.docs[position] for position in positions],
+            docs=None if docs is None else [docs[position] for position in positions.tolist()],
         )
 
     @classmethod

@@ -14,7 +14,7 @@ from gemel.jobs.work import Work
 from gemel.models import ModelError, ModelParsingError
 from gemel.store.database import WriteTransaction
 
-__all__ = ["Written", "key_of", "name_of", "prepare_write"]
+__all__ = ["Write", "Written", "key_of", "name_of", "prepare_write"]
 
 DETAILS_MAX = 20
 
@@ -78,7 +78,8 @@ def _relationships(work: Work, rows: Sequence[Row]) -> Write:
         if not isinstance(source, str) or not _has(row.value, "$relationshipId"):
             errors[row.number] = _lacks("relationship", "$dtId (its source) and $relationshipId")
             continue
-        body = {name: value for name, value in row.value.items() if name != "$dtId"}
+        body = dict(row.value)
+        body.pop("$dtId", None)
         good.append(row)
         items.append(RelationshipItem(source, row.value["$relationshipId"], body))
 

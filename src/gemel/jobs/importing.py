@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import BinaryIO
 
 import psycopg
 
 from gemel.base.errors import GemelError, InternalError, InvalidError
 from gemel.jobs.import_step import ImportStep, fail
-from gemel.jobs.import_writing import key_of, prepare_write
+from gemel.jobs.import_writing import Write, Written, key_of, prepare_write
 from gemel.jobs.lines import HEADER, MODELS, Batch, Lines, Row
 from gemel.jobs.progress import error_of
 from gemel.jobs.records import checkpoint
@@ -23,6 +24,8 @@ from gemel.jobs.work import Work
 from gemel.security.audit import record
 
 __all__ = ["run_import"]
+
+NOTHING: Written = ({}, {})
 
 
 async def run_import(work: Work, file: BinaryIO) -> bool:
@@ -33,8 +36,8 @@ async def run_import(work: Work, file: BinaryIO) -> bool:
     """
     progress = work.job.progress
     batches = Lines(file, progress.section, progress.offset, progress.line).batches()
-    # The next batch is read while the one before it is written.
-    upcoming = asyncio.create_task(asyncio.to_thread(next, batches, None))
+    # The next batch is read and made ready while the one before it is written.
+    upcoming = asyncio.create_task(_next(work, batches))
     try:
         while not work.job.progress.outcome:
             if work.pause():
@@ -43,10 +46,10 @@ async def run_import(work: Work, file: BinaryIO) -> bool:
                 await fail(work, "cancelled", None)
                 break
             try:
-                batch = await upcoming
-                assert batch is not None, "the last batch gives the outcome"
-                upcoming = asyncio.create_task(asyncio.to_thread(next, batches, None))
-                await _take(work, batch)
+                taking = await upcoming
+                assert taking is not None, "the last batch gives the outcome"
+                upcoming = asyncio.create_task(_next(work, batches))
+                await _take(work, taking)
             except InvalidError as error:
                 await fail(work, "failed", error_of(error))
     finally:
@@ -55,23 +58,50 @@ async def run_import(work: Work, file: BinaryIO) -> bool:
     return True
 
 
-async def _take(work: Work, batch: Batch) -> None:
-    if batch.section == HEADER:
-        _check_header(batch.rows)
-    parts = [batch.rows] if batch.section == MODELS else list(_distinct(batch))
-    for part in parts[:-1]:
-        await _write(work, batch, part, last=False)
-    await _write(work, batch, parts[-1] if parts else [], last=True)
+@dataclass(frozen=True, slots=True)
+class _Taking:
+    """A batch in parts that name nothing twice, and how its first part is written, if that is known already."""
+
+    batch: Batch
+    parts: list[list[Row]]
+    write: Write | None
 
 
-async def _write(work: Work, batch: Batch, rows: Sequence[Row], *, last: bool) -> None:
+async def _next(work: Work, batches: Iterator[Batch]) -> _Taking | None:
+    batch = await asyncio.to_thread(next, batches, None)
+    if batch is None:
+        return None
+    if batch.section == MODELS:
+        return _Taking(batch, [batch.rows], None)
+    parts = await asyncio.to_thread(lambda: list(_distinct(batch))) or [[]]
+    # Before its section has begun the models that it rests on may not be there.
+    begun = work.job.progress.section == batch.section
+    return _Taking(
+        batch, parts, await prepare_write(work, batch.section, _values(parts[0])) if begun else None
+    )
+
+
+async def _take(work: Work, taking: _Taking) -> None:
+    if taking.batch.section == HEADER:
+        _check_header(taking.batch.rows)
+    write, final = taking.write, len(taking.parts) - 1
+    for number, part in enumerate(taking.parts):
+        await _write(work, taking.batch, part, write, last=number == final)
+        write = None
+
+
+async def _write(
+    work: Work, batch: Batch, rows: Sequence[Row], write: Write | None = None, *, last: bool
+) -> None:
     """Write rows of a batch, `last` where it ends with them; what the database refuses is found by halving."""
     try:
-        await _commit(work, batch, rows, {}, last=last)
+        write = write or await prepare_write(work, batch.section, _values(rows))
+        await _commit(work, (batch, rows), write, {}, last=last)
     except (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.ProgramLimitExceeded) as error:
         if batch.section == MODELS or len(rows) <= 1:
             refusal = InternalError("InternalError", f"The database refused it: {type(error).__name__}.")
-            await _commit(work, batch, rows, {row.number: refusal for row in rows}, last=last)
+            refused: dict[int, GemelError] = {row.number: refusal for row in rows}
+            await _commit(work, (batch, rows), None, refused, last=last)
             return
         middle = len(rows) // 2
         await _write(work, batch, rows[:middle], last=False)
@@ -79,14 +109,18 @@ async def _write(work: Work, batch: Batch, rows: Sequence[Row], *, last: bool) -
 
 
 async def _commit(
-    work: Work, batch: Batch, rows: Sequence[Row], refused: dict[int, GemelError], *, last: bool
+    work: Work,
+    part: tuple[Batch, Sequence[Row]],
+    write: Write | None,
+    refused: dict[int, GemelError],
+    *,
+    last: bool,
 ) -> None:
+    batch, rows = part
     step = ImportStep(work.job)
     errors = {row.number: row.value for row in rows if isinstance(row.value, GemelError)} | refused
-    taken = [row for row in rows if row.number not in errors]
-    write = await prepare_write(work, batch.section, taken)
     async with work.database.write(work.tenant) as tx:
-        counts, found = await write(tx)
+        counts, found = await write(tx) if write is not None else NOTHING
         step.refuse(batch.section, rows, {**errors, **found})
         step.count(counts)
         if last:
@@ -98,6 +132,10 @@ async def _commit(
             done = ", ".join(f"{number} {name}" for name, number in counts.items())
             await record(tx, [work.job.entry("import.write", f"{work.job.job_id} ({done})")])
     work.job.progress = step.progress
+
+
+def _values(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if not isinstance(row.value, GemelError)]
 
 
 def _check_header(rows: Sequence[Row]) -> None:
