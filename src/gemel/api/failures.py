@@ -118,6 +118,8 @@ def answer(error: GemelError) -> Response[bytes]:
 
 def handle(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Answer an exception that a route or the router raised; the log gets those that are our fault."""
+    if isinstance(error, ValidationException):
+        _rename(request, error)
     known = as_error(error)
     if status_of(known) == 500:
         log.error(
@@ -127,6 +129,16 @@ def handle(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]
     if isinstance(error, MethodNotAllowedException) and error.headers:
         response.headers["Allow"] = error.headers.get("allow", "")
     return response
+
+
+def _rename(request: Request[Any, Any, Any], error: ValidationException) -> None:
+    """Tell of parameters by the names that callers know: our `page_size` is their max-items-per-page."""
+    parameters = request.route_handler.parsed_fn_signature.parameters
+    for item in error.extra if isinstance(error.extra, list) else []:
+        known = parameters.get(item.get("key", "")) if isinstance(item, dict) else None
+        name = getattr(known.kwarg_definition, "name", None) if known is not None else None
+        if name:
+            item["key"] = name
 
 
 def _invalid_parameters(error: ValidationException) -> InvalidError:

@@ -138,7 +138,6 @@ def test_a_model_id_works_encoded_or_not(client: httpx.Client) -> None:
 
 def test_unknown_routes_and_methods_have_our_error_body(client: httpx.Client) -> None:
     for path in (
-        "/",
         "/nowhere",
         "/digitaltwins",
         "/digitaltwins/a/b",
@@ -278,3 +277,12 @@ def test_not_ready_is_said(site: Site, client: httpx.Client) -> None:
     finally:
         site.is_ready = True
     assert client.get("/readyz").json() == {"status": "ready"}
+
+
+def test_a_parameter_is_told_by_the_name_that_it_was_sent_by(client: httpx.Client) -> None:
+    for path, headers, name in [
+        ("/models", {"max-items-per-page": "x"}, "max-items-per-page"),
+        ("/models?includeModelDefinition=maybe", {}, "includeModelDefinition"),
+    ]:
+        answer = client.get(path, headers=headers)
+        assert answer.json()["error"]["message"].startswith(f"{name}: "), answer.text
