@@ -97,6 +97,8 @@ class Gate:
             principal.require(info.scope)
         if scope["query_string"]:
             _check_query(scope["query_string"])
+            if info is not None and info.action is not None:
+                _refuse_moment(scope["query_string"])
         _refuse_null(scope)
         if info is not None and info.streams:
             await app(scope, receive, send)
@@ -142,6 +144,20 @@ def _refuse_null(scope: HTTPScope) -> None:
             inner.annotation in (int, float, bool) for inner in field.inner_types
         ):
             raise InvalidError("InvalidArgument", f"{told}: null is not a value.", "Leave it out.")
+
+
+def _refuse_moment(query: bytes) -> None:
+    """Refuse to write at a moment of the past: the present would be changed, which nobody asked for."""
+    named = {name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True)} & {
+        "asOf",
+        "knownAt",
+    }
+    if named:
+        raise InvalidError(
+            "InvalidArgument",
+            f"{' and '.join(sorted(named))}: the past can be read, and not written.",
+            "Leave it out. A value of the past is sent with its time, a twin or lifecycle with its validFrom.",
+        )
 
 
 def _check_query(query: bytes) -> None:

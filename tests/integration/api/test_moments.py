@@ -229,3 +229,11 @@ def test_a_moment_before_the_retention_line_is_refused(site: Site, client: httpx
         site.owner.execute(
             "UPDATE tenant_head SET retention_line = NULL WHERE tenant = %s", (site.tenants["one"],)
         )
+
+
+@pytest.mark.parametrize("moment", ["asOf=2026-01-31T12:00:00Z", "knownAt=2026-01-31T12:00:00Z", "asOf="])
+def test_the_past_is_not_written(client: httpx.Client, moment: str) -> None:
+    answer = client.patch(f"/digitaltwins/nobody?{moment}", json=[])
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "InvalidArgument")
+    assert client.put(f"/digitaltwins/nobody?{moment}", json={}).status_code == 400
+    assert client.delete(f"/digitaltwins/nobody?{moment}").json()["error"]["code"] == "InvalidArgument"
