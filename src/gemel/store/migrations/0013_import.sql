@@ -1,5 +1,5 @@
 -- What refers to what in the graph is checked once for each statement and not row by row: the look-ups and row
--- locks of foreign keys were a quarter of what the database spends on an import. The locks said nothing more:
+-- locks of foreign keys were a large part of what the database spends on an import. The locks said nothing more:
 -- whoever writes a graph holds the tenant's head, so that nobody else takes twins or models away meanwhile.
 
 ALTER TABLE relationship DROP CONSTRAINT relationship_tenant_source_no_fkey;
