@@ -50,7 +50,7 @@ IfMatch = Annotated[
     HeaderParameter(
         name="If-Match",
         description="Act only on this version: its etag, or `*`.",
-        schema_extra={"pattern": ETAGS, "examples": ["*"]},
+        schema_extra={"pattern": ETAGS},
     ),
 ]
 IfNoneMatch = Annotated[

@@ -138,13 +138,16 @@ JsonPatch = Annotated[
 ]
 
 
+Moment = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
+
+
 class QueryRequest(msgspec.Struct, omit_defaults=True):
     """A query, or the token that continues one; the token wins. `asOf` and `knownAt`: at a moment of the past."""
 
     query: str | None = None
     continuationToken: str | None = None  # noqa: N815
-    asOf: str | None = None  # noqa: N815
-    knownAt: str | None = None  # noqa: N815
+    asOf: Moment | None = None  # noqa: N815
+    knownAt: Moment | None = None  # noqa: N815
 
 
 QueryBody = Annotated[
