@@ -457,6 +457,37 @@ CASES = [
         (204, "", {}),
         (404, "EventRouteNotFound", {"path": "/eventroutes/none"}),
     ),
+    # A job that starts outlives its case, and a deletion job takes every other case's twins: see tests of jobs.
+    *cases_of(
+        "ImportJobs_List",
+        "/jobs/imports",
+        (200, "", {}),
+        (400, "InvalidArgument", {"headers": {"max-items-per-page": "0"}}),
+    ),
+    *cases_of(
+        "ImportJobs_Add",
+        "/jobs/imports/jN",
+        (400, "ValidationFailed", {"body": {"inputBlobUri": "ftp://x/y", "outputBlobUri": "ftp://x/z"}}),
+        (400, "ValidationFailed", {"body": {"inputBlobUri": "file:in", "outputBlobUri": "file:out"}}),
+        (400, "ValidationFailed", {"body": {}}),
+        MALFORMED,
+    ),
+    *cases_of("ImportJobs_GetById", "/jobs/imports/none", (404, "ImportJobNotFound", {})),
+    *cases_of("ImportJobs_Delete", "/jobs/imports/none", (404, "ImportJobNotFound", {})),
+    *cases_of("ImportJobs_Cancel", "/jobs/imports/none/cancel", (404, "ImportJobNotFound", {})),
+    *cases_of(
+        "DeleteJobs_Add",
+        "/jobs/deletions",
+        (400, "ValidationFailed", {"path": "/jobs/deletions?timeoutInMinutes=0"}),
+        (400, "InvalidArgument", {"path": "/jobs/deletions?timeoutInMinutes=soon"}),
+    ),
+    *cases_of(
+        "DeleteJobs_List",
+        "/jobs/deletions",
+        (200, "", {}),
+        (400, "InvalidArgument", {"headers": {"max-items-per-page": "0"}}),
+    ),
+    *cases_of("DeleteJobs_GetById", "/jobs/deletions/none", (404, "DeleteJobNotFound", {})),
 ]
 WITH_ETAG = {
     "DigitalTwins_GetById", "DigitalTwins_Add", "DigitalTwins_Update", "DigitalTwins_GetRelationshipById",
