@@ -80,27 +80,29 @@ def past_states(told: Sequence[ToldSpan]) -> list[PastState]:
     """
     entries: list[_Entry] = []
     ended: defaultdict[tuple[int, tuple[str | None, ...]], list[tuple[Span, _Entry]]] = defaultdict(list)
+    last: tuple[ToldSpan, _Entry] | None = None
     for each in sorted(told, key=lambda item: (item.recorded_us, item.span.from_us)):
         content = each.span.standing[2:]
         before = ended.get((each.recorded_us, content), [])
         entry = next((entry for span, entry in before if _overlap(span, each.span)), None)
-        if entry is None:
-            entry = _neighbour(entries, each, content)
+        if entry is None and last is not None and _goes_on(last[0], each):
+            entry = last[1]
         if entry is None:
             entry = _Entry(each.recorded_us, each.forgotten_us, [])
             entries.append(entry)
         entry.take(each)
         ended[each.forgotten_us, content].append((each.span, entry))
+        last = each, entry
     return sorted((entry.done() for entry in entries), key=lambda state: (state.from_us, state.recorded_us))
 
 
-def _neighbour(entries: list[_Entry], told: ToldSpan, content: tuple[str | None, ...]) -> _Entry | None:
-    """Return the entry that the span before this one, told in the same moment, made: another model of it."""
-    last = entries[-1] if entries else None
-    if last is None or last.recorded_us != told.recorded_us or not last.spans:
-        return None
-    span = last.spans[-1]
-    return last if span.to_us == told.span.from_us and span.standing[2:] == content else None
+def _goes_on(one: ToldSpan, other: ToldSpan) -> bool:
+    """Whether a span told in the same moment as the one before it is the same state, of another model."""
+    return (
+        one.recorded_us == other.recorded_us
+        and one.span.to_us == other.span.from_us
+        and one.span.standing[2:] == other.span.standing[2:]
+    )
 
 
 def _overlap(one: Span, other: Span) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gemel.graph.lifecycle import STATES
@@ -63,6 +63,7 @@ class Ledger:
 
 
 @given(acts)
+@example([("model", "", 11), ("model", "", 12), ("turn", "planned", 10), ("turn", "commissioned", 11)])
 def test_every_told_state_is_in_the_history_once(told: list[tuple[str, str, int]]) -> None:
     ledger = Ledger()
     for act in told:
