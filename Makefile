@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CODE := src tests bench tools
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test javascript unit check formatted lint types floors tidy bench format docs clean
+.PHONY: help venv demo test javascript explore unit check formatted lint types floors tidy bench format docs clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ test: $(DEV_STAMP) ## run all tests, the fast ones first
 
 javascript: $(DEV_STAMP) ## drive the JavaScript client against a server; needs node and npm
 	@PYTHONPATH=src:tests $(BIN)/python tests/acceptance/clients/javascript/run.py
+
+explore: $(DEV_STAMP) ## try the property-based tests on thousands of new examples each; takes a while
+	@$(BIN)/pytest tests/unit -m hypothesis --hypothesis-profile=explore
 
 unit: $(DEV_STAMP) ## run the fast tests alone
 	@$(BIN)/pytest tests/unit
