@@ -203,7 +203,7 @@ def given_diff(
         raise InvalidError("InvalidArgument", "from must not be after to.")
     if depth and twin is None:
         raise InvalidError("MissingArgument", "depth needs twin.")
-    return DiffWanted(Between(from_us, to_us), twin, depth, telemetry)
+    return DiffWanted(Between(from_us, to_us), twin, depth, telemetry, end is None)
 
 
 @get(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from gemel.graph.context import GraphContext
 from gemel.graph.findings import CheckedTwin, Finding, twin_findings
 from gemel.graph.neighbours import links_from, related_with_properties
-from gemel.graph.paging import decode_token, encode_token
+from gemel.graph.paging import Listing
 from gemel.graph.relating import property_faults
 from gemel.graph.writing import existing_type
 from gemel.history.state import read_state
@@ -44,7 +44,8 @@ async def check_graph(
 
     Raises InvalidError (InvalidArgument) for a token that another list gave.
     """
-    after = decode_token(token, TOKEN, no=int)["no"] if token is not None else -1
+    listing = Listing(tx.tenant, TOKEN)
+    after = listing.decode(token, no=int)["no"] if token is not None else -1
     rows = await tx.rows(PAGE, (after, size + 1))
     page = rows[:size]
     types = {model: await existing_type(tx, context.library, model) for model in {row[2] for row in page}}
@@ -70,7 +71,7 @@ async def check_graph(
         return [finding for twin in twins for finding in twin_findings(twin, models.is_a)]
 
     findings = await asyncio.to_thread(found)
-    return CheckPage(findings, len(page), encode_token(TOKEN, no=page[-1][0]) if len(rows) > size else None)
+    return CheckPage(findings, len(page), listing.encode(no=page[-1][0]) if len(rows) > size else None)
 
 
 async def _relationship_faults(

@@ -15,7 +15,7 @@ from gemel.base.errors import ConflictError, InvalidError, NotFoundError
 from gemel.graph.jsonpatch import invalid, parse_operations
 from gemel.graph.model_log import ModelLogEntry, added_entries, append_log
 from gemel.graph.names import check_model_id
-from gemel.graph.paging import Page, encode_token, resume
+from gemel.graph.paging import Listing, Page
 from gemel.history.changes import append
 from gemel.history.values import encode
 from gemel.models import ModelParsingError, ModelSet, TwinType, compile_twin_type, parse
@@ -204,7 +204,8 @@ async def list_models(
 
     Raises NotFoundError (ModelNotFound), InvalidError (InvalidArgument).
     """
-    state, size = resume(TOKEN, token, page_size, after="")
+    listing = Listing(tx.tenant, TOKEN, tuple(sorted(dependencies_for)))
+    state, size = listing.resume(token, page_size, after="")
     wanted: list[str] | None = None
     if dependencies_for:
         models = await library.models(tx)
@@ -218,7 +219,7 @@ async def list_models(
     rows = await tx.rows(LIST, (state["after"], wanted, wanted, size + 1))
     items = [_data(row, definition=definition) for row in rows[:size]]
     more = len(rows) > size
-    return Page(items, encode_token(TOKEN, size=size, after=items[-1]["id"]) if more else None)
+    return Page(items, listing.encode(size=size, after=items[-1]["id"]) if more else None)
 
 
 async def update_model(

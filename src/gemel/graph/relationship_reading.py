@@ -11,7 +11,7 @@ from gemel.base.errors import NotFoundError
 from gemel.graph.etag import etag
 from gemel.graph.loading import MICROSECONDS, twin_not_found
 from gemel.graph.names import check_relationship_id, check_twin_id
-from gemel.graph.paging import Page, encode_token, resume
+from gemel.graph.paging import Listing, Page
 from gemel.history.moment import LIVE, SPAN_THEN, Moment
 from gemel.store.database import ReadTransaction
 
@@ -148,12 +148,13 @@ async def list_relationships(
     Raises NotFoundError (DigitalTwinNotFound), InvalidError (InvalidArgument).
     """
     source = await load_end(tx, twin_id, moment)
-    state, size = resume(OUTGOING, token, page_size, after="")
+    listing = Listing(tx.tenant, OUTGOING, (twin_id, name, *moment))
+    state, size = listing.resume(token, page_size, after="")
     wanted = {"source": source.twin_no, "name": name, "limit": size + 1} | state
     stored = await _relationships(tx, LIST, wanted, moment)
     following = None
     if len(stored) > size:
-        following = encode_token(OUTGOING, size=size, after=stored[size - 1].relationship_id)
+        following = listing.encode(size=size, after=stored[size - 1].relationship_id)
     return Page([each.document().body for each in stored[:size]], following)
 
 
@@ -170,13 +171,14 @@ async def list_incoming(
     Raises NotFoundError (DigitalTwinNotFound), InvalidError (InvalidArgument).
     """
     target = await load_end(tx, twin_id, moment)
-    state, size = resume(INCOMING, token, page_size, no=0, after="")
+    listing = Listing(tx.tenant, INCOMING, (twin_id, *moment))
+    state, size = listing.resume(token, page_size, no=0, after="")
     wanted = {"target": target.twin_no, "limit": size + 1} | state
     stored = await _relationships(tx, LIST_INCOMING, wanted, moment)
     following = None
     if len(stored) > size:
         last = stored[size - 1]
-        following = encode_token(INCOMING, size=size, no=last.source_no, after=last.relationship_id)
+        following = listing.encode(size=size, no=last.source_no, after=last.relationship_id)
     return Page([each.incoming() for each in stored[:size]], following)
 
 

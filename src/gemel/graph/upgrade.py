@@ -14,7 +14,7 @@ from gemel.graph.live import LiveTwin
 from gemel.graph.loading import read_twins
 from gemel.graph.names import check_model_id
 from gemel.graph.neighbours import model_change_faults
-from gemel.graph.paging import decode_token, encode_token
+from gemel.graph.paging import Listing
 from gemel.graph.patching import PatchRequest, TwinPatcher
 from gemel.graph.timeline import FOREVER_US
 from gemel.graph.writing import existing_type, usable_type
@@ -138,7 +138,8 @@ class Upgrader:
         `audit` is what the trail says of each, with the twin as its target. Raises NotFoundError
         (ModelNotFound), InvalidError (InvalidArgument, ModelDecommissioned).
         """
-        after_no = decode_token(token, TOKEN, no=int)["no"] if token is not None else -1
+        listing = Listing(tenant, TOKEN, (upgrade.source, upgrade.target, upgrade.dry_run))
+        after_no = listing.decode(token, no=int)["no"] if token is not None else -1
         async with self._database.read(tenant) as tx:
             before, after = await self._types(tx, upgrade)
             rows = await tx.rows(PAGE, (upgrade.source, after_no, size + 1))
@@ -152,7 +153,7 @@ class Upgrader:
             examined=len(moves),
             moved=sum(moved for moved, _ in results),
             misfits=[misfit for _, misfits in results for misfit in misfits],
-            token=encode_token(TOKEN, no=rows[size - 1][0]) if len(rows) > size else None,
+            token=listing.encode(no=rows[size - 1][0]) if len(rows) > size else None,
         )
 
     async def _types(self, tx: ReadTransaction, upgrade: Upgrade) -> tuple[TwinType, TwinType]:

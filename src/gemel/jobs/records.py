@@ -11,7 +11,7 @@ import psycopg
 
 from gemel.base.clock import EPOCH, from_us
 from gemel.base.errors import InvalidError, NotFoundError
-from gemel.graph.paging import encode_token, resume
+from gemel.graph.paging import Listing
 from gemel.jobs.progress import JobError, Progress
 from gemel.security.audit import AuditEntry
 from gemel.store.database import Database, ReadTransaction, Row, WriteTransaction
@@ -183,11 +183,10 @@ async def list_jobs(
 
     Raises InvalidError (InvalidArgument).
     """
-    state, size = resume(f"{kind} jobs", token, page_size, after="")
+    listing = Listing(tx.tenant, f"{kind} jobs")
+    state, size = listing.resume(token, page_size, after="")
     jobs = [_job(row) for row in await tx.rows(LIST, (kind, state["after"], size + 1))]
-    following = (
-        encode_token(f"{kind} jobs", size=size, after=jobs[size - 1].job_id) if len(jobs) > size else None
-    )
+    following = listing.encode(size=size, after=jobs[size - 1].job_id) if len(jobs) > size else None
     return jobs[:size], following
 
 

@@ -10,7 +10,6 @@ from typing import Any, Literal
 import msgspec
 
 from gemel.base.clock import iso_us
-from gemel.base.errors import InvalidError
 from gemel.graph.differences import (
     Between,
     Place,
@@ -21,7 +20,7 @@ from gemel.graph.differences import (
     read_presences,
     read_relationship_differences,
 )
-from gemel.graph.paging import decode_token, encode_token
+from gemel.graph.paging import Listing, foreign_token
 from gemel.history.differences import Presence, ValueDifference, read_differences
 from gemel.history.moment import END_US, Moment, check_kept
 from gemel.history.paths import Paths
@@ -78,12 +77,16 @@ class Diff(msgspec.Struct, frozen=True, rename={"from_": "from"}):
 
 @dataclass(frozen=True, slots=True)
 class DiffWanted:
-    """Which differences: between what, of which twin and how far around it (None: of all), with telemetry or not."""
+    """Which differences: between what, of which twin and how far around it (None: of all), with telemetry or not.
+
+    `until_now`: no second moment was named, so that a page that follows goes on with that of its token.
+    """
 
     between: Between
     twin_id: str | None = None
     depth: int = 0
     telemetry: bool = False
+    until_now: bool = False
 
 
 async def read_diff(
@@ -95,7 +98,8 @@ async def read_diff(
     Raises NotFoundError (DigitalTwinNotFound), InvalidError (MomentBeforeRetention, LimitExceeded,
     InvalidArgument for a token of another list).
     """
-    between, place = (wanted.between, FROM_FIRST) if after is None else _continued(after)
+    listing = Listing(tx.tenant, TOKEN, (wanted.twin_id, wanted.depth, wanted.telemetry))
+    between, place = (wanted.between, FROM_FIRST) if after is None else _continued(listing, wanted, after)
     await check_kept(tx, Moment(as_of_us=between.from_us))
     scope = None
     if wanted.twin_id is not None:
@@ -113,7 +117,7 @@ async def read_diff(
         place = (following, BEFORE_ALL, "")
     page = items[:limit]
     last = page[-1][0] if len(items) > limit else None if start is None else place
-    token = None if last is None else _token(between, last)
+    token = None if last is None else _token(listing, between, last)
     return Diff(iso_us(between.from_us), iso_us(between.to_us), [item for _, item in page], token)
 
 
@@ -162,21 +166,22 @@ class _Reading:
         return found
 
 
-def _token(between: Between, place: Place) -> str:
+def _token(listing: Listing, between: Between, place: Place) -> str:
     number, source, relationship_id = place
-    return encode_token(TOKEN, **between._asdict(), no=number, source=source, id=relationship_id)
+    return listing.encode(**between._asdict(), no=number, source=source, id=relationship_id)
 
 
-def _continued(token: str) -> tuple[Between, Place]:
-    state = decode_token(token, TOKEN, from_us=int, to_us=int, no=int, source=int, id=str)
+def _continued(listing: Listing, wanted: DiffWanted, token: str) -> tuple[Between, Place]:
+    state = listing.decode(token, from_us=int, to_us=int, no=int, source=int, id=str)
     between = Between(state["from_us"], state["to_us"])
     place = (state["no"], state["source"], state["id"])
     is_one = 0 <= between.from_us <= between.to_us <= END_US
+    is_one = is_one and between == wanted.between._replace(
+        **({"to_us": between.to_us} if wanted.until_now else {})
+    )
     is_one = is_one and 0 <= place[0] <= NUMBER_MAX and BEFORE_ALL <= place[1] <= NUMBER_MAX
     if not is_one or len(place[2]) > ID_LENGTH_MAX or "\0" in place[2]:
-        raise InvalidError(
-            "InvalidArgument", "The token is not one that this list gave.", "Start again without it."
-        )
+        raise foreign_token()
     return between, place
 
 

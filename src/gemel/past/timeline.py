@@ -12,7 +12,7 @@ import msgspec
 from gemel.base.clock import iso_us
 from gemel.base.errors import InvalidError
 from gemel.graph.incarnations import TwinMove, read_twin_moves
-from gemel.graph.paging import decode_token, encode_token
+from gemel.graph.paging import Listing, foreign_token
 from gemel.graph.relationship_moves import RelationshipMove, read_relationship_moves
 from gemel.history.moment import END_US
 from gemel.history.moves import Move, Place, Stretch, read_moves, read_series
@@ -102,7 +102,9 @@ async def read_timeline(tx: ReadTransaction, paths: Paths, twin_id: str, wanted:
     moves = await read_twin_moves(tx, twin_id)
     await _check_paths(tx, paths, wanted.paths)
     stretch, limit = wanted.stretch, wanted.limit
-    at_us, key = _beyond(wanted)
+    narrowed = (twin_id, *stretch, sorted(wanted.kinds), sorted(wanted.paths))
+    listing = Listing(tx.tenant, TOKEN, narrowed)
+    at_us, key = _beyond(wanted, listing)
     things: list[_Thing] = []
     if "twin" in wanted.kinds:
         things += [
@@ -120,7 +122,7 @@ async def read_timeline(tx: ReadTransaction, paths: Paths, twin_id: str, wanted:
     rest = [thing for thing in things if _is_beyond(thing, stretch, at_us, key)]
     rest.sort(key=lambda thing: (thing.time_us, thing.key), reverse=stretch.newest_first)
     page = rest[:limit]
-    after = encode_token(TOKEN, at=page[-1].time_us, key=page[-1].key) if len(rest) > limit else None
+    after = listing.encode(at=page[-1].time_us, key=page[-1].key) if len(rest) > limit else None
     causes = await read_causes(tx, {us for thing in page for us in _recorded_us(thing.told)})
     return Timeline(twin_id, [_entry(thing.told, causes) for thing in page], after)
 
@@ -132,13 +134,11 @@ async def _check_paths(tx: ReadTransaction, paths: Paths, wanted: Collection[str
             raise InvalidError("PathNotInModel", f"No twin has or had a path {path[:200]!r}.")
 
 
-def _beyond(wanted: TimelineWanted) -> tuple[int, str]:
+def _beyond(wanted: TimelineWanted, listing: Listing) -> tuple[int, str]:
     if wanted.after is not None:
-        state = decode_token(wanted.after, TOKEN, at=int, key=str)
+        state = listing.decode(wanted.after, at=int, key=str)
         if not 0 <= state["at"] <= END_US or not KEY.fullmatch(state["key"]):
-            raise InvalidError(
-                "InvalidArgument", "The token is not one that this list gave.", "Start again without it."
-            )
+            raise foreign_token()
         return state["at"], state["key"]
     stretch = wanted.stretch
     return (stretch.to_us, LAST) if stretch.newest_first else (stretch.from_us, FIRST)

@@ -67,9 +67,9 @@ class QueryPage:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What is asked for: the first page of a query's text, or the next of what a token (which wins) continues.
+    """What is asked for: the first page of a query's text, or the next of what a token continues.
 
-    `moment` is that of which a text is asked; a token has its own.
+    `moment` is that of which a text is asked. A token has its own of both; what is sent with it must be equal.
     """
 
     text: str | None = None
@@ -107,11 +107,11 @@ async def run_query(
 
     A page has `page_size` rows at most (default that of the page before it, or 100; never over 1000). Rows are as
     GET gives the twin or relationship, or have just the items selected, without those that a twin does not have.
-    Raises InvalidError (SqlQueryError; BadRequest without text and token, or for a token that is none;
-    InvalidArgument for a page size below 1; TimeoutError once a statement takes longer than `timeout_s`;
-    LimitExceeded beyond what `gemel.query.limits` allows; MomentBeforeRetention).
+    Raises InvalidError (SqlQueryError; BadRequest without text and token, or for a token that is none or
+    of something else; InvalidArgument for a page size below 1; TimeoutError once a statement takes longer than
+    `timeout_s`; LimitExceeded beyond what `gemel.query.limits` allows; MomentBeforeRetention).
     """
-    position = _position(ask)
+    position = _position(ask, tx.tenant)
     size = check_page_size(position.size if ask.page_size is None else ask.page_size)
     query = analyse(position.text)
     if position.after is None:
@@ -128,7 +128,7 @@ async def run_query(
     if after is None or left == 0:
         return QueryPage(items, None, charge, warnings)
     following = replace(position, after=after, left=left, size=size)
-    return QueryPage(items, encode_position(following), charge, warnings)
+    return QueryPage(items, encode_position(following, tx.tenant), charge, warnings)
 
 
 def _refusal(error: psycopg.Error, position: Position, timeout_s: float) -> Exception:
@@ -151,14 +151,31 @@ def _refusal(error: psycopg.Error, position: Position, timeout_s: float) -> Exce
     return error
 
 
-def _position(ask: Ask) -> Position:
+def _position(ask: Ask, tenant: int) -> Position:
     if ask.token is not None:
-        return decode_position(ask.token)
+        position = decode_position(ask.token, tenant)
+        _check_own(ask, position)
+        return position
     if ask.text is None:
         raise InvalidError(
             "BadRequest", "There is neither a query nor a continuation token.", "Send one of them."
         )
     return Position(ask.text, moment=ask.moment)
+
+
+def _check_own(ask: Ask, position: Position) -> None:
+    """Refuse a text or a moment that is not the token's: one of the two would be passed over in silence."""
+    other = None
+    if ask.text not in (None, position.text):
+        other = "query"
+    elif ask.moment not in (NOW, position.moment):
+        other = "moment (asOf, knownAt)"
+    if other is not None:
+        raise InvalidError(
+            "BadRequest",
+            f"The continuation token is of another {other} than what was sent with it.",
+            "Send the token alone or with what gave it; for something else, leave the token out.",
+        )
 
 
 async def _page(

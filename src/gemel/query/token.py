@@ -42,20 +42,20 @@ class Position:
     now_us: int = 0
 
 
-def encode_position(position: Position) -> str:
-    """Return the token: base64url of a checksum and JSON. It holds nothing that its bearer may not know."""
+def encode_position(position: Position, tenant: int) -> str:
+    """Return a tenant's token: base64url of a checksum and JSON. It holds nothing that its bearer may not know."""
     body = msgspec.json.encode(position)
-    return base64.urlsafe_b64encode(_checksum(body) + body).rstrip(b"=").decode()
+    return base64.urlsafe_b64encode(_checksum(body, tenant) + body).rstrip(b"=").decode()
 
 
-def decode_position(token: str) -> Position:
-    """Return where a query goes on. Raises InvalidError (BadRequest) for any text that is not such a token."""
+def decode_position(token: str, tenant: int) -> Position:
+    """Return where a query goes on. Raises InvalidError (BadRequest) for what is no token of the tenant."""
     try:
         if len(token) > TOKEN_LENGTH_MAX:
             raise ValueError("too long")
         data = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
         checksum, body = data[:CHECKSUM_BYTES], data[CHECKSUM_BYTES:]
-        if checksum != _checksum(body):
+        if checksum != _checksum(body, tenant):
             raise ValueError("checksum")
         position = msgspec.json.decode(body, type=Position)
         if not _sound(position):
@@ -101,10 +101,10 @@ def not_ours() -> InvalidError:
     """Return the error for what is no continuation token, or one of something else."""
     return InvalidError(
         "BadRequest",
-        "The continuation token is not one that a query gave, or was changed on the way.",
+        "The continuation token is not one that a query of this tenant gave, or was changed on the way.",
         "Send the query again without a token.",
     )
 
 
-def _checksum(body: bytes) -> bytes:
-    return sha256(body).digest()[:CHECKSUM_BYTES]
+def _checksum(body: bytes, tenant: int) -> bytes:
+    return sha256(b"%d:%b" % (tenant, body)).digest()[:CHECKSUM_BYTES]

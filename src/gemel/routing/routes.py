@@ -9,7 +9,7 @@ import msgspec
 
 from gemel.base.clock import from_us
 from gemel.base.errors import InvalidError, NotFoundError
-from gemel.graph.paging import Page, check_page_size, decode_token, encode_token
+from gemel.graph.paging import Listing, Page, check_page_size
 from gemel.routing.filters import compile_filter
 from gemel.store.database import ReadTransaction, Row, WriteTransaction
 
@@ -176,11 +176,12 @@ async def get_route(tx: ReadTransaction, route_id: str) -> dict[str, str]:
 
 async def list_routes(tx: ReadTransaction, page_size: int | None = None, token: str | None = None) -> Page:
     """Return a page of routes in the order of ids. Raises InvalidError (InvalidArgument)."""
-    after = decode_token(token, TOKEN, after=str)["after"] if token is not None else ""
+    listing = Listing(tx.tenant, TOKEN)
+    after = listing.decode(token, after=str)["after"] if token is not None else ""
     size = check_page_size(page_size)
     rows = await tx.rows(LIST, (after, size + 1))
     items: list[dict[str, Any]] = [dict(_body(row)) for row in rows[:size]]
-    return Page(items, encode_token(TOKEN, after=items[-1]["id"]) if len(rows) > size else None)
+    return Page(items, listing.encode(after=items[-1]["id"]) if len(rows) > size else None)
 
 
 async def delete_route(tx: WriteTransaction, route_id: str) -> None:

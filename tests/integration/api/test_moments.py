@@ -197,14 +197,63 @@ def test_a_query_refuses_them_too(client: httpx.Client) -> None:
         assert answer.json()["error"]["code"] == "InvalidArgument"
 
 
-def test_a_forged_token_is_refused(client: httpx.Client) -> None:
+def test_a_forged_token_is_refused(site: Site, client: httpx.Client) -> None:
     from gemel.history.moment import Moment
     from gemel.query.token import Position, encode_position
 
     for moment in (Moment(-1, 0), Moment(2**62, 0), Moment(0, 2**63 - 1)):
-        token = encode_position(Position("SELECT * FROM digitaltwins", (1,), moment=moment))
+        token = encode_position(
+            Position("SELECT * FROM digitaltwins", (1,), moment=moment), site.tenants["one"]
+        )
         answer = client.post("/query", json={"continuationToken": token})
         assert answer.json()["error"]["code"] == "BadRequest"
+
+
+def test_a_token_with_another_query_or_moment_is_refused(client: httpx.Client, other: httpx.Client) -> None:
+    for number in range(3):
+        put(client, f"token-{number}", label="token")
+    text = "SELECT * FROM digitaltwins T WHERE T.label = 'token'"
+    then = get(client, "/digitaltwins/token-2")["$metadata"]["$lastUpdateTime"]
+
+    def ask(caller: httpx.Client = client, **body: str) -> tuple[int, str]:
+        answer = caller.post("/query", json=body, headers={"max-items-per-page": "1"})
+        return answer.status_code, answer.json().get("error", {}).get("code", "")
+
+    for moment in ({}, {"knownAt": then}):
+        first = client.post(
+            "/query", json={"query": text} | moment, headers={"max-items-per-page": "1"}
+        ).json()
+        token = first["continuationToken"]
+        assert ask(continuationToken=token) == (200, "")
+        assert ask(continuationToken=token, query=text) == (200, "")
+        assert ask(continuationToken=token, query=text, **moment) == (200, "")
+        assert ask(continuationToken=token, query=text + " ") == (400, "BadRequest")
+        assert ask(continuationToken=token, query="nonsense") == (400, "BadRequest")
+        assert ask(continuationToken=token, query=text, asOf=at(1)) == (400, "BadRequest")
+        assert ask(continuationToken=token, knownAt=at(1)) == (400, "BadRequest")
+        assert ask(other, continuationToken=token) == (400, "BadRequest")
+
+
+def test_links_of_lists_are_of_their_twin_moment_and_tenant(
+    client: httpx.Client, other: httpx.Client
+) -> None:
+    for caller in (client, other):
+        put(caller, "list-2")
+        for twin in ("list-1", "list-2"):
+            put(caller, twin)
+            for number in range(2):
+                link = {"$targetId": "list-2" if twin == "list-1" else "list-1", "$relationshipName": "feeds"}
+                caller.put(f"/digitaltwins/{twin}/relationships/r{number}", json=link)
+    for kind in ("relationships", "incomingrelationships"):
+        page = client.get(f"/digitaltwins/list-1/{kind}", headers={"max-items-per-page": "1"}).json()
+        link = page["nextLink"]
+        assert len(client.get(link).json()["value"]) == 1
+        for answer in (
+            client.get(link.replace("list-1", "list-2")),
+            client.get(link + f"&asOf={at(1)}"),
+            other.get(link),
+        ):
+            assert answer.json()["error"]["code"] == "InvalidArgument", answer.text
 
 
 def test_a_moment_before_the_retention_line_is_refused(site: Site, client: httpx.Client) -> None:

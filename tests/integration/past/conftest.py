@@ -27,3 +27,11 @@ def client(site: Site) -> httpx.Client:
     client = site.client()
     assert client.post("/models", json=MODELS).status_code == 201
     return client
+
+
+@pytest.fixture(scope="module")
+def other(site: Site) -> httpx.Client:
+    """A client of tenant two with every scope, whose models are there."""
+    other = site.client("two")
+    assert other.post("/models", json=MODELS).status_code == 201
+    return other

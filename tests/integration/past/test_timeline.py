@@ -7,7 +7,9 @@ from typing import Any
 import httpx
 import pytest
 
-from gemel.graph.paging import encode_token
+from gemel.graph.paging import Listing
+from gemel.history.moment import END_US
+from gemel.past.timeline import KINDS
 from support.api_site import PUMP, Site
 
 MOTOR = "dtmi:test:Motor;1"
@@ -127,8 +129,11 @@ def test_what_cannot_be_told_is_refused(client: httpx.Client, path: str, status:
     assert (response.status_code, response.json()["error"]["code"]) == (status, code), response.text
 
 
-TOKENS = [
-    encode_token("timeline", at=at, key=key)
+# What a request that says nothing else asks for.
+OF_TIMELINE: tuple[Any, ...] = ("t", 0, END_US - 1, True, sorted(set(KINDS) - {"telemetry"}), [])
+OF_DIFF = (None, 0, False)
+STATES = [
+    {"at": at, "key": key}
     for at, key in [
         (-1, "v" + "0" * 20),
         (2**62, "r"),
@@ -139,10 +144,11 @@ TOKENS = [
         (0, ""),
     ]
 ] + [
-    encode_token("diff", from_us=start, to_us=end, no=no, source=source, id=name)
+    {"from_us": start, "to_us": end, "no": no, "source": source, "id": name}
     for start, end, no, source, name in [
         (5, 4, 0, -1, ""),
         (-1, 4, 0, -1, ""),
+        (1, 4, 0, -1, ""),
         (0, 2**62, 0, -1, ""),
         (0, 1, -1, -1, ""),
         (0, 1, 2**70, -1, ""),
@@ -153,20 +159,61 @@ TOKENS = [
 ]
 
 
-@pytest.mark.parametrize("token", TOKENS)
-def test_tokens_that_no_list_gave_are_refused(client: httpx.Client, token: str) -> None:
+@pytest.mark.parametrize("state", STATES)
+def test_tokens_that_no_list_gave_are_refused(
+    site: Site, client: httpx.Client, state: dict[str, Any]
+) -> None:
     done(client.put("/digitaltwins/t", json=PLAIN))
-    for path in ("/v1/twins/t/timeline?", "/v1/diff?from=1970-01-01T00:00:00Z&"):
+    for kind, of, path in (
+        ("timeline", OF_TIMELINE, "/v1/twins/t/timeline?"),
+        ("diff", OF_DIFF, "/v1/diff?from=1970-01-01T00:00:00Z&"),
+    ):
+        token = Listing(site.tenants["one"], kind, of).encode(**state)
         response = client.get(f"{path}after={token}")
         assert (response.status_code, response.json()["error"]["code"]) == (400, "InvalidArgument"), (
             response.text
         )
 
 
-def test_the_greatest_place_of_a_token_is_the_end(client: httpx.Client) -> None:
+def test_a_token_goes_on_with_its_own_list_alone(client: httpx.Client, other: httpx.Client) -> None:
+    for twin in ("own-1", "own-2"):
+        done(client.put(f"/digitaltwins/{twin}", json=PLAIN | {"label": "x", "count": 1}))
+        done(other.put(f"/digitaltwins/{twin}", json=PLAIN | {"label": "x", "count": 1}))
+    start, end = "1970-01-01T00:00:00Z", "2026-01-01T00:00:00Z"
+    for place, same, others in (
+        (
+            "/v1/twins/own-1/timeline",
+            {"kind": ["property", "twin"]},
+            ({"kind": "property"}, {"order": "asc"}, {"path": "count"}, {"from": end}),
+        ),
+        (
+            "/v1/diff",
+            {"from": start},
+            ({"from": end}, {"from": start, "to": end}, {"from": start, "twin": "own-1"}),
+        ),
+    ):
+        page = done(client.get(place, params={**same, "limit": 1}))
+        assert page["after"] is not None
+        done(client.get(place, params={**same, "limit": 5, "after": page["after"]}))
+        for each in others:
+            refused(client.get(place, params={**each, "after": page["after"]}))
+        elsewhere = {**same, "after": page["after"]} | ({"twin": "own-2"} if place == "/v1/diff" else {})
+        refused(client.get(place.replace("own-1", "own-2"), params=elsewhere))
+        refused(other.get(place, params={**same, "after": page["after"]}))
+    page = done(client.get("/v1/diff", params={"from": start, "limit": 1}))
+    done(client.get("/v1/diff", params={"from": start, "to": page["to"], "after": page["after"]}))
+
+
+def refused(response: httpx.Response) -> None:
+    assert (response.status_code, response.json()["error"]["code"]) == (400, "InvalidArgument"), response.text
+
+
+def test_the_greatest_place_of_a_token_is_the_end(site: Site, client: httpx.Client) -> None:
     done(client.put("/digitaltwins/t", json=PLAIN | {"label": "x"}))
-    token = encode_token("timeline", at=0, key="v" + "9" * 20)
+    token = Listing(site.tenants["one"], "timeline", OF_TIMELINE).encode(at=0, key="v" + "9" * 20)
     assert told(client, "t", after=token) == []
-    token = encode_token("diff", from_us=0, to_us=1, no=2**43, source=-1, id="")
+    token = Listing(site.tenants["one"], "diff", OF_DIFF).encode(
+        from_us=0, to_us=1, no=2**43, source=-1, id=""
+    )
     page = done(client.get(f"/v1/diff?from=1970-01-01T00:00:00Z&after={token}"))
     assert (page["items"], page["after"], page["to"]) == ([], None, "1970-01-01T00:00:00.000001Z")

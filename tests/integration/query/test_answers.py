@@ -191,9 +191,14 @@ def test_a_key_of_another_shape_is_refused(world: World) -> None:
     plain = world.page("SELECT * FROM digitaltwins T", page_size=2).token
     assert plain is not None
     assert world.page(token=token).items
-    position = decode_position(token)
-    for after in (decode_position(plain).after, ("1e999999999", None, 1), ("[", None, 1), ("{}", "x", None)):
-        forged = encode_position(Position(position.text, after))
+    position = decode_position(token, world.site.tenant)
+    for after in (
+        decode_position(plain, world.site.tenant).after,
+        ("1e999999999", None, 1),
+        ("[", None, 1),
+        ("{}", "x", None),
+    ):
+        forged = encode_position(Position(position.text, after), world.site.tenant)
         with pytest.raises(InvalidError) as error:
             world.page(token=forged)
         assert error.value.code == "BadRequest"

@@ -159,11 +159,11 @@ def test_all_pages_have_the_windows_of_the_first(sampled: World) -> None:
     text = "SELECT T.$dtId, LAST(T.flow, '1h', 'avg') AS v FROM digitaltwins T"
     first = sampled.page(text, page_size=1)
     assert first.token is not None
-    position = decode_position(first.token)
+    position = decode_position(first.token, sampled.site.tenant)
     assert abs(position.now_us - now_us()) < 60 * MINUTE_US
     again = sampled.page(token=first.token, page_size=1)
     assert again.items == [{"$dtId": "p2", "v": 2.0}]
-    earlier = encode_position(replace(position, now_us=position.now_us - 10 * MINUTE_US))
+    earlier = encode_position(replace(position, now_us=position.now_us - 10 * MINUTE_US), sampled.site.tenant)
     assert sampled.page(token=earlier, page_size=1).items == [{"$dtId": "p2"}]
 
 
