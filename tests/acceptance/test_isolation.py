@@ -77,7 +77,7 @@ def on_models(owned: Owned) -> Rows:
         ("GET", "/models"): [
             Attempt("/models", 200),
             Attempt(f"/models?dependenciesFor={PUMP}", 404),
-            Attempt(f"/models?continuationToken={owned.page}", 200),
+            Attempt(f"/models?continuationToken={owned.page}", 400),
         ],
         ("POST", "/models"): [Attempt("/models", 400, {"json": [{**MODELS[1], "@id": "dtmi:two:X;1"}]})],
         ("GET", "/models/{model_id}"): [Attempt(f"/models/{PUMP}", 404)],
