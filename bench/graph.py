@@ -1,4 +1,9 @@
-"""The figures of a large graph: at the database driver beside SQL by hand for the same answer, and over HTTP."""
+"""The figures of a large graph: at the database driver beside SQL by hand for the same answer, and over HTTP.
+
+At the driver the statements after the opening of a transaction count. The opening is the same on both sides: it sets
+the tenant, and reads the tenant's head in the same round trip, from which a query knows what is indexed and where
+history begins. What that costs is told: `opening` with the head, and `opening_bare` without.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +37,7 @@ AT = END - timedelta(weeks=3, hours=5)
 PATHS = "SELECT path, path_no FROM path WHERE role = 'property'"
 MEMORY_MIB_MAX = 600
 WHOLE_RUNS = 3
+OPENINGS = 300
 
 
 def measure(platform: Platform, tell: Tell) -> list[Figure]:
@@ -60,6 +66,7 @@ async def _asked(platform: Platform, tell: Tell) -> list[Figure]:
         await asyncio.to_thread(settle, platform)
         async with site.read() as tx:
             by_hand = ByHand(dict(await tx.rows(PATHS)), AT)
+        figures += await _openings(site)
         for question in questions(site, by_hand):
             tell(question.name)
             figures += await _at_driver(site, question)
@@ -74,6 +81,13 @@ def _promote(platform: Platform) -> None:
     model, path = PROMOTED
     with platform.client() as client:
         client.post("/v1/indexes", json={"model": model, "path": path}).raise_for_status()
+
+
+async def _openings(site: Serving) -> list[Figure]:
+    """Open transactions with their head and without, in turn."""
+    opening_s, bare_s = await site.openings(OPENINGS)
+    timed = (("opening", opening_s), ("opening_bare", bare_s))
+    return [told(f"{name}_p50", percentiles_ms(spent_s[WARM:])["p50"], "ms") for name, spent_s in timed]
 
 
 async def _at_driver(site: Serving, question: Question) -> list[Figure]:

@@ -12,11 +12,20 @@ from gemel.app.parts import make_services
 from gemel.app.storage import open_storage
 from gemel.base.settings import load_settings
 from gemel.graph.context import GraphContext
-from gemel.store.database import Database, Parameters, ReadTransaction, Row
+from gemel.store.database import Database, Parameters, ReadTransaction, Row, Take
 
 __all__ = ["TENANT", "Serving", "TimedRead", "serving"]
 
 TENANT = 1  # the default one
+
+
+OPENING = (
+    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+    f"SELECT set_config('gemel.tenant', '{TENANT}', true), set_config('jit', 'off', true)",
+    """SELECT graph_epoch, model_epoch, (extract(epoch FROM retention_line) * 1000000)::bigint, promoted
+    FROM tenant_head WHERE tenant = current_tenant()""",
+)
+"""As `Database.read` begins; the last is the head."""
 
 
 class TimedRead(ReadTransaction):
@@ -24,11 +33,11 @@ class TimedRead(ReadTransaction):
 
     spent_s: float = 0.0
 
-    async def rows(self, sql: str, parameters: Parameters = ()) -> list[Row]:
+    async def rows(self, sql: str, parameters: Parameters = (), take: Take | None = None) -> list[Row]:
         """Run one statement and return its rows."""
         begun = time.perf_counter()
         try:
-            return await super().rows(sql, parameters)
+            return await super().rows(sql, parameters, take)
         finally:
             self.spent_s += time.perf_counter() - begun
 
@@ -44,7 +53,23 @@ class Serving:
     async def read(self) -> AsyncIterator[TimedRead]:
         """Open a snapshot of the default tenant."""
         async with self.database.read(TENANT) as tx:
-            yield TimedRead(tx.connection, tx.tenant)
+            head = (tx.epochs.graph, tx.epochs.models, tx.line_us, tx.promoted)
+            yield TimedRead(tx.connection, tx.tenant, head)
+
+    async def openings(self, count: int) -> tuple[list[float], list[float]]:
+        """Open and end so many transactions with their head, and as many without, in turn; return how long, in s."""
+        spent_s: tuple[list[float], list[float]] = ([], [])
+        async with self.database.read(TENANT) as tx:
+            await tx.connection.execute("ROLLBACK")
+            for _ in range(count):
+                for statements, spent in zip((OPENING, OPENING[:2]), spent_s, strict=True):
+                    begun = time.perf_counter()
+                    async with tx.connection.pipeline():
+                        for sql in statements:
+                            await tx.connection.execute(sql)
+                    await tx.connection.execute("ROLLBACK")
+                    spent.append(time.perf_counter() - begun)
+        return spent_s
 
 
 @asynccontextmanager

@@ -25,6 +25,7 @@ from gemel.base.errors import EnvironmentFaultError
 from gemel.base.settings import Settings
 from gemel.jobs.runner import JobRunner, RunnerOptions
 from gemel.observe.logs import configure_logs, get_log
+from gemel.query import analyse
 from gemel.security.certificate import ensure_certificate, own_files
 from gemel.security.tls import TlsFiles, server_context
 from gemel.store.database import Database
@@ -129,7 +130,9 @@ class _Serving:
         # On a bundled database the lock of the directory says that no other server is at work.
         alone = RunnerOptions(alone=self._storage.bundled is not None)
         runner = JobRunner(services.jobs, self._storage.owner_dsn, alone)
-        duties = (maintenance.run(), watch.run(), services.refusals.run(), runner.run())
+        # The first query builds the grammar, which takes a while: it is there before, and not made on the loop.
+        grammar = asyncio.to_thread(analyse, "SELECT * FROM digitaltwins")
+        duties = (maintenance.run(), watch.run(), services.refusals.run(), runner.run(), grammar)
         beside = [asyncio.create_task(duty) for duty in duties]
         try:
             log.info("serving", url=self._url, data=str(self._settings.data_dir))

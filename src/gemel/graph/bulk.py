@@ -84,7 +84,7 @@ class _Judge:
 
 async def read_twin_puts(tx: ReadTransaction, context: GraphContext, items: Sequence[TwinItem]) -> TwinPuts:
     """Read bodies of twins, each id once, against the models of this moment."""
-    epoch = (await tx.epochs()).models
+    epoch = tx.epochs.models
     wanted = {model for _, body in items if (model := _model_named(body)) is not None}
     types = {model: await context.library.twin_type(tx, model) for model in wanted}
     puts = await asyncio.to_thread(lambda: [_read(twin_id, body, types) for twin_id, body in items])
@@ -96,7 +96,7 @@ async def put_twins(tx: WriteTransaction, context: GraphContext, read: TwinPuts)
 
     Await `context.prepare(read.times_us)` before the transaction opens.
     """
-    if (await tx.epochs()).models != read.models_epoch:
+    if tx.epochs.models != read.models_epoch:
         read = await read_twin_puts(tx, context, read.items)
     puts = {put.twin_id: put for put in read.puts if isinstance(put, Put)}
     before = await load_twins(tx, context, list(puts))

@@ -126,7 +126,7 @@ class Directory:
 
     async def resolve(self, tx: ReadTransaction, twin_ids: Collection[str]) -> DirectoryView:
         """Return those of the ids that are twins, as this transaction sees them; in one query where not held."""
-        epochs = await tx.epochs()
+        epochs = tx.epochs
         held = self._known.get(tx.tenant)
         known = held if held is not None and held.epochs == epochs else _Known(epochs)
         missing = [twin_id for twin_id in twin_ids if twin_id not in known.refs]

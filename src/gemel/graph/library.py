@@ -90,7 +90,7 @@ class ModelLibrary:
     async def replace(self, tx: WriteTransaction, models: ModelSet) -> None:
         """Say that this transaction made `models` the tenant's model set."""
         tx.touch_models()
-        held = _Held((await tx.epochs()).models, models)
+        held = _Held(tx.epochs.models, models)
         tx.notes[ModelLibrary] = held
         tx.on_commit(lambda: self._keep(tx.tenant, held))
 
@@ -98,7 +98,7 @@ class ModelLibrary:
         noted: _Held | None = tx.notes.get(ModelLibrary)
         if noted is not None:
             return noted
-        epoch = (await tx.epochs()).models
+        epoch = tx.epochs.models
         held = self._held.get(tx.tenant)
         if held is None or held.epoch != epoch:
             held = await self._load(tx, epoch)

@@ -41,7 +41,7 @@ class Roster:
 
     async def names(self, tx: ReadTransaction, twin_nos: Collection[int]) -> Mapping[int, TwinName]:
         """Return the names of twins by number; the mapping may hold more."""
-        epoch = (await tx.epochs()).graph
+        epoch = tx.epochs.graph
         held = self._held.get(tx.tenant)
         if held is None or held.epoch != epoch or len(held.names) > HELD_MAX:
             held = self._held[tx.tenant] = _Held(epoch)

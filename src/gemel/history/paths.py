@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from gemel.base.errors import InvalidError
-from gemel.store.database import ReadTransaction, WriteTransaction
+from gemel.store.database import ReadTransaction, Row, WriteTransaction
 
 __all__ = ["PATHS_MAX", "PATH_BITS", "PathKey", "Paths", "path_no_of", "series_of", "twin_no_of"]
 
@@ -16,6 +16,7 @@ PathKey = tuple[str, str]
 """A dotted path and its role, 'property' or 'telemetry'."""
 
 ALL = "SELECT path, role, path_no FROM path WHERE tenant = current_tenant()"
+NAMED = "SELECT path, role, path_no FROM path WHERE tenant = current_tenant() AND path = ANY(%s)"
 INSERT = """
 INSERT INTO path (tenant, path_no, path, role)
 SELECT current_tenant(), n, p, r FROM unnest(%s::int[], %s::text[], %s::text[]) AS t (n, p, r)"""
@@ -77,6 +78,15 @@ class Paths:
             known = self._numbers.get(tx.tenant, {}) | _pending(tx)
         return {key: known[key] for key in wanted if key in known}
 
+    async def find(self, tx: ReadTransaction, wanted: Collection[PathKey]) -> dict[PathKey, int]:
+        """Return the number of each wanted path that has one; whatever names are asked for, no others are read."""
+        known = self._numbers.get(tx.tenant, {})
+        unknown = {path for path, role in wanted if (path, role) not in known}
+        if unknown:
+            self._note(tx, await tx.rows(NAMED, (sorted(unknown),)))
+            known = self._numbers.get(tx.tenant, {}) | _pending(tx)
+        return {key: known[key] for key in wanted if key in known}
+
     async def keys(self, tx: ReadTransaction, path_nos: Collection[int]) -> Mapping[int, PathKey]:
         """Return the path and role of each number; the mapping may hold more."""
         known = self._keys.get(tx.tenant, {})
@@ -87,8 +97,10 @@ class Paths:
         return known
 
     async def _load(self, tx: ReadTransaction) -> None:
+        self._note(tx, await tx.rows(ALL))
+
+    def _note(self, tx: ReadTransaction, rows: Sequence[Row]) -> None:
         pending = _pending(tx)
-        rows = await tx.rows(ALL)
         found = {(path, role): number for path, role, number in rows}
         self._learn(tx.tenant, {key: number for key, number in found.items() if key not in pending})
 

@@ -79,7 +79,7 @@ async def settle(parts: Parts, tx: WriteTransaction, group: Group) -> None:
         await _create_twins(parts, tx, item)
         item.first_us = tx.stamps(len(item.events))
         item.signed = tx.sign()
-    epochs = await tx.epochs()
+    epochs = tx.epochs
     for item in group.items:
         if item.epochs == epochs and item.rules.retention_us == tx.retention_us and not item.refusal:
             continue
@@ -95,7 +95,7 @@ async def _create_twins(parts: Parts, tx: WriteTransaction, item: Prepared) -> N
     if request.create_model is None:
         return
     known = item.known
-    if item.epochs != await tx.epochs():
+    if item.epochs != tx.epochs:
         known = frozenset((await parts.directory.resolve(tx, request.decoded.subjects)).twins)
     missing = sorted(request.decoded.subjects - known)
     if not missing:

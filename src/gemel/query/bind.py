@@ -28,7 +28,16 @@ from gemel.query.tree import (
 )
 from gemel.query.vocabulary import Vocabulary
 
-__all__ = ["Catalog", "bind_models", "bind_paths", "doubtful", "wanted_models", "wanted_paths", "wants_names"]
+__all__ = [
+    "Catalog",
+    "bind_models",
+    "bind_paths",
+    "doubtful",
+    "roles_of",
+    "wanted_models",
+    "wanted_paths",
+    "wants_names",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +66,12 @@ def wanted_paths(query: Query) -> frozenset[str]:
         if isinstance(of.field, Property | Instant | Window)
         for path, _ in _splits(of.field)
     )
+
+
+def roles_of(query: Query) -> tuple[str, ...]:
+    """Return the roles that a path of the query may have: telemetry only where it asks for samples."""
+    windows = any(isinstance(of.field, Window) for of in _subjects(query))
+    return ("property", "telemetry") if windows else ("property",)
 
 
 def wants_names(query: Query) -> bool:

@@ -17,7 +17,7 @@ from gemel.query.sql import TRUE, Sql, all_of, joined, param, sql
 from gemel.query.tree import And, Column, Compare, Of, OneOf, Operator, Test
 from gemel.query.values import SortPart
 
-__all__ = ["From", "from_sql", "is_keyed"]
+__all__ = ["From", "from_sql", "keeps_plan"]
 
 KEYED, INDEXED, LIMITED, OPEN, NUMBERED = range(5)
 """How much a query says of a source, most first: one of few, those an index finds, of a model, nothing; or not even its
@@ -39,9 +39,19 @@ def from_sql(query: Query, scope: Scope) -> From:
     return _Joiner(query, scope).joined()
 
 
-def is_keyed(query: Query) -> bool:
-    """Say whether every row has a twin or relationship that the query names by its id, so that rows are few."""
-    return any(rank == KEYED for source, rank in _said(query).items() if source not in query.optional)
+def keeps_plan(query: Query) -> bool:
+    """Say whether the plan of a bound query is as good when it is made without the values, which saves much.
+
+    It cannot know how few rows they leave. So it is kept where every row has a twin or relationship that the query
+    names by its id; and where all that is asked is one value of an index, which has its twins in their order.
+    """
+    said = _said(query)
+    if any(rank == KEYED for source, rank in said.items() if source not in query.optional):
+        return True
+    alone = isinstance(query.where, Test) and len(query.sources) == 1 and not (query.order or query.grouped)
+    return alone and any(
+        isinstance(use.check, Compare) and use.check.operator is Operator.EQ for use in query.indexes
+    )
 
 
 class _Joiner:

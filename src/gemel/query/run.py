@@ -13,13 +13,12 @@ from gemel.base.clock import now_us
 from gemel.base.errors import InvalidError
 from gemel.graph.context import GraphContext
 from gemel.graph.paging import check_page_size
-from gemel.history.moment import LINE, Moment, check_after
 from gemel.history.moment import LIVE as NOW
-from gemel.query.bind import Catalog, doubtful, wanted_models, wanted_paths, wants_names
+from gemel.history.moment import Moment, check_after
+from gemel.query.bind import Catalog, doubtful, roles_of, wanted_models, wanted_paths, wants_names
 from gemel.query.clauses import Query
 from gemel.query.compiler import analyse, compile_query, steps_of
 from gemel.query.explain import explained
-from gemel.query.joins import is_keyed
 from gemel.query.limits import ROWS_MAX, STEPS_MAX, TIMEOUT_S, TOO_MANY
 from gemel.query.rows import answer_rows
 from gemel.query.statement import Window
@@ -27,20 +26,10 @@ from gemel.query.tables import LIVE, Tables
 from gemel.query.then import tables_at
 from gemel.query.token import Key, Position, decode_position, encode_position, not_ours
 from gemel.query.vocabulary import vocabulary
-from gemel.store.database import ReadTransaction
+from gemel.store.database import ReadTransaction, Take
 
 __all__ = ["Ask", "QueryPage", "run_query"]
 
-# A plan that is made without the values cannot know how few rows they leave. Only where one twin is named it can be
-# used again and again, which saves up to ten times what the rows cost. Compiling takes longer than it saves.
-PLAN_MODES = {True: "auto", False: "force_custom_plan"}
-# In one round trip: the limits of the statements to come, and what paths are.
-BEGIN = f"""
-SELECT p.path, p.role, p.path_no, p.path_no = ANY(h.promoted), {LINE}
-FROM (SELECT set_config('statement_timeout', %s, true), set_config('plan_cache_mode', %s, true),
-             set_config('jit', 'off', true) OFFSET 0) AS limits
-LEFT JOIN path AS p ON p.tenant = current_tenant() AND p.path = ANY(%s)
-LEFT JOIN tenant_head AS h ON h.tenant = p.tenant"""
 NAME_NOS = """
 SELECT path_no FROM path
 WHERE tenant = current_tenant() AND role = 'property' AND lower(regexp_replace(path, '^.*[.]', '')) = ANY(%s)
@@ -90,6 +79,11 @@ class _Run:
     def tables(self) -> Tables:
         """Where the data is at the moment."""
         return tables_at(self.moment)
+
+    @property
+    def take(self) -> Take:
+        """What a statement may take."""
+        return Take(max(1, int(self.timeout_s * 1000)))
 
     def wanted(self, position: Position) -> int:
         """Return how many rows the page has at most."""
@@ -185,7 +179,8 @@ async def _page(
     catalog = await _prepared(run, query)
     wanted = run.wanted(position)
     compiled = compile_query(query, catalog, Window(position.after, wanted + 1, position.now_us), run.tables)
-    rows = await run.tx.rows(compiled.sql, compiled.parameters)
+    take = replace(run.take, keeps_plan=compiled.keeps_plan)
+    rows = await run.tx.rows(compiled.sql, compiled.parameters, take)
     layout, kept = compiled.layout, rows[:wanted]
     items = await answer_rows(run.tx, run.context, run.tables, layout, kept)
     if layout.key_at is None or len(rows) <= wanted or not kept:
@@ -200,23 +195,27 @@ async def _explained(
     catalog = await _prepared(run, query)
     window = Window(None, run.wanted(position) + 1, position.now_us)
     compiled = compile_query(query, catalog, window, run.tables)
-    return [await explained(run.tx, steps_of(position.text, catalog), compiled)], None, compiled.warnings
+    return (
+        [await explained(run.tx, run.take, steps_of(position.text, catalog), compiled)],
+        None,
+        compiled.warnings,
+    )
 
 
 async def _prepared(run: _Run, query: Query) -> Catalog:
-    """Limit what the statements may take, and return what the tenant has of what the query names."""
-    paths, models = wanted_paths(query), wanted_models(query)
-    timeout_ms = str(max(1, int(run.timeout_s * 1000)))
-    found = await run.tx.rows(BEGIN, (timeout_ms, PLAN_MODES[is_keyed(query)], sorted(paths)))
-    check_after(run.moment, found[0][4])
-    rows = [row[:4] for row in found if row[0] is not None]
-    path_nos = {path: path_no for path, role, path_no, _ in rows if role == "property"}
+    """Return what the tenant has of what the query names."""
+    tx = run.tx
+    check_after(run.moment, tx.line_us)
+    models = wanted_models(query)
+    wanted = [(path, role) for path in sorted(wanted_paths(query)) for role in roles_of(query)]
+    numbers = await run.context.paths.find(tx, wanted)
+    path_nos = {path: number for (path, role), number in numbers.items() if role == "property"}
     # What is indexed is the present.
-    promoted = frozenset(path_no for _, _, path_no, indexed in rows if indexed and run.tables is LIVE)
+    promoted = frozenset(tx.promoted) if run.tables is LIVE else frozenset()
     families: dict[str, frozenset[str]] = {}
     names = None
     if models or doubtful(query, path_nos):
-        known = await run.context.library.models(run.tx)
+        known = await run.context.library.models(tx)
         families = {each: known.descendants(each) for each in models}
         names = vocabulary(known)
     return Catalog(
@@ -224,6 +223,10 @@ async def _prepared(run: _Run, query: Query) -> Catalog:
         families,
         names,
         promoted,
-        {path: path_no for path, role, path_no, _ in rows if role == "telemetry"},
-        tuple(row[0] for row in await run.tx.rows(NAME_NOS, (list(NAMES),))) if wants_names(query) else (),
+        {path: number for (path, role), number in numbers.items() if role == "telemetry"},
+        await _name_nos(run) if wants_names(query) else (),
     )
+
+
+async def _name_nos(run: _Run) -> tuple[int, ...]:
+    return tuple(row[0] for row in await run.tx.rows(NAME_NOS, (list(NAMES),), run.take))

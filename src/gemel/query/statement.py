@@ -12,7 +12,7 @@ from typing import Any
 from gemel.query.clauses import Query, Term
 from gemel.query.fields import condition_sql
 from gemel.query.grouped import grouped_sql
-from gemel.query.joins import from_sql
+from gemel.query.joins import from_sql, keeps_plan
 from gemel.query.layout import Columns, Fetch, Layout, Member, Property
 from gemel.query.limits import ROWS_MAX, within
 from gemel.query.paging import after_key, key_column, order_sql
@@ -31,12 +31,16 @@ VALUED = (Column, PathColumn, Stored, StoredWindow)
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A statement and its parameters, what its rows are, and what is worth saying beside them."""
+    """A statement and its parameters, what its rows are, and what is worth saying beside them.
+
+    `keeps_plan` says that a plan which is made without the parameters is as good.
+    """
 
     sql: str
     parameters: tuple[Any, ...]
     layout: Layout
     warnings: tuple[str, ...] = ()
+    keeps_plan: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,7 @@ def to_sql(query: Query, window: Window, tables: Tables) -> Compiled:
         statement, layout = grouped_sql(scope, window.after, window.rows_max)
     else:
         statement, layout = _matches_sql(scope, window)
-    return Compiled(statement.text, statement.parameters, layout, query.warnings)
+    return Compiled(statement.text, statement.parameters, layout, query.warnings, keeps_plan(query))
 
 
 def _matches_sql(scope: Scope, window: Window) -> tuple[Sql, Layout]:

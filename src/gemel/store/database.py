@@ -21,7 +21,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from gemel.base.errors import NotFoundError, UnavailableError
 from gemel.store import columns
 
-__all__ = ["Database", "Epochs", "Parameters", "ReadTransaction", "Row", "WriteTransaction"]
+__all__ = ["Database", "Epochs", "Parameters", "ReadTransaction", "Row", "Take", "WriteTransaction"]
 
 Row = TupleRow
 Parameters = Sequence[Any] | Mapping[str, Any]
@@ -29,16 +29,20 @@ Parameters = Sequence[Any] | Mapping[str, Any]
 POOL_WAIT_S = 10.0
 READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 SET_TENANT = "SELECT set_config('gemel.tenant', %s, true)"
+# Compiling a statement takes longer than it saves any that serves a request.
+SET_READER = "SELECT set_config('gemel.tenant', %s, true), set_config('jit', 'off', true)"
 LOCK_HEAD = """
 SELECT (extract(epoch FROM greatest(clock_timestamp(), recorded + interval '1 microsecond')) * 1000000)::bigint,
-       change_no, graph_epoch, model_epoch,
-       coalesce((extract(epoch FROM retention_line) * 1000000)::bigint, 0), promoted
+       change_no, graph_epoch, model_epoch, (extract(epoch FROM retention_line) * 1000000)::bigint, promoted
 FROM tenant_head WHERE tenant = current_tenant() FOR NO KEY UPDATE"""
 WRITE_HEAD = """
 UPDATE tenant_head SET recorded = to_timestamp(0) + %s * interval '1 microsecond', change_no = %s,
        graph_epoch = %s, model_epoch = %s
 WHERE tenant = current_tenant()"""
-READ_EPOCHS = "SELECT graph_epoch, model_epoch FROM tenant_head WHERE tenant = current_tenant()"
+SET_TAKE = "SELECT set_config('statement_timeout', %s, true), set_config('plan_cache_mode', %s, true)"
+READ_HEAD = """
+SELECT graph_epoch, model_epoch, (extract(epoch FROM retention_line) * 1000000)::bigint, promoted
+FROM tenant_head WHERE tenant = current_tenant()"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +53,48 @@ class Epochs:
     models: int
 
 
-class ReadTransaction:
-    """A snapshot of one tenant's data."""
+@dataclass(frozen=True, slots=True)
+class Take:
+    """What a statement may take: so many ms, as each after it in its transaction may; and whether its plan is kept."""
 
-    def __init__(self, connection: AsyncConnection[Row], tenant: int) -> None:
+    timeout_ms: int
+    keeps_plan: bool = True
+
+    @property
+    def plan(self) -> str:
+        """What PostgreSQL calls it."""
+        return "auto" if self.keeps_plan else "force_custom_plan"
+
+
+class ReadTransaction:
+    """A snapshot of one tenant's data.
+
+    `line_us` is the line before which its history is not kept whole, None where there is none; `promoted` the
+    numbers of the paths that are indexed.
+    """
+
+    def __init__(self, connection: AsyncConnection[Row], tenant: int, head: Row) -> None:
         self.connection = connection
         self.tenant = tenant
+        self._graph_epoch, self._model_epoch, self.line_us, promoted = head
+        self.promoted: tuple[int, ...] = tuple(promoted)
         self.notes: dict[object, Any] = {}
         """What a part wants to remember until the end of this transaction, under a key of its own."""
 
-    async def rows(self, sql: str, parameters: Parameters = ()) -> list[Row]:
-        """Run one statement and return its rows, in binary where the types allow."""
+    async def rows(self, sql: str, parameters: Parameters = (), take: Take | None = None) -> list[Row]:
+        """Run one statement and return its rows, in binary where the types allow; in one round trip.
+
+        Raises QueryCanceled (of psycopg) where it takes longer than `take` allows.
+        """
         cursor = self.connection.cursor(binary=True)
-        await cursor.execute(sql, parameters)
+        if take is None:
+            await cursor.execute(sql, parameters)
+        else:
+            async with self.connection.pipeline():
+                await self.connection.execute(SET_TAKE, (str(take.timeout_ms), take.plan))
+                await cursor.execute(sql, parameters)
+                if take.plan != "auto":
+                    await self.connection.execute(SET_TAKE, (str(take.timeout_ms), "auto"))
         return await cursor.fetchall() if cursor.description else []
 
     async def row(self, sql: str, parameters: Parameters = ()) -> Row | None:
@@ -69,12 +102,10 @@ class ReadTransaction:
         rows = await self.rows(sql, parameters)
         return rows[0] if rows else None
 
-    async def epochs(self) -> Epochs:
-        """Return the epochs of the graph and the models in this snapshot."""
-        row = await self.row(READ_EPOCHS)
-        if row is None:
-            raise NotFoundError("TenantNotFound", f"There is no tenant number {self.tenant}.")
-        return Epochs(*row)
+    @property
+    def epochs(self) -> Epochs:
+        """The epochs of the graph and the models, as this transaction sees and leaves them."""
+        return Epochs(self._graph_epoch, self._model_epoch)
 
 
 class WriteTransaction(ReadTransaction):
@@ -85,13 +116,15 @@ class WriteTransaction(ReadTransaction):
     """
 
     def __init__(self, connection: AsyncConnection[Row], tenant: int, head: Row) -> None:
-        super().__init__(connection, tenant)
-        *counters, self.retention_us, promoted = head
-        self._recorded_us, self._change_no, self._graph_epoch, self._model_epoch = counters
-        self._recorded_us -= 1
-        self.promoted: tuple[int, ...] = tuple(promoted)
+        super().__init__(connection, tenant, head[2:])
+        self._recorded_us, self._change_no = head[0] - 1, head[1]
         self._signed_us = self._recorded_us
         self._on_commit: list[Callable[[], None]] = []
+
+    @property
+    def retention_us(self) -> int:
+        """The time before which no sample is taken."""
+        return self.line_us or 0
 
     @property
     def recorded_us(self) -> int:
@@ -123,10 +156,6 @@ class WriteTransaction(ReadTransaction):
         """Return the next number of the tenant's change feed."""
         self._change_no += 1
         return int(self._change_no)
-
-    async def epochs(self) -> Epochs:
-        """Return the epochs of the graph and the models as this transaction sees and leaves them."""
-        return Epochs(self._graph_epoch, self._model_epoch)
 
     def on_commit(self, callback: Callable[[], None]) -> None:
         """Call back once this transaction is durable, and never if it is rolled back."""
@@ -208,13 +237,15 @@ class Database:
 
     @asynccontextmanager
     async def read(self, tenant: int) -> AsyncIterator[ReadTransaction]:
-        """Open a read-only snapshot of one tenant."""
+        """Open a read-only snapshot of one tenant, in one round trip. Raises NotFoundError (TenantNotFound)."""
         async with self._connection() as connection:
-            async with connection.pipeline():
-                await connection.execute(READ)
-                await connection.execute(SET_TENANT, (str(tenant),))
+            head = connection.cursor(binary=True)
             try:
-                yield ReadTransaction(connection, tenant)
+                async with connection.pipeline():
+                    await connection.execute(READ)
+                    await connection.execute(SET_READER, (str(tenant),))
+                    await head.execute(READ_HEAD)
+                yield ReadTransaction(connection, tenant, _there(await head.fetchone(), tenant))
             finally:
                 await _rollback(connection)
 
@@ -244,9 +275,7 @@ class Database:
                     await connection.execute("BEGIN")
                     await connection.execute(SET_TENANT, (str(tenant),))
                     await head.execute(LOCK_HEAD)
-                row = await head.fetchone()
-                if row is None:
-                    raise NotFoundError("TenantNotFound", f"There is no tenant number {tenant}.")
+                row = _there(await head.fetchone(), tenant)
                 transaction = WriteTransaction(connection, tenant, row)
                 yield transaction
                 await transaction.finish()
@@ -298,6 +327,12 @@ async def _rollback(connection: AsyncConnection[Row]) -> None:
         await connection.execute("ROLLBACK")
     except psycopg.Error:
         await connection.close()
+
+
+def _there(head: Row | None, tenant: int) -> Row:
+    if head is None:
+        raise NotFoundError("TenantNotFound", f"There is no tenant number {tenant}.")
+    return head
 
 
 def _unavailable() -> UnavailableError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import pwd
+from dataclasses import astuple
 from os import geteuid
 
 import psycopg
@@ -13,7 +14,7 @@ from gemel.base.errors import NotFoundError
 from gemel.security import tenants
 from gemel.security.audit import PLATFORM, operator_name, record_migrations, record_operator_act
 from gemel.security.trail import AuditFilter, list_audit, read_trail
-from gemel.store.database import Parameters, ReadTransaction, Row
+from gemel.store.database import Parameters, ReadTransaction, Row, Take
 from support.postgres import Dsns
 from support.tenants import open_tenant
 
@@ -66,9 +67,9 @@ class Seen(ReadTransaction):
 
     statements: list[tuple[str, Parameters]]
 
-    async def rows(self, sql: str, parameters: Parameters = ()) -> list[Row]:
+    async def rows(self, sql: str, parameters: Parameters = (), take: Take | None = None) -> list[Row]:
         self.statements.append((sql, parameters))
-        return await super().rows(sql, parameters)
+        return await super().rows(sql, parameters, take)
 
 
 def test_a_filter_by_action_reads_the_index_and_only_the_tenants_own(database: Dsns) -> None:
@@ -76,7 +77,7 @@ def test_a_filter_by_action_reads_the_index_and_only_the_tenants_own(database: D
         async with open_tenant(database) as (served, number), open_tenant(database) as (_, other):
             fill(database, number, other)
             async with served.read(number) as tx:
-                seen = Seen(tx.connection, number)
+                seen = Seen(tx.connection, number, (*astuple(tx.epochs), tx.line_us, tx.promoted))
                 seen.statements = []
                 rows = await list_audit(seen, 100, AuditFilter(action="key.revoke"))
                 assert [row.action for row in rows] == ["key.revoke.x", "key.revoke"]
