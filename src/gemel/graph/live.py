@@ -76,7 +76,7 @@ class LiveTwin:
     @property
     def version_us(self) -> int:
         """The recorded time of the newest change that took effect."""
-        return max(self.row.recorded_us, *(held.recorded_us for held in self.properties.values()), 0)
+        return max([self.row.recorded_us, 0, *[held.recorded_us for held in self.properties.values()]])
 
     @property
     def etag(self) -> str:
@@ -85,7 +85,8 @@ class LiveTwin:
 
     def document(self) -> TwinDocument:
         """Return the whole twin."""
-        tag = self.etag
+        version_us = self.version_us
+        tag = etag(self.row.twin_no, version_us)
         body: dict[str, Any] = {"$dtId": self.row.twin_id, "$etag": tag, LIFECYCLE: self.row.lifecycle}
         places = self._nest(body)
         times: dict[str, dict[str, Any]] = {owner: {} for owner in places}
@@ -98,7 +99,7 @@ class LiveTwin:
             if not held.removed:
                 places[owner][name] = held.value
                 times[owner][name] = _times(held)
-        newest[""] = self.version_us
+        newest[""] = version_us
         for owner, place in places.items():
             model = {} if owner else {MODEL: self.row.model_id}
             place[METADATA] = {**model, TWIN_LAST_UPDATE: iso_us(newest[owner]), **times[owner]}
