@@ -5,10 +5,8 @@ It stands before every route. A route that declares nothing lets no one without 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping
 from typing import Any, cast
-from urllib.parse import parse_qs, parse_qsl
 
 from litestar import Request, Response
 from litestar.enums import ScopeType
@@ -19,9 +17,10 @@ from gemel.api.admission import Admission, Body
 from gemel.api.call import Call, call_of
 from gemel.api.failures import as_error
 from gemel.api.paths import unescape
-from gemel.api.routing import API_VERSIONS, RouteInfo, info_of, parameters_of
+from gemel.api.query_string import check_query, refuse_null
+from gemel.api.routing import RouteInfo, info_of
 from gemel.api.services import Services
-from gemel.base.errors import InvalidError, UnavailableError
+from gemel.base.errors import UnavailableError
 from gemel.observe.trace import current_trace, new_trace
 from gemel.security.audit import PLATFORM, AuditEntry
 from gemel.security.principal import Principal
@@ -29,7 +28,6 @@ from gemel.security.tokens import invalid_token
 
 __all__ = ["Gate"]
 
-VERSION = re.compile(API_VERSIONS)
 UNDECLARED = RouteInfo(scope=None)
 
 
@@ -96,10 +94,8 @@ class Gate:
         if info is not None and info.scope is not None:
             principal.require(info.scope)
         if scope["query_string"]:
-            _check_query(scope["query_string"])
-            if info is not None and info.action is not None:
-                _refuse_moment(scope["query_string"])
-        _refuse_null(scope)
+            check_query(scope, info)
+        refuse_null(scope)
         if info is not None and info.streams:
             await app(scope, receive, send)
             return
@@ -127,48 +123,3 @@ def _bearer(scope: HTTPScope) -> str:
             if scheme.lower() == "bearer":
                 return token.strip()
     raise invalid_token()
-
-
-def _refuse_null(scope: HTTPScope) -> None:
-    """Refuse the text `null` for a parameter that is not text, which the router would take for its absence."""
-    given = [(name.decode(), value.decode("latin-1")) for name, value in scope["headers"]]
-    if b"null" in scope["query_string"].lower():
-        given += parse_qsl(scope["query_string"].decode("latin-1"))
-    nulls = {name.lower() for name, value in given if value.lower() == "null"}
-    if not nulls:
-        return
-    handler = cast("HTTPRouteHandler", scope["route_handler"])
-    for name, field in parameters_of(handler).items():
-        told = getattr(field.kwarg_definition, "name", None) or name
-        if told.lower() in nulls and any(
-            inner.annotation in (int, float, bool) for inner in field.inner_types
-        ):
-            raise InvalidError("InvalidArgument", f"{told}: null is not a value.", "Leave it out.")
-
-
-def _refuse_moment(query: bytes) -> None:
-    """Refuse to write at a moment of the past: the present would be changed, which nobody asked for."""
-    named = {name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True)} & {
-        "asOf",
-        "knownAt",
-    }
-    if named:
-        raise InvalidError(
-            "InvalidArgument",
-            f"{' and '.join(sorted(named))}: the past can be read, and not written.",
-            "Leave it out. A value of the past is sent with its time, a twin or lifecycle with its validFrom.",
-        )
-
-
-def _check_query(query: bytes) -> None:
-    if b"%00" in query:
-        raise InvalidError("InvalidArgument", "A query parameter holds a NUL character.")
-    if b"api-version" not in query:
-        return
-    for text in parse_qs(query.decode("latin-1"), keep_blank_values=True).get("api-version", ()):
-        if not VERSION.fullmatch(text):
-            raise InvalidError(
-                "InvalidArgument",
-                f"The api-version {text[:40]!r} is not served.",
-                "Use one from 2020-10-31 to 2023-10-31, or leave it out.",
-            )

@@ -286,3 +286,45 @@ def test_the_past_is_not_written(client: httpx.Client, moment: str) -> None:
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "InvalidArgument")
     assert client.put(f"/digitaltwins/nobody?{moment}", json={}).status_code == 400
     assert client.delete(f"/digitaltwins/nobody?{moment}").json()["error"]["code"] == "InvalidArgument"
+
+
+@pytest.mark.parametrize("path", [*READS, "/v1/twins/m/lifecycle"])
+@pytest.mark.parametrize(
+    "name", ["asof", "as_of", "AsOf", "as-of", "knownat", "known_at", "KNOWNAT", "knownAt_"]
+)
+def test_a_moment_spelt_otherwise_is_no_present(client: httpx.Client, path: str, name: str) -> None:
+    put(client, "m")
+    answer = client.get(path, params={name: at(1)})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "InvalidArgument"), answer.text
+    right = "asOf" if name.lower().startswith("as") else "knownAt"
+    assert repr(name) in answer.json()["error"]["message"]
+    assert f"Write it {right}." in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/models", "/eventroutes", "/v1/stats", "/jobs/imports", "/v1/check", "/v1/changes"]
+)
+def test_what_has_no_past_says_so(client: httpx.Client, path: str) -> None:
+    for name in ("asOf", "knownAt", "as_of"):
+        answer = client.get(path, params={name: at(1)})
+        assert answer.json()["error"]["code"] == "InvalidArgument", answer.text
+        assert "no past" in answer.json()["error"]["message"]
+
+
+def test_parameters_that_a_route_has_not(client: httpx.Client) -> None:
+    put(client, "m")
+    for path, name, said in (
+        ("/v1/twins/m/history", "evry", "every, fill, from"),
+        ("/v1/twins/m/history", "From", "Write it from."),
+        ("/v1/stats", "limit", "It takes none."),
+        ("/models", "includemodeldefinition", "Write it includeModelDefinition."),
+        ("/models", "dependencies_for", "Write it dependenciesFor."),
+        ("/digitaltwins/m", "API-Version", "Write it api-version."),
+    ):
+        answer = client.get(path, params={name: "x"})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "InvalidArgument"), answer.text
+        assert said in answer.json()["error"]["message"]
+    assert client.get("/digitaltwins/m", params={"timeout": "5", "sv": "x"}).status_code == 200
+    assert client.get("/v1/stats", params={"api-version": "2023-10-31"}).status_code == 200
+    patched = client.patch("/digitaltwins/m", params={"as_of": at(1)}, json=[])
+    assert "not written" in patched.json()["error"]["message"]
