@@ -15,7 +15,7 @@ import pytest
 from pyarrow import parquet
 
 from gemel.connectors.files import open_source
-from gemel.connectors.mapping import load_mapping
+from gemel.mapping.tables import load_mapping
 from support.command_line import Site, serving
 
 ROWS = 60_000

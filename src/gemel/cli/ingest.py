@@ -47,8 +47,8 @@ def ingest(
 ) -> None:
     """Send a file's rows as events; the same command again goes on where it was left, and doubles nothing."""
     from gemel.connectors.files import open_source
-    from gemel.connectors.mapping import load_mapping
     from gemel.connectors.sender import SendOptions
+    from gemel.mapping.tables import load_mapping
 
     with open_source(file, load_mapping(mapping)) as source:
         summary = _send(server, source, SendOptions(create_twins=create_twins))

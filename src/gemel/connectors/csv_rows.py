@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from gemel.connectors.lines import LineFile, LineRows
-from gemel.connectors.mapping import FileFormat, Mapping
 from gemel.connectors.rows import Chunk, MalformedRow, unreadable
-from gemel.connectors.sections import mapping_fault
+from gemel.mapping.sections import mapping_fault
+from gemel.mapping.tables import FileFormat, Mapping
 
 __all__ = ["CsvRows"]
 

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from gemel.connectors.cells import ColumnReader, column_reader
-from gemel.connectors.mapping import Mapping, TwinName, TwinRule
 from gemel.connectors.rows import Chunk, MalformedRow
-from gemel.connectors.times import time_reader
+from gemel.mapping.cells import ColumnReader, column_reader
+from gemel.mapping.tables import Mapping, TwinName, TwinRule
+from gemel.mapping.times import time_reader
 
 __all__ = ["EVENT_TYPE", "Event", "EventMaker", "Part"]
 

@@ -13,10 +13,10 @@ from typing import Final, Self
 from gemel.base.errors import InvalidError
 from gemel.connectors.csv_rows import CsvRows
 from gemel.connectors.events import Event, EventMaker, Part
-from gemel.connectors.mapping import Mapping
 from gemel.connectors.ndjson_rows import NdjsonRows
 from gemel.connectors.parquet_rows import ParquetRows
 from gemel.connectors.rows import Position, RowReader, file_id, open_binary
+from gemel.mapping.tables import Mapping
 
 __all__ = ["Batch", "Event", "FileSource", "Part", "Position", "open_source"]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 
 from gemel.connectors.lines import LineRows
-from gemel.connectors.mapping import Mapping
 from gemel.connectors.rows import Chunk, MalformedRow
+from gemel.mapping.tables import Mapping
 
 __all__ = ["NdjsonRows"]
 

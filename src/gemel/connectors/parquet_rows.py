@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from gemel.base.errors import EnvironmentFaultError
-from gemel.connectors.mapping import Mapping
 from gemel.connectors.rows import Chunk, open_binary, unreadable
-from gemel.connectors.sections import mapping_fault
+from gemel.mapping.sections import mapping_fault
+from gemel.mapping.tables import Mapping
 
 __all__ = ["ParquetRows"]
 

@@ -13,9 +13,9 @@ import msgspec
 
 from gemel.base.clock import Clock, to_us
 from gemel.connectors.files import Event, FileSource, open_source
-from gemel.connectors.mapping import load_mapping
 from gemel.demo.assets import MAPPING
 from gemel.demo.stream import Kind, StreamOptions, emissions
+from gemel.mapping.tables import load_mapping
 
 __all__ = ["Outgoing", "open_recording", "recorded", "station"]
 

@@ -28,8 +28,8 @@ from gemel.base.errors import (
 )
 from gemel.cli.client import Address, Client
 from gemel.connectors.files import open_source
-from gemel.connectors.mapping import FileFormat, Mapping, ValueColumn
 from gemel.connectors.sender import IngestSummary, SendOptions, send_file
+from gemel.mapping.tables import FileFormat, Mapping, ValueColumn
 from unit.connectors.making import mapping_of, rule_of, saved
 
 ROWS = 200

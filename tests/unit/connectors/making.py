@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from gemel.connectors.mapping import FileFormat, Mapping, TimeColumn, TwinName, TwinRule, ValueColumn
+from gemel.mapping.tables import FileFormat, Mapping, TimeColumn, TwinName, TwinRule, ValueColumn
 
 __all__ = ["mapping_of", "rule_of", "saved"]
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from gemel.base.errors import InvalidError
 from gemel.connectors.csv_rows import CsvRows
-from gemel.connectors.mapping import FileFormat, Mapping, ValueColumn
 from gemel.connectors.rows import Chunk
+from gemel.mapping.tables import FileFormat, Mapping, ValueColumn
 from unit.connectors.making import mapping_of, rule_of, saved
 
 SEMICOLONS = FileFormat("csv", ";")

@@ -11,7 +11,7 @@ import pytest
 
 from gemel.base.errors import InvalidError
 from gemel.connectors.files import FileSource, Position, open_source
-from gemel.connectors.mapping import FileFormat, Mapping, TwinName, TwinRule, ValueColumn
+from gemel.mapping.tables import FileFormat, Mapping, TwinName, TwinRule, ValueColumn
 from unit.connectors.making import mapping_of, rule_of, saved
 
 CSV = FileFormat("csv")

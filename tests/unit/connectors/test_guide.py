@@ -3,8 +3,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from gemel.connectors.mapping import load_mapping
-from gemel.connectors.units import Conversion, conversion
+from gemel.mapping.tables import load_mapping
+from gemel.mapping.units import Conversion, conversion
 
 ROOT = Path(__file__).parents[3]
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from gemel.connectors.mapping import FileFormat, ValueColumn
 from gemel.connectors.ndjson_rows import NdjsonRows
+from gemel.mapping.tables import FileFormat, ValueColumn
 from unit.connectors.making import mapping_of, rule_of, saved
 
 NDJSON = FileFormat("ndjson")

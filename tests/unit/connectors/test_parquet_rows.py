@@ -10,8 +10,8 @@ import pytest
 from pyarrow import parquet
 
 from gemel.base.errors import EnvironmentFaultError, InvalidError
-from gemel.connectors.mapping import FileFormat, ValueColumn
 from gemel.connectors.parquet_rows import ParquetRows
+from gemel.mapping.tables import FileFormat, ValueColumn
 from unit.connectors.making import mapping_of, rule_of, saved
 
 PARQUET = FileFormat("parquet")

@@ -9,7 +9,7 @@ from decimal import ROUND_FLOOR, Decimal
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from gemel.connectors.mapping import UNIX_FORMATS, TimeColumn
+from gemel.mapping.tables import UNIX_FORMATS, TimeColumn
 
 __all__ = ["time_reader"]
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from gemel.base.errors import InvalidError
-from gemel.connectors.mapping import TimeColumn, ValueColumn, load_mapping
+from gemel.mapping.tables import TimeColumn, ValueColumn, load_mapping
 
 GOOD: dict[str, Any] = {
     "version": 1,

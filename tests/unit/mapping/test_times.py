@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gemel.base.clock import EPOCH, to_us
-from gemel.connectors.mapping import UNIX_FORMATS, TimeColumn
-from gemel.connectors.times import time_reader
+from gemel.mapping.tables import UNIX_FORMATS, TimeColumn
+from gemel.mapping.times import time_reader
 
 
 def read(cell: object, format_text: str = "iso", zone: str | None = None) -> str:

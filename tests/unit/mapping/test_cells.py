@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gemel.connectors.cells import column_reader
-from gemel.connectors.mapping import ValueColumn
+from gemel.mapping.cells import column_reader
+from gemel.mapping.tables import ValueColumn
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 

@@ -10,8 +10,8 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from gemel.connectors.mapping import ValueColumn
-from gemel.connectors.units import Conversion, conversion
+from gemel.mapping.tables import ValueColumn
+from gemel.mapping.units import Conversion, conversion
 
 __all__ = ["ColumnReader", "column_reader"]
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from gemel.base.errors import InvalidError
-from gemel.connectors.units import Conversion, conversion
+from gemel.mapping.units import Conversion, conversion
 
 
 @pytest.mark.parametrize(

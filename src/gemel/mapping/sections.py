@@ -10,7 +10,7 @@ import yaml
 
 from gemel.base.errors import InvalidError
 
-__all__ = ["Section", "mapping_fault", "read_section"]
+__all__ = ["Section", "mapping_fault", "parse_section", "read_bytes"]
 
 REQUIRED: Final[Any] = object()
 FILE_BYTES_MAX: Final = 1 << 20
@@ -109,31 +109,32 @@ class _UniqueLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def read_section(path: Path) -> Section:
-    """Read a YAML file as its top section.
-
-    Raises InvalidError: FileUnreadable where it cannot be read, MappingInvalid (with line and column)
-    where it is not YAML or a key stands twice.
-    """
+def read_bytes(path: Path) -> bytes:
+    """Return a mapping file as it stands. Raises InvalidError (FileUnreadable) where it cannot be read."""
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         message = f"The mapping {path} cannot be read: {error.strerror or error}."
         raise InvalidError("FileUnreadable", message, "Check the path and its rights.") from error
+
+
+def parse_section(data: bytes, file: str) -> Section:
+    """Read YAML as its top section; `file` names it in errors.
+
+    Raises InvalidError (MappingInvalid), with line and column, where it is not YAML or a key stands twice.
+    """
     if len(data) > FILE_BYTES_MAX:
-        raise mapping_fault(
-            str(path), "", f"is over {FILE_BYTES_MAX} bytes.", "Is this the mapping, or the data?"
-        )
+        raise mapping_fault(file, "", f"is over {FILE_BYTES_MAX} bytes.", "Is this the mapping, or the data?")
     try:
         loader = _UniqueLoader(data)
         raw = loader.get_single_data()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise mapping_fault(str(path), where, f"{error.problem or error}.", "Mend the YAML there.") from error
+        raise mapping_fault(file, where, f"{error.problem or error}.", "Mend the YAML there.") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise mapping_fault(str(path), "", f"is not YAML: {error}.", "Mend it.") from error
-    return Section(str(path), "", raw)
+        raise mapping_fault(file, "", f"is not YAML: {error}.", "Mend it.") from error
+    return Section(file, "", raw)
 
 
 def _shown(value: object) -> str:

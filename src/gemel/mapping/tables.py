@@ -15,8 +15,8 @@ from typing import Any, Final
 import msgspec
 
 from gemel.base.errors import InvalidError
-from gemel.connectors.sections import Section, read_section
-from gemel.connectors.units import conversion
+from gemel.mapping.sections import Section, parse_section, read_bytes
+from gemel.mapping.units import conversion
 
 __all__ = [
     "UNIX_FORMATS",
@@ -27,6 +27,7 @@ __all__ = [
     "TwinRule",
     "ValueColumn",
     "load_mapping",
+    "parse_mapping",
 ]
 
 FILE_TYPES: Final = ("csv", "ndjson", "parquet")
@@ -153,12 +154,17 @@ def load_mapping(path: Path) -> Mapping:
 
     Raises InvalidError: FileUnreadable, or MappingInvalid naming the file, the key and what to do.
     """
-    top = read_section(path)
+    return parse_mapping(read_bytes(path), str(path))
+
+
+def parse_mapping(data: bytes, file: str) -> Mapping:
+    """Read and check the text of a mapping file; `file` is its name. Raises InvalidError (MappingInvalid)."""
+    top = parse_section(data, file)
     version = top.take("version")
     if version != VERSION or isinstance(version, bool):
         raise top.fault("version", f"is {version!r}.", f"This gemel reads version {VERSION}.")
     mapping = Mapping(
-        file=str(path),
+        file=file,
         source=top.text("source"),
         revision=_revision(top),
         format=_format(top.section("format")),
