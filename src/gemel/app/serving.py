@@ -7,6 +7,7 @@ import gc
 import logging
 import socket
 import ssl
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -40,6 +41,8 @@ GRACE_S = 10
 # Batches make and drop tens of thousands of small objects, none of them in cycles: the usual 700 would have the
 # collector walk the models again and again, which costs an import more than half of its time.
 GC_THRESHOLDS = (50_000, 20, 50)
+# Beside a thread that computes, the event loop waits this long for each answer of the database that it takes.
+SWITCH_S = 0.0005
 
 log = get_log(__name__)
 
@@ -62,6 +65,7 @@ def serve(settings: Settings, where: Listening, on_ready: Callable[[str], None] 
     """
     configure_logs(settings.log_level)
     gc.set_threshold(*GC_THRESHOLDS)
+    sys.setswitchinterval(SWITCH_S)
     # The pool tells of every connection that a lost database costs; "database lost" says it once.
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
     ensure_directory(settings.data_dir)

@@ -18,6 +18,7 @@ from gemel.graph.live import LiveTwin
 from gemel.graph.loading import load_twins
 from gemel.graph.names import check_twin_id
 from gemel.graph.neighbours import model_change_faults
+from gemel.graph.overlap import judge_and_write
 from gemel.graph.putting import Put, created, read_put, replaced
 from gemel.graph.twin_rows import new_places, write_created, write_replaced
 from gemel.graph.writing import decommissioned_models, refuse_decommissioned, unknown_model
@@ -47,8 +48,17 @@ class TwinPuts:
 
 
 @dataclass(slots=True)
+class _Taken:
+    """What is to be written of items that are taken, and the types that are new among them."""
+
+    created: list[Outcome] = field(default_factory=list)
+    replaced: list[tuple[LiveTwin, Outcome]] = field(default_factory=list)
+    types: list[TwinType] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class _Judge:
-    """Applies the rules at one moment; holds what is to be written of the items that are taken."""
+    """Applies the rules at one moment; notes of each item why it is not taken, or None."""
 
     before: Mapping[str, LiveTwin]
     places: Mapping[str, tuple[int, int]]
@@ -56,15 +66,16 @@ class _Judge:
     unfit: Mapping[int, GemelError]
     stamp_us: int
     limits: Limits
-    created: list[Outcome] = field(default_factory=list)
-    replaced: list[tuple[LiveTwin, Outcome]] = field(default_factory=list)
-    types: dict[str, TwinType] = field(default_factory=dict)
+    errors: list[GemelError | None] = field(default_factory=list)
+    typed: set[str] = field(default_factory=set)
 
-    def run(self, puts: Sequence[Put | GemelError]) -> list[GemelError | None]:
-        """Judge items in their order; return why each is not taken, or None."""
-        return [put if isinstance(put, GemelError) else self._judge(put) for put in puts]
+    def run(self, puts: Sequence[Put | GemelError]) -> _Taken:
+        """Judge items in their order."""
+        taken = _Taken()
+        self.errors += [put if isinstance(put, GemelError) else self._judge(put, taken) for put in puts]
+        return taken
 
-    def _judge(self, put: Put) -> GemelError | None:
+    def _judge(self, put: Put, taken: _Taken) -> GemelError | None:
         twin_type = put.change.twin_type
         before = self.before.get(put.twin_id)
         try:
@@ -73,12 +84,14 @@ class _Judge:
             if before is not None:
                 if before.row.twin_no in self.unfit:
                     return self.unfit[before.row.twin_no]
-                self.replaced.append((before, replaced(put, before, self.stamp_us, self.limits)))
-            else:
-                self.created.append(created(put, *self.places[put.twin_id], self.stamp_us, self.limits))
-                self.types[twin_type.model] = twin_type
+                taken.replaced.append((before, replaced(put, before, self.stamp_us, self.limits)))
+                return None
+            taken.created.append(created(put, *self.places[put.twin_id], self.stamp_us, self.limits))
         except GemelError as error:
             return error
+        if twin_type.model not in self.typed:
+            self.typed.add(twin_type.model)
+            taken.types.append(twin_type)
         return None
 
 
@@ -111,10 +124,13 @@ async def put_twins(tx: WriteTransaction, context: GraphContext, read: TwinPuts)
     unfit = await model_change_faults(tx, context, moved)
     stamp_us = tx.stamp()
     judge = _Judge(before, places, closed, unfit, stamp_us, context.limits(tx, stamp_us))
-    errors = await asyncio.to_thread(judge.run, read.puts)
-    await write_created(tx, context, judge.created, judge.types.values())
-    await write_replaced(tx, context, judge.replaced)
-    return errors
+
+    async def write(taken: _Taken) -> None:
+        await write_created(tx, context, taken.created, taken.types)
+        await write_replaced(tx, context, taken.replaced)
+
+    await judge_and_write(read.puts, judge.run, write)
+    return judge.errors
 
 
 def _model_named(body: Any) -> str | None:

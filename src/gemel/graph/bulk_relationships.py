@@ -5,7 +5,6 @@ An item that breaks a rule gets its error; the others are written.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -16,10 +15,12 @@ import numpy as np
 from gemel.base.clock import from_us
 from gemel.base.errors import GemelError
 from gemel.graph.context import GraphContext
+from gemel.graph.ends import KnownEnds
 from gemel.graph.link_rules import Multiplicities
 from gemel.graph.loading import MICROSECONDS, twin_not_found
 from gemel.graph.names import check_relationship_id, check_twin_id, is_twin_id
 from gemel.graph.neighbours import count_named
+from gemel.graph.overlap import judge_and_write
 from gemel.graph.relating import (
     VALID_FROM,
     allowed,
@@ -42,23 +43,18 @@ from gemel.store.database import WriteTransaction
 
 __all__ = ["RelationshipItem", "put_relationships"]
 
-ENDS = f"""
-SELECT twin_id, twin_no, model_id, {MICROSECONDS.format("valid_from")} FROM twin
-WHERE tenant = current_tenant() AND twin_id = ANY(%s)"""
-EXISTING = """
-SELECT r.source_no, r.relationship_id, r.name
+# What lives has a span that is open on both axes, so one look there says both what is there, and until when an
+# earlier relationship had the id.
+EXISTING = f"""
+SELECT w.source_no, w.id, s.name, s.floor
 FROM unnest(%s::bigint[], %s::text[]) AS w (source_no, id)
 CROSS JOIN LATERAL (
-    SELECT source_no, relationship_id, name FROM relationship
-    WHERE tenant = current_tenant() AND source_no = w.source_no AND relationship_id = w.id OFFSET 0) AS r"""
-FLOORS = f"""
-SELECT w.source_no, w.id, f.floor
-FROM unnest(%s::bigint[], %s::text[]) AS w (source_no, id)
-CROSS JOIN LATERAL (
-    SELECT max({MICROSECONDS.format("valid_to")}) AS floor FROM relationship_span
+    SELECT max(name) FILTER (WHERE valid_to = 'infinity') AS name,
+           max({MICROSECONDS.format("valid_to")}) FILTER (WHERE valid_to < 'infinity') AS floor
+    FROM relationship_span
     WHERE tenant = current_tenant() AND source_no = w.source_no AND relationship_id = w.id
-      AND recorded_to = 'infinity' AND valid_to < 'infinity') AS f
-WHERE f.floor IS NOT NULL"""
+      AND recorded_to = 'infinity') AS s
+WHERE s.name IS NOT NULL OR s.floor IS NOT NULL"""
 INSERT = """
 INSERT INTO relationship (tenant, source_no, relationship_id, name, target_no, properties, valid_from, recorded)
 SELECT current_tenant(), w.source_no, w.id, w.name, w.target_no, w.properties::jsonb, w.starts, %s
@@ -80,6 +76,14 @@ class RelationshipItem(NamedTuple):
     body: Any
 
 
+class _Taken(NamedTuple):
+    """Relationships to be written, as columns too, and what the change feed is told of each."""
+
+    stored: Sequence[StoredRelationship]
+    columns: tuple[PgArray, ...]
+    told: Sequence[dict[str, Any]]
+
+
 @dataclass(slots=True)
 class _Known:
     """What the database says of the twins and relationships that items name."""
@@ -91,15 +95,18 @@ class _Known:
     floors_us: Mapping[Key, int]
     counts: Multiplicities
     stamp_us: int
-    taken: list[StoredRelationship] = field(default_factory=list)
+    errors: list[GemelError | None] = field(default_factory=list)
 
-    def judge(self, item: RelationshipItem) -> GemelError | None:
-        """Take an item, or return why it is not taken."""
-        try:
-            self.taken.append(self._stored(item))
-        except GemelError as error:
-            return error
-        return None
+    def judge(self, items: Sequence[RelationshipItem]) -> _Taken:
+        """Judge items in their order; note of each why it is not taken, or None."""
+        taken = []
+        for item in items:
+            try:
+                taken.append(self._stored(item))
+                self.errors.append(None)
+            except GemelError as error:
+                self.errors.append(error)
+        return _Taken(taken, _columns(taken), [told_relationship(stored) for stored in taken])
 
     def _stored(self, item: RelationshipItem) -> StoredRelationship:
         source_id, relationship_id, body = item
@@ -137,40 +144,45 @@ class _Known:
 
 
 async def put_relationships(
-    tx: WriteTransaction, context: GraphContext, items: Sequence[RelationshipItem]
+    tx: WriteTransaction, context: GraphContext, items: Sequence[RelationshipItem], ends: KnownEnds
 ) -> list[GemelError | None]:
     """Create or replace relationships, each key once, all at one recorded moment.
 
-    Return of each why it was not taken, or None; errors are those of `put_relationship`.
+    Return of each why it was not taken, or None; errors are those of `put_relationship`. `ends` holds twins from one
+    batch to the next.
     """
-    known = await _known(tx, context, items)
-    errors = await asyncio.to_thread(lambda: [known.judge(item) for item in items])
-    if not known.taken:
-        return errors
+    known = await _known(tx, context, items, ends)
+    await judge_and_write(items, known.judge, lambda taken: _write(tx, known, taken))
+    return known.errors
+
+
+async def _write(tx: WriteTransaction, known: _Known, taken: _Taken) -> None:
+    if not taken.stored:
+        return
     now = from_us(known.stamp_us)
-    columns = await asyncio.to_thread(_columns, known.taken)
-    replaced = [stored for stored in known.taken if _key(stored) in known.existing] if known.existing else []
-    await tx.execute(PUT if replaced else INSERT, (now, *columns))
+    replaced = [stored for stored in taken.stored if _key(stored) in known.existing] if known.existing else []
+    await tx.execute(PUT if replaced else INSERT, (now, *taken.columns))
     if replaced:
         await end_relationships(tx, [_key(stored) for stored in replaced], now)
-    await open_relationships(tx, columns, now)
-    await append_all(
-        tx,
-        [(_kind(stored, known.existing), told_relationship(stored)) for stored in known.taken],
-    )
-    return errors
+    await open_relationships(tx, taken.columns, now)
+    kinds = (_kind(stored, known.existing) for stored in taken.stored)
+    await append_all(tx, list(zip(kinds, taken.told, strict=True)))
 
 
-async def _known(tx: WriteTransaction, context: GraphContext, items: Sequence[RelationshipItem]) -> _Known:
+async def _known(
+    tx: WriteTransaction, context: GraphContext, items: Sequence[RelationshipItem], known_ends: KnownEnds
+) -> _Known:
     named = {each for item in items for each in (item.source_id, _target_of(item.body))}
-    names = [each for each in named if each is not None and is_twin_id(each)]
-    found = await tx.rows(ENDS, (texts(names),))
-    ends = {row[0]: TwinEnd(*row[1:]) for row in found}
+    ends = await known_ends.find(tx, [each for each in named if each is not None and is_twin_id(each)])
     models = {end.model_id for end in ends.values()}
     types = {model: await existing_type(tx, context.library, model) for model in models}
-    keys = _keys(items, ends)
-    existing = {(row[0], row[1]): str(row[2]) for row in await tx.rows(EXISTING, keys)}
-    floors_us = {(row[0], row[1]): int(row[2]) for row in await tx.rows(FLOORS, keys)}
+    existing: dict[Key, str] = {}
+    floors_us: dict[Key, int] = {}
+    for source_no, relationship_id, name, floor_us in await tx.rows(EXISTING, _keys(items, ends)):
+        if name is not None:
+            existing[source_no, relationship_id] = name
+        if floor_us is not None:
+            floors_us[source_no, relationship_id] = floor_us
     counts = await count_named(tx, _limited(items, ends, types))
     return _Known(ends, types, await context.library.models(tx), existing, floors_us, counts, tx.stamp())
 

@@ -84,7 +84,9 @@ def _relationships(work: Work, rows: Sequence[Row]) -> Write:
         items.append(RelationshipItem(source, row.value["$relationshipId"], body))
 
     async def write(tx: WriteTransaction) -> Written:
-        return _written("relationships", good, await put_relationships(tx, work.context, items), errors)
+        return _written(
+            "relationships", good, await put_relationships(tx, work.context, items, work.ends), errors
+        )
 
     return write
 

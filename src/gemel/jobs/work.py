@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gemel.graph.context import GraphContext
+from gemel.graph.ends import KnownEnds
 from gemel.jobs.records import Job
 from gemel.store.database import Database
 
@@ -17,7 +18,7 @@ class Work:
     """A claimed job and the parts it needs.
 
     `holder` is the worker that has it and how many seconds each commit holds it for; `pause` says whether to
-    stop between commits and leave the rest for later.
+    stop between commits and leave the rest for later; `ends` are twins that its relationships name.
     """
 
     database: Database
@@ -26,3 +27,4 @@ class Work:
     job: Job
     holder: tuple[str, float]
     pause: Callable[[], bool]
+    ends: KnownEnds = field(default_factory=KnownEnds)

@@ -10,6 +10,7 @@ import pytest
 
 from gemel.base.clock import iso_us, now_us
 from gemel.base.errors import GemelError
+from gemel.graph import overlap
 from gemel.graph.bulk import put_twins, read_twin_puts
 from gemel.graph.library import decommission
 from support.graph import ASSET, MODELS, MOTOR, PUMP, PUMP2, ROOM, Site
@@ -105,8 +106,9 @@ def _moments(document: Any, early_us: int) -> Any:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_as_one_after_another(play: Play, seed: int) -> None:
+def test_as_one_after_another(play: Play, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     print(f"seed {seed}")
+    monkeypatch.setattr(overlap, "SLICE", 7)
 
     async def work(site: Site) -> None:
         chance = random.Random(seed)

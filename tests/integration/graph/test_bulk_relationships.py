@@ -10,8 +10,11 @@ import pytest
 
 from gemel.base.clock import iso_us, now_us
 from gemel.base.errors import GemelError
+from gemel.graph import overlap
 from gemel.graph.bulk_relationships import RelationshipItem, put_relationships
+from gemel.graph.ends import KnownEnds
 from gemel.graph.relationships import delete_relationship, put_relationship
+from gemel.graph.twins import delete_twin
 from support.graph import ASSET, MODELS, PUMP, ROOM, Site
 
 Play = Callable[[Callable[[Site], Awaitable[None]]], None]
@@ -70,8 +73,9 @@ async def forget(site: Site, key: tuple[str, str]) -> bool:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_as_one_after_another(play: Play, seed: int) -> None:
+def test_as_one_after_another(play: Play, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     print(f"seed {seed}")
+    monkeypatch.setattr(overlap, "SLICE", 7)
 
     async def work(site: Site) -> None:
         chance = random.Random(seed)
@@ -81,7 +85,7 @@ def test_as_one_after_another(play: Play, seed: int) -> None:
         for each in (site, other):
             for twin_id, model in TWINS.items():
                 await each.put(twin_id, model, **{"$metadata": dict(early)})
-        taken = 0
+        taken, ends = 0, KnownEnds()
         for _ in range(6):
             wanted = {
                 (one.source_id, one.relationship_id): one
@@ -89,7 +93,7 @@ def test_as_one_after_another(play: Play, seed: int) -> None:
             }
             items = list(wanted.values())
             async with site.db.write(site.tenant) as tx:
-                at_once = await put_relationships(tx, site.context, items)
+                at_once = await put_relationships(tx, site.context, items, ends)
             one_by_one = await put_each(other, items)
             assert [_said(error) for error in at_once] == [_said(error) for error in one_by_one]
             taken += at_once.count(None)
@@ -98,6 +102,23 @@ def test_as_one_after_another(play: Play, seed: int) -> None:
         assert taken
         for sql in (RELATIONSHIPS, SPANS, CHANGES):
             assert await site.rows(sql) == await other.rows(sql)
+
+    play(work)
+
+
+def test_ends_are_held_no_longer_than_the_graph_is_as_it_was(play: Play) -> None:
+    async def work(site: Site) -> None:
+        await site.put("one", next(iter(TWINS.values())))
+        await site.put("other", next(iter(TWINS.values())))
+        ends, source, target = KnownEnds(), "one", "other"
+        found = []
+        for _ in range(2):
+            async with site.db.write(site.tenant) as tx:
+                found.append(await ends.find(tx, [source, target, "none"]))
+            if target in found[-1]:
+                async with site.db.write(site.tenant) as tx:
+                    await delete_twin(tx, site.context, target)
+        assert [set(each) for each in found] == [{source, target}, {source}]
 
     play(work)
 

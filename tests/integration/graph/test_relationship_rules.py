@@ -14,6 +14,7 @@ from gemel.base.errors import GemelError
 from gemel.graph.bulk import put_twins, read_twin_puts
 from gemel.graph.bulk_relationships import RelationshipItem, put_relationships
 from gemel.graph.context import GraphContext
+from gemel.graph.ends import KnownEnds
 from gemel.graph.library import ModelLibrary
 from gemel.graph.relationships import delete_relationship, put_relationship
 from gemel.history.paths import Paths
@@ -63,7 +64,7 @@ async def put_many(site: Site, *items: tuple[str, str, str, str]) -> list[GemelE
         for source, own, name, target in items
     ]
     async with site.db.write(site.tenant) as tx:
-        return await put_relationships(tx, site.context, wanted)
+        return await put_relationships(tx, site.context, wanted, KnownEnds())
 
 
 def codes(errors: list[GemelError | None]) -> list[str | None]:
