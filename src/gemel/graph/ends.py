@@ -27,7 +27,7 @@ class KnownEnds:
 
     async def find(self, tx: WriteTransaction, twin_ids: Collection[str]) -> dict[str, TwinEnd]:
         """Return those of the ids that are twins, in a transaction that has not changed any twin itself."""
-        epoch = (await tx.epochs()).graph
+        epoch = tx.epochs.graph
         missing = [twin_id for twin_id in twin_ids if twin_id not in self._held]
         if epoch != self._epoch or len(self._held) + len(missing) > ENTRIES_MAX:
             self._epoch, self._held, missing = epoch, {}, list(twin_ids)
