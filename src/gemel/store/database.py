@@ -14,11 +14,11 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 import psycopg
-from psycopg import AsyncConnection, errors
+from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from gemel.base.errors import NotFoundError, UnavailableError
+from gemel.base.errors import GemelError, NotFoundError, UnavailableError
 from gemel.store import columns
 
 __all__ = ["Database", "Epochs", "Parameters", "ReadTransaction", "Row", "Take", "WriteTransaction"]
@@ -305,19 +305,34 @@ class Database:
     async def _connection(self) -> AsyncIterator[AsyncConnection[Row]]:
         if not self.reachable:
             raise _unavailable()
+        connection: AsyncConnection[Row] | None = None
         try:
             async with self._pool.connection() as connection:
                 yield connection
-        except (PoolTimeout, psycopg.InterfaceError, errors.AdminShutdown, errors.CrashShutdown) as error:
+        except PoolTimeout as error:
             raise _unavailable() from error
-        except psycopg.OperationalError as error:
-            if error.sqlstate is None or error.sqlstate[:2] in {"08", "57"}:
+        except GemelError:
+            raise
+        except Exception as error:
+            if _is_loss(error) or (connection is not None and connection.closed):
                 raise _unavailable() from error
             raise
 
 
 async def _configure(connection: AsyncConnection[Row]) -> None:
     columns.register(connection)
+
+
+def _is_loss(error: Exception) -> bool:
+    """Say whether an error tells of a lost connection by its class.
+
+    Not all do: psycopg may raise NotSupportedError on one that broke, for its encoding is no longer known.
+    """
+    if isinstance(error, psycopg.InterfaceError):
+        return True
+    return isinstance(error, psycopg.OperationalError) and (
+        error.sqlstate is None or error.sqlstate[:2] in {"08", "57"}
+    )
 
 
 async def _rollback(connection: AsyncConnection[Row]) -> None:
