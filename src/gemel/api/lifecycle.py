@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated
 
 import msgspec
 from litestar import Response, get, put
@@ -17,6 +17,7 @@ from gemel.api.params import IfMatch, TwinId
 from gemel.api.routing import JSON, RouteInfo, route
 from gemel.api.wire import Time
 from gemel.base.clock import iso_us
+from gemel.graph.lifecycle import STATES
 from gemel.graph.lifecycles import Lifecycle, TransitionRequest, change_lifecycle, get_lifecycle
 from gemel.graph.past_states import PastState
 from gemel.graph.timeline import FOREVER_US
@@ -30,7 +31,8 @@ TAG = "Lifecycle"
 ETAG = {"ETag": "The version of the twin: a weak entity tag."}
 MAINTENANCE = {"state": "maintenance", "reason": "bearing worn", "validFrom": "2026-01-31T12:00:00Z"}
 
-State = Literal["planned", "commissioned", "active", "maintenance", "decommissioned"]
+# Its states are judged behind it, where the refusal of another one names them.
+State = Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(STATES)})]
 
 
 class TransitionBody(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):

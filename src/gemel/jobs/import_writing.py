@@ -37,7 +37,8 @@ def name_of(value: Any) -> str | None:
     """Return how the log names what a line is about, or None."""
     if not isinstance(value, dict):
         return None
-    names = [value.get(name) for name in ("@id", "$dtId", "$relationshipId")]
+    # A relationship's id is one of its source's alone.
+    names = [value.get(name) for name in ("@id", "$dtId", "$sourceId", "$relationshipId")]
     return "/".join(name[:200] for name in names if isinstance(name, str)) or None
 
 

@@ -125,9 +125,8 @@ class Lines:
                 return
 
     def _invalid(self, reason: str) -> InvalidError:
-        return InvalidError(
-            "ImportFileInvalid", f"The file, line {self._line}, {reason}.", "See the guide on imports."
-        )
+        where = f"The file, line {self._line}," if self._line else "The file is empty: it"
+        return InvalidError("ImportFileInvalid", f"{where} {reason}.", "See the guide on imports.")
 
 
 def _value(text: bytes) -> Any:

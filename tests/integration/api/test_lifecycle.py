@@ -85,6 +85,12 @@ def test_refusals(site: Site, pump: Pump, body: object, status: int, code: str) 
     assert ("twin.lifecycle", pump.twin, code) in [row[:3] for row in site.audited("one")]
 
 
+def test_another_state_is_refused_with_those_there_are(pump: Pump) -> None:
+    message = pump.client.put(pump.place, json={"state": "gone", "reason": "x"}).json()["error"]["message"]
+    assert "'gone'" in message
+    assert "planned, commissioned, active, maintenance, decommissioned" in message
+
+
 def test_conditions_and_scopes(site: Site, pump: Pump) -> None:
     body = {"state": "maintenance", "reason": "x"}
     assert pump.client.put(pump.place, json=body, headers={"If-Match": 'W/"other"'}).status_code == 412

@@ -146,7 +146,7 @@ def test_twins_and_relationships_are_replaced_and_the_last_of_a_name_holds(play:
 @pytest.mark.parametrize(
     ("text", "code", "said"),
     [
-        ("", "ImportFileInvalid", "must begin with"),
+        ("", "ImportFileInvalid", "is empty: it must begin with"),
         ('{"Section": "Twins"}\n', "ImportFileInvalid", "line 1, must begin with"),
         ('{"$dtId": "a"}\n', "ImportFileInvalid", "must begin with"),
         ('{"Section": "Header"}\n{"author": "x"}\n', "ImportFileInvalid", "fileVersion"),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from gemel.base.errors import GemelError
 from gemel.jobs import lines
+from gemel.jobs.import_writing import name_of
 from gemel.jobs.lines import HEADER, SECTIONS, TWINS, Lines
 
 ROW = st.sampled_from(['{"a": 1}', '{"Section": "x", "b": 2}', "nonsense", "", "  ", "[]", '{"$dtId": "ü"}'])
@@ -66,3 +67,18 @@ def test_lines_that_are_too_long_are_passed_over(monkeypatch: pytest.MonkeyPatch
     assert [told(row.value) for row in rows] == ["LimitExceeded", {"a": 1}, "LimitExceeded"]
     assert [row.number for row in rows] == [3, 4, 5]
     assert batches[-1].end == len(text)
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        ({"$dtId": "a"}, "a"),
+        ({"@id": "dtmi:t:M;1"}, "dtmi:t:M;1"),
+        ({"$sourceId": "a", "$relationshipId": "r", "$targetId": "b"}, "a/r"),
+        ({"$dtId": "a", "$relationshipId": "r"}, "a/r"),
+        ({"$relationshipId": 5}, None),
+        ([], None),
+    ],
+)
+def test_a_line_is_named_by_what_it_is_about(value: object, name: str | None) -> None:
+    assert name_of(value) == name
