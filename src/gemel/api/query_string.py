@@ -63,7 +63,7 @@ def _check_name(name: str, known: Mapping[str, str], *, is_own: bool, writes: bo
     if moment is not None:
         raise InvalidError(
             "InvalidArgument",
-            f"{moment}: what is asked for here has no past.",
+            f"{moment}: this route cannot be asked of a moment.",
             "Leave it out for the present.",
         )
     if is_own:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
+from shlex import quote
 from typing import Annotated, Any
 
 import typer
@@ -12,6 +14,7 @@ from gemel.cli import output
 from gemel.cli.command import Panel, command
 from gemel.cli.options import MomentOptions, ServerOptions
 from gemel.cli.rows import Limit, print_rows
+from gemel.models.dtmi import DTMI_PATTERN
 
 __all__ = ["flat", "register"]
 
@@ -85,9 +88,16 @@ def _explain(row: dict[str, Any]) -> None:
         typer.echo(f"{step['pass']}\n{json.dumps(step['tree'], ensure_ascii=False, indent=2)}\n")
     typer.echo(f"sql\n{row['sql']}\n\nparameters\n{json.dumps(row['parameters'], ensure_ascii=False)}\n")
     for path, used in row["indexes"].items():
-        state = "used" if used else f"would help; gemel index add MODEL {path}"
-        typer.echo(f"index on {path}: {state}")
+        typer.echo(f"index on {path}: {'used' if used else _advice(row, path)}")
     typer.echo("\n".join(["plan", *row["plan"]]))
+
+
+def _advice(row: Mapping[str, Any], path: str) -> str:
+    """Return how an index is made: of the model that the query names, if it names just one."""
+    models = set(re.findall(f"'({DTMI_PATTERN})'", str(row["passes"][0]["tree"])))
+    if len(models) == 1:
+        return f"would help; gemel index add {quote(models.pop())} {quote(path)}"
+    return f"would help; gemel index add MODEL {quote(path)}, with any model that has it"
 
 
 def _width(columns: list[str], cells: list[list[Any]]) -> int:

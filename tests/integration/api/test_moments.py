@@ -302,13 +302,22 @@ def test_a_moment_spelt_otherwise_is_no_present(client: httpx.Client, path: str,
 
 
 @pytest.mark.parametrize(
-    "path", ["/models", "/eventroutes", "/v1/stats", "/jobs/imports", "/v1/check", "/v1/changes"]
+    "path",
+    [
+        "/models",
+        "/eventroutes",
+        "/v1/stats",
+        "/jobs/imports",
+        "/v1/check",
+        "/v1/changes",
+        "/v1/twins/m/timeline",
+    ],
 )
-def test_what_has_no_past_says_so(client: httpx.Client, path: str) -> None:
+def test_what_takes_no_moment_says_so(client: httpx.Client, path: str) -> None:
     for name in ("asOf", "knownAt", "as_of"):
         answer = client.get(path, params={name: at(1)})
         assert answer.json()["error"]["code"] == "InvalidArgument", answer.text
-        assert "no past" in answer.json()["error"]["message"]
+        assert "cannot be asked of a moment" in answer.json()["error"]["message"]
 
 
 def test_parameters_that_a_route_has_not(client: httpx.Client) -> None:

@@ -67,3 +67,29 @@ def test_warnings_are_said_once_beside_the_rows(capsys: pytest.CaptureFixture[st
     told = capsys.readouterr()
     assert told.err.count("warning No model has a.") == 1
     assert not told.out
+
+
+@pytest.mark.parametrize(
+    ("tree", "advice"),
+    [
+        ({"model": "dtmi:t:P;1"}, "gemel index add 'dtmi:t:P;1' head"),
+        ({"model": "dtmi:t:P;1", "again": ["dtmi:t:P;1"]}, "gemel index add 'dtmi:t:P;1' head"),
+        (
+            {"model": "dtmi:t:P;1", "other": "dtmi:t:Q;1"},
+            "gemel index add MODEL head, with any model that has it",
+        ),
+        ({"head": 2.5}, "gemel index add MODEL head, with any model that has it"),
+    ],
+)
+def test_an_index_is_advised_for_the_model_of_the_query(
+    tree: dict[str, object], advice: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    explained = {
+        "passes": [{"pass": "written", "tree": tree}],
+        "sql": "",
+        "parameters": [],
+        "indexes": {"head": False},
+        "plan": [],
+    }
+    query._table([explained])
+    assert f"index on head: would help; {advice}\n" in capsys.readouterr().out
