@@ -13,6 +13,7 @@ from gemel.graph import library as models
 from gemel.graph import relationship_reading, relationships, twins
 from gemel.graph.context import GraphContext
 from gemel.graph.directory import Directory
+from gemel.graph.etag import Conditions
 from gemel.graph.library import ModelLibrary
 from gemel.graph.live import TwinDocument
 from gemel.graph.patching import PatchRequest, TwinPatcher
@@ -124,14 +125,14 @@ class Site:
 
     async def delete(self, twin_id: str, if_match: str | None = None) -> None:
         async with self.db.write(self.tenant) as tx:
-            await twins.delete_twin(tx, self.context, twin_id, if_match)
+            await twins.delete_twin(tx, self.context, twin_id, Conditions(if_match))
 
     async def patch(
         self, twin_id: str, *operations: Any, component: str | None = None, if_match: str | None = None
     ) -> str:
         self.calls += 1
         audit = AuditEntry("tester", None, "twin.patch", twin_id, "ok", f"trace-{self.calls}")
-        request = PatchRequest(twin_id, component, list(operations), if_match, audit)
+        request = PatchRequest(twin_id, component, list(operations), audit, Conditions(if_match))
         return await self.patcher.submit(self.tenant, request)
 
     async def relate(

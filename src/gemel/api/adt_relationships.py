@@ -11,11 +11,13 @@ from litestar.params import QueryParameter
 
 from gemel.api.bodies import empty_answer, json_answer, read_json
 from gemel.api.call import AnyRequest, call_of
+from gemel.api.conditions import CONDITIONS
 from gemel.api.moments import MOMENT
-from gemel.api.params import IfMatch, IfNoneMatch, PageSize, RelationshipId, Token, TwinId, next_link
+from gemel.api.params import PageSize, RelationshipId, Token, TwinId, next_link
 from gemel.api.routing import JSON, RouteInfo, route
 from gemel.api.wire import IncomingRelationship, JsonPatch, NewRelationship, Paged, Relationship
 from gemel.graph import relationship_reading, relationships
+from gemel.graph.etag import Conditions
 from gemel.graph.twins import explicit_times_us
 from gemel.history.moment import Moment
 from gemel.security.audit import record
@@ -59,6 +61,7 @@ async def get_relationship(
 
 @put(
     ONE,
+    dependencies=CONDITIONS,
     **route(
         TAG,
         RouteInfo(
@@ -74,7 +77,10 @@ async def get_relationship(
     ),
 )
 async def put_relationship(
-    request: AnyRequest, twin_id: TwinId, relationship_id: RelationshipId, if_none_match: IfNoneMatch = None
+    request: AnyRequest,
+    twin_id: TwinId,
+    relationship_id: RelationshipId,
+    conditions: NamedDependency[Conditions],
 ) -> Response[bytes]:
     """Relate a twin to another, or replace a relationship."""
     call = call_of(request)
@@ -82,7 +88,7 @@ async def put_relationship(
     await call.services.context.prepare(explicit_times_us(body))
     async with call.services.database.write(call.tenant) as tx:
         made = await relationships.put_relationship(
-            tx, call.services.context, twin_id, relationship_id, body, if_none_match=if_none_match
+            tx, call.services.context, twin_id, relationship_id, body, conditions=conditions
         )
         await record(tx, [call.entry()])
     return json_answer(made.body, headers={"ETag": made.etag})
@@ -90,6 +96,7 @@ async def put_relationship(
 
 @patch(
     ONE,
+    dependencies=CONDITIONS,
     **route(
         TAG,
         RouteInfo(
@@ -104,27 +111,37 @@ async def put_relationship(
     ),
 )
 async def patch_relationship(
-    request: AnyRequest, twin_id: TwinId, relationship_id: RelationshipId, if_match: IfMatch = None
+    request: AnyRequest,
+    twin_id: TwinId,
+    relationship_id: RelationshipId,
+    conditions: NamedDependency[Conditions],
 ) -> Response[None]:
     """Change properties of a relationship, all or none."""
     call = call_of(request)
     operations = await read_json(request)
     async with call.services.database.write(call.tenant) as tx:
         etag = await relationships.patch_relationship(
-            tx, call.services.context, twin_id, relationship_id, operations, if_match=if_match
+            tx, call.services.context, twin_id, relationship_id, operations, conditions=conditions
         )
         await record(tx, [call.entry()])
     return empty_answer({"ETag": etag})
 
 
-@delete(ONE, **route(TAG, RouteInfo(Scope.WRITE, "relationship.delete", failures=(404, 412)), status=204))
+@delete(
+    ONE,
+    dependencies=CONDITIONS,
+    **route(TAG, RouteInfo(Scope.WRITE, "relationship.delete", failures=(404, 412)), status=204),
+)
 async def delete_relationship(
-    request: AnyRequest, twin_id: TwinId, relationship_id: RelationshipId, if_match: IfMatch = None
+    request: AnyRequest,
+    twin_id: TwinId,
+    relationship_id: RelationshipId,
+    conditions: NamedDependency[Conditions],
 ) -> Response[None]:
     """Delete a relationship; what it was stays recorded."""
     call = call_of(request)
     async with call.services.database.write(call.tenant) as tx:
-        await relationships.delete_relationship(tx, twin_id, relationship_id, if_match)
+        await relationships.delete_relationship(tx, twin_id, relationship_id, conditions)
         await record(tx, [call.entry()])
     return empty_answer()
 

@@ -11,14 +11,16 @@ from litestar.params import QueryParameter
 
 from gemel.api.bodies import empty_answer, json_answer, read_json
 from gemel.api.call import AnyRequest, call_of
+from gemel.api.conditions import CONDITIONS
 from gemel.api.deprecations import deprecation_headers
 from gemel.api.moments import MOMENT
-from gemel.api.params import MOMENT_SCHEMA, Component, IfMatch, IfNoneMatch, TwinId
+from gemel.api.params import MOMENT_SCHEMA, Component, TwinId
 from gemel.api.routing import JSON, RouteInfo, route
 from gemel.api.wire import JsonPatch, NewTwin, TwinBody
 from gemel.base.errors import InvalidError
 from gemel.graph import twins
 from gemel.graph.content import parse_time_us
+from gemel.graph.etag import Conditions
 from gemel.graph.model_story import deprecation_of
 from gemel.graph.patching import PatchRequest
 from gemel.history.moment import LIVE, Moment
@@ -70,6 +72,7 @@ async def get_twin(request: AnyRequest, twin_id: TwinId, moment: NamedDependency
 
 @put(
     "/digitaltwins/{twin_id:str}",
+    dependencies=CONDITIONS,
     **route(
         TAG,
         RouteInfo(
@@ -87,7 +90,7 @@ async def get_twin(request: AnyRequest, twin_id: TwinId, moment: NamedDependency
 async def put_twin(
     request: AnyRequest,
     twin_id: TwinId,
-    if_none_match: IfNoneMatch = None,
+    conditions: NamedDependency[Conditions],
     valid_from: Annotated[
         str | None,
         QueryParameter(
@@ -109,7 +112,7 @@ async def put_twin(
             call.services.context,
             twin_id,
             body,
-            if_none_match=if_none_match,
+            conditions=conditions,
             valid_from_us=valid_from_us,
         )
         deprecation = await deprecation_of(tx, made.body["$metadata"]["$model"])
@@ -119,6 +122,7 @@ async def put_twin(
 
 @patch(
     "/digitaltwins/{twin_id:str}",
+    dependencies=CONDITIONS,
     **route(
         TAG,
         RouteInfo(
@@ -132,20 +136,25 @@ async def put_twin(
         status=204,
     ),
 )
-async def patch_twin(request: AnyRequest, twin_id: TwinId, if_match: IfMatch = None) -> Response[None]:
+async def patch_twin(
+    request: AnyRequest, twin_id: TwinId, conditions: NamedDependency[Conditions]
+) -> Response[None]:
     """Change properties of a twin, all or none; each change is also a sample of its history."""
-    return await _patch(request, twin_id, None, if_match)
+    return await _patch(request, twin_id, None, conditions)
 
 
 @delete(
     "/digitaltwins/{twin_id:str}",
+    dependencies=CONDITIONS,
     **route(TAG, RouteInfo(Scope.WRITE, "twin.delete", failures=(404, 412)), status=204),
 )
-async def delete_twin(request: AnyRequest, twin_id: TwinId, if_match: IfMatch = None) -> Response[None]:
+async def delete_twin(
+    request: AnyRequest, twin_id: TwinId, conditions: NamedDependency[Conditions]
+) -> Response[None]:
     """Delete a twin that has no relationships; its samples stay stored, and no new twin inherits them."""
     call = call_of(request)
     async with call.services.database.write(call.tenant) as tx:
-        await twins.delete_twin(tx, call.services.context, twin_id, if_match)
+        await twins.delete_twin(tx, call.services.context, twin_id, conditions)
         await record(tx, [call.entry()])
     return empty_answer()
 
@@ -167,6 +176,7 @@ async def get_component(
 
 @patch(
     "/digitaltwins/{twin_id:str}/components/{component:str}",
+    dependencies=CONDITIONS,
     **route(
         TAG,
         RouteInfo(
@@ -181,18 +191,18 @@ async def get_component(
     ),
 )
 async def patch_component(
-    request: AnyRequest, twin_id: TwinId, component: Component, if_match: IfMatch = None
+    request: AnyRequest, twin_id: TwinId, component: Component, conditions: NamedDependency[Conditions]
 ) -> Response[None]:
     """Change properties of one component of a twin, all or none."""
-    return await _patch(request, twin_id, component, if_match)
+    return await _patch(request, twin_id, component, conditions)
 
 
 async def _patch(
-    request: AnyRequest, twin_id: str, component: str | None, if_match: str | None
+    request: AnyRequest, twin_id: str, component: str | None, conditions: Conditions
 ) -> Response[None]:
     call = call_of(request)
     operations = await read_json(request)
-    wanted = PatchRequest(twin_id, component, operations, if_match, call.entry())
+    wanted = PatchRequest(twin_id, component, operations, call.entry(), conditions)
     etag = await call.services.patcher.submit(call.tenant, wanted)
     return empty_answer({"ETag": etag})
 

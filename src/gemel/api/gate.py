@@ -15,6 +15,7 @@ from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
 from gemel.api.admission import Admission, Body
 from gemel.api.call import Call, call_of
+from gemel.api.conditions import refuse_conditions
 from gemel.api.failures import as_error
 from gemel.api.paths import unescape
 from gemel.api.query_string import check_query, refuse_null
@@ -94,8 +95,9 @@ class Gate:
         if info is not None and info.scope is not None:
             principal.require(info.scope)
         if scope["query_string"]:
-            check_query(scope, info)
+            check_query(scope)
         refuse_null(scope)
+        refuse_conditions(scope)
         if info is not None and info.streams:
             await app(scope, receive, send)
             return

@@ -11,13 +11,15 @@ from litestar.handlers import HTTPRouteHandler
 
 from gemel.api.bodies import json_answer, read_json
 from gemel.api.call import AnyRequest, call_of
+from gemel.api.conditions import CONDITIONS
 from gemel.api.durations import parse_moment_us
 from gemel.api.moments import MOMENT
-from gemel.api.params import IfMatch, TwinId
+from gemel.api.params import TwinId
 from gemel.api.routing import JSON, RouteInfo, route
 from gemel.api.wire import Time
 from gemel.base.clock import iso_us
 from gemel.graph.lifecycle import STATES
+from gemel.graph.etag import Conditions
 from gemel.graph.lifecycles import Lifecycle, TransitionRequest, change_lifecycle, get_lifecycle
 from gemel.graph.past_states import PastState
 from gemel.graph.timeline import FOREVER_US
@@ -85,6 +87,7 @@ async def read_lifecycle(
 
 @put(
     "/v1/twins/{twin_id:str}/lifecycle",
+    dependencies=CONDITIONS,
     **route(
         TAG,
         RouteInfo(
@@ -98,7 +101,9 @@ async def read_lifecycle(
         ),
     ),
 )
-async def put_lifecycle(request: AnyRequest, twin_id: TwinId, if_match: IfMatch = None) -> Response[bytes]:
+async def put_lifecycle(
+    request: AnyRequest, twin_id: TwinId, conditions: NamedDependency[Conditions]
+) -> Response[bytes]:
     """Say in which state a twin is, from now on or since a moment of the past.
 
     From that moment on the state holds for good: states that were told of later times are superseded.
@@ -106,7 +111,7 @@ async def put_lifecycle(request: AnyRequest, twin_id: TwinId, if_match: IfMatch 
     call = call_of(request)
     body: TransitionBody = await read_json(request, TransitionBody)
     valid_from_us = None if body.valid_from is None else parse_moment_us("validFrom", body.valid_from)
-    asked = TransitionRequest(body.state, body.reason, call.principal.actor, valid_from_us, if_match)
+    asked = TransitionRequest(body.state, body.reason, call.principal.actor, valid_from_us, conditions)
     async with call.services.database.write(call.tenant) as tx:
         made = await change_lifecycle(tx, call.services.context, twin_id, asked)
         await record(tx, [call.entry()])

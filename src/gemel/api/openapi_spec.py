@@ -42,8 +42,8 @@ API_VERSION = {
     "name": "api-version",
     "in": "query",
     "required": False,
-    "description": "Accepted for clients of the service that this replaces: 2020-10-31 to 2023-10-31.",
-    "schema": {"type": "string", "pattern": f"^{API_VERSIONS}$"},
+    "description": "For clients of the service that this replaces, which published these; all are served alike.",
+    "schema": {"type": "string", "enum": list(API_VERSIONS)},
     "example": "2023-10-31",
 }
 CONSTRAINTS = {"ge": "minimum", "le": "maximum", "min_length": "minLength", "max_length": "maxLength"}

@@ -19,8 +19,6 @@ __all__ = [
     "TEXT_SCHEMA",
     "Component",
     "From",
-    "IfMatch",
-    "IfNoneMatch",
     "Limit",
     "ModelId",
     "PageSize",
@@ -32,7 +30,6 @@ __all__ = [
     "next_link",
 ]
 
-ETAGS = r'^(\*|(W/)?"[^"]*"( *, *(W/)?"[^"]*")*)$'
 ID_SCHEMA = {"pattern": f"^{ID_PATTERN}$"}
 MODEL_ID_SCHEMA = {"pattern": f"^{DTMI_PATTERN}$"}
 MOMENT_SCHEMA = {"format": "date-time"}
@@ -44,22 +41,6 @@ RelationshipId = Annotated[
 Component = Annotated[str, PathParameter(description="The component, by its dotted path.")]
 ModelId = Annotated[
     str, PathParameter(description="The id of the model: a DTMI.", schema_extra=MODEL_ID_SCHEMA)
-]
-IfMatch = Annotated[
-    str | None,
-    HeaderParameter(
-        name="If-Match",
-        description="Act only on this version: its etag, or `*`.",
-        schema_extra={"pattern": ETAGS},
-    ),
-]
-IfNoneMatch = Annotated[
-    str | None,
-    HeaderParameter(
-        name="If-None-Match",
-        description="`*`: act only where there is none yet.",
-        schema_extra={"enum": ["*"]},
-    ),
 ]
 PageSize = Annotated[
     int | None,

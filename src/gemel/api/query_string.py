@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import cast
@@ -12,18 +11,18 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import QueryParameter
 from litestar.types import HTTPScope
 
-from gemel.api.routing import API_VERSIONS, RouteInfo, parameters_of
+from gemel.api.routing import API_VERSIONS, parameters_of
 from gemel.base.errors import InvalidError
 
 __all__ = ["check_query", "refuse_null"]
 
 API_VERSION = "api-version"
-VERSION = re.compile(API_VERSIONS)
+READING = frozenset({"GET", "HEAD", "OPTIONS"})
 MOMENT = ("asOf", "knownAt")
 NAME_LENGTH_MAX = 60
 
 
-def check_query(scope: HTTPScope, info: RouteInfo | None) -> None:
+def check_query(scope: HTTPScope) -> None:
     """Refuse what a request's query string says and its route would not heed.
 
     That is another spelling of what is meant, such as `as_of`; a moment where there is no past to be read or a write;
@@ -38,12 +37,12 @@ def check_query(scope: HTTPScope, info: RouteInfo | None) -> None:
     is_own = scope["path"].startswith("/v1/")
     for name, value in given:
         if name not in known.values():
-            _check_name(name, known, is_own=is_own, writes=info is not None and info.action is not None)
-        if name == API_VERSION and not VERSION.fullmatch(value):
+            _check_name(name, known, is_own=is_own, writes=scope["method"] not in READING)
+        if name == API_VERSION and value not in API_VERSIONS:
             raise InvalidError(
                 "InvalidArgument",
                 f"The api-version {value[:40]!r} is not served.",
-                "Use one from 2020-10-31 to 2023-10-31, or leave it out.",
+                f"Use {', '.join(API_VERSIONS[:-1])} or {API_VERSIONS[-1]}, or leave it out.",
             )
 
 

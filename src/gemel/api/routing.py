@@ -14,11 +14,15 @@ from gemel.security.principal import Scope
 __all__ = ["API_VERSIONS", "JSON", "RouteInfo", "info_of", "parameters_of", "route"]
 
 JSON = "application/json"
-_DAY = "(0[1-9]|[12][0-9]|3[01])"
 API_VERSIONS = (
-    f"(2020-(10-31|1[12]-{_DAY})|202[12]-(0[1-9]|1[0-2])-{_DAY}|2023-(0[1-9]|10)-{_DAY})(-preview)?"
+    "2020-10-31",
+    "2021-06-30-preview",
+    "2022-05-31",
+    "2023-02-27-preview",
+    "2023-06-30",
+    "2023-10-31",
 )
-"""The pattern of the versions that are served: dates from 2020-10-31 to 2023-10-31."""
+"""The versions of the ADT data plane that were published, all of them from the first stable one on."""
 OPT = "gemel"
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 from gemel.base.errors import InvalidError, PreconditionError
 
-__all__ = ["check_if_match", "check_if_none_match", "etag", "matches"]
+__all__ = ["UNCONDITIONAL", "Conditions", "etag", "matches"]
 
 TAG = re.compile(r'\s*(?:W/)?"([^"]*)"\s*(?:,|$)')
 
@@ -40,30 +41,43 @@ def matches(if_match: str | None, etag: str) -> bool:
     return etag.removeprefix("W/").strip('"') in opaque
 
 
-def check_if_match(if_match: str | None, etag: str, what: str) -> None:
-    """Raise PreconditionError (PreconditionFailed) unless If-Match lets a change of `what` pass."""
-    if not matches(if_match, etag):
+class Conditions(NamedTuple):
+    """What a change depends on (RFC 9110, 13.1): its If-Match and If-None-Match headers, where they were given."""
+
+    if_match: str | None = None
+    if_none_match: str | None = None
+
+    def check(self, tag: str | None, kind: str, name: str) -> None:
+        """Raise PreconditionError (PreconditionFailed) unless both hold for a thing of this tag; None: it is not there.
+
+        Raises InvalidError (InvalidArgument) for a header that is none, and for an If-None-Match other than `*`.
+        """
+        self._check_match(tag, kind, name)
+        if self.if_none_match is None:
+            return
+        if self.if_none_match.strip() != "*":
+            message = "Invalid If-None-Match header value. Allowed value(s): If-None-Match: *"
+            raise InvalidError("InvalidArgument", message)
+        if tag is not None:
+            raise PreconditionError(
+                "PreconditionFailed",
+                f"If-None-Match: * header was specified but a {kind} with the id {name} was found. "
+                f"Please specify a different {kind} id.",
+                "Or leave the header out, to change the one that is there.",
+            )
+
+    def _check_match(self, tag: str | None, kind: str, name: str) -> None:
+        fits = matches(self.if_match, tag or "")
+        if self.if_match is None or (fits and tag is not None):
+            return
+        why = f"there is no {kind} {name}"
+        if tag is not None:
+            why = f"the {kind} {name} was changed since, and its etag is {tag}"
         raise PreconditionError(
             "PreconditionFailed",
-            f"The If-Match condition does not hold: {what} was changed since, and its etag is {etag}.",
+            f"The If-Match condition does not hold: {why}.",
             "Read it again and decide anew.",
         )
 
 
-def check_if_none_match(if_none_match: str | None, exists: bool, what: str) -> None:
-    """Raise PreconditionError where If-None-Match is `*` and the thing exists.
-
-    Raises InvalidError (InvalidArgument) for any value but `*`.
-    """
-    if if_none_match is None:
-        return
-    if if_none_match.strip() != "*":
-        message = "Invalid If-None-Match header value. Allowed value(s): If-None-Match: *"
-        raise InvalidError("InvalidArgument", message)
-    if exists:
-        kind = what.split(" ", 1)[0]
-        raise PreconditionError(
-            "PreconditionFailed",
-            f"If-None-Match: * header was specified but a {what} was found. "
-            f"Please specify a different {kind} id.",
-        )
+UNCONDITIONAL = Conditions()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gemel.base.clock import from_us, iso_us
 from gemel.base.errors import InvalidError
 from gemel.graph.context import GraphContext
-from gemel.graph.etag import check_if_match
+from gemel.graph.etag import UNCONDITIONAL, Conditions
 from gemel.graph.lifecycle import DECOMMISSIONED, FOLLOWERS, check_reason, check_state, check_transition
 from gemel.graph.live import LiveTwin
 from gemel.graph.loading import load_twin
@@ -39,7 +39,7 @@ class TransitionRequest:
     reason: str
     actor: str
     valid_from_us: int | None = None
-    if_match: str | None = None
+    conditions: Conditions = UNCONDITIONAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ async def change_lifecycle(
     check_state(request.state)
     check_reason(request.reason)
     twin = await load_twin(tx, context, twin_id)
-    check_if_match(request.if_match, twin.etag, f"the twin {twin_id}")
+    request.conditions.check(twin.etag, "twin", twin_id)
     stamp_us = tx.stamp()
     at_us = _start_us(request.valid_from_us, stamp_us, twin)
     spans = await known_spans(tx, twin.row.twin_no)

@@ -8,7 +8,7 @@ from typing import Any
 from gemel.base.errors import GemelError
 from gemel.graph.changing import Outcome, PropertySample, change_twin
 from gemel.graph.context import GraphContext
-from gemel.graph.etag import check_if_match
+from gemel.graph.etag import UNCONDITIONAL, Conditions
 from gemel.graph.jsonpatch import Operation, parse_operations
 from gemel.graph.live import LiveTwin, check_component
 from gemel.graph.loading import load_twins, twin_not_found
@@ -35,8 +35,8 @@ class PatchRequest:
     twin_id: str
     component: str | None
     operations: Any
-    if_match: str | None
     audit: AuditEntry
+    conditions: Conditions = UNCONDITIONAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class TwinPatcher:
             raise twin_not_found(item.request.twin_id)
         if item.request.component is not None:
             check_component(twin.row, item.request.component)
-        check_if_match(item.request.if_match, twin.etag, f"the twin {twin.row.twin_id}")
+        item.request.conditions.check(twin.etag, "twin", twin.row.twin_id)
         before = after = await existing_type(tx, self._context.library, twin.row.model_id)
         model_id = target_model(item.operations)
         if model_id is not None and model_id != twin.row.model_id:

@@ -8,7 +8,7 @@ import msgspec
 
 from gemel.base.clock import from_us
 from gemel.graph.context import GraphContext
-from gemel.graph.etag import check_if_match, check_if_none_match
+from gemel.graph.etag import UNCONDITIONAL, Conditions
 from gemel.graph.jsonpatch import apply, invalid, parse_operations, pointer_text
 from gemel.graph.names import check_relationship_id
 from gemel.graph.neighbours import count_named
@@ -63,7 +63,7 @@ async def put_relationship(
     relationship_id: str,
     body: Any,
     *,
-    if_none_match: str | None = None,
+    conditions: Conditions = UNCONDITIONAL,
 ) -> RelationshipDocument:
     """Create a relationship, or replace one; return it as GET does.
 
@@ -76,8 +76,7 @@ async def put_relationship(
     target_id, name = ends_of(body)
     source = await load_end(tx, twin_id)
     existing = await find_relationship(tx, source, relationship_id)
-    what = f"relationship with the id {relationship_id}"
-    check_if_none_match(if_none_match, existing is not None, what)
+    conditions.check(existing.etag if existing else None, "relationship", relationship_id)
     refuse_loop(relationship_id, twin_id, target_id)
     target = await find_end(tx, target_id)
     if target is None:
@@ -115,14 +114,14 @@ async def patch_relationship(
     relationship_id: str,
     patch: Any,
     *,
-    if_match: str | None = None,
+    conditions: Conditions = UNCONDITIONAL,
 ) -> str:
     """Apply a JSON Patch to a relationship's properties; return its new entity tag.
 
     Raises NotFoundError, PreconditionError, InvalidError (JsonPatchInvalid, ValidationFailed).
     """
     existing = await load_relationship(tx, twin_id, relationship_id)
-    check_if_match(if_match, existing.etag, f"the relationship {relationship_id}")
+    conditions.check(existing.etag, "relationship", relationship_id)
     operations = parse_operations(patch)
     for operation in operations:
         if not operation.pointer or operation.pointer[0].startswith("$"):
@@ -138,14 +137,14 @@ async def patch_relationship(
 
 
 async def delete_relationship(
-    tx: WriteTransaction, twin_id: str, relationship_id: str, if_match: str | None = None
+    tx: WriteTransaction, twin_id: str, relationship_id: str, conditions: Conditions = UNCONDITIONAL
 ) -> None:
     """Delete a relationship; its history stays.
 
     Raises NotFoundError (DigitalTwinNotFound, RelationshipNotFound), PreconditionError.
     """
     existing = await load_relationship(tx, twin_id, relationship_id)
-    check_if_match(if_match, existing.etag, f"the relationship {relationship_id}")
+    conditions.check(existing.etag, "relationship", relationship_id)
     await tx.execute(DELETE, (existing.source_no, relationship_id))
     await end_relationship(tx, existing.source_no, relationship_id, tx.stamp())
     await _tell(tx, "relationship.deleted", existing, existing)

@@ -7,7 +7,7 @@ from typing import Any
 from gemel.base.errors import InvalidError
 from gemel.graph.content import model_of
 from gemel.graph.context import GraphContext
-from gemel.graph.etag import check_if_match, check_if_none_match
+from gemel.graph.etag import UNCONDITIONAL, Conditions
 from gemel.graph.live import TwinDocument
 from gemel.graph.loading import documents, load_twin, load_twins
 from gemel.graph.names import check_twin_id
@@ -65,7 +65,7 @@ async def put_twin(
     twin_id: str,
     body: Any,
     *,
-    if_none_match: str | None = None,
+    conditions: Conditions = UNCONDITIONAL,
     valid_from_us: int | None = None,
 ) -> TwinDocument:
     """Create a twin, or replace the properties and model of one; return it as GET does.
@@ -79,7 +79,7 @@ async def put_twin(
     check_twin_id(twin_id)
     model_id = model_of(body)
     before = (await load_twins(tx, context, [twin_id])).get(twin_id)
-    check_if_none_match(if_none_match, before is not None, f"twin with the id {twin_id}")
+    conditions.check(before.etag if before else None, "twin", twin_id)
     keeps_model = before is not None and before.row.model_id == model_id
     twin_type = await (existing_type if keeps_model else usable_type)(tx, context.library, model_id)
     put = read_put(twin_id, body, twin_type, valid_from_us)
@@ -98,7 +98,7 @@ async def put_twin(
 
 
 async def delete_twin(
-    tx: WriteTransaction, context: GraphContext, twin_id: str, if_match: str | None = None
+    tx: WriteTransaction, context: GraphContext, twin_id: str, conditions: Conditions = UNCONDITIONAL
 ) -> None:
     """Delete a twin that has no relationships; its history stays, and a twin made anew does not inherit it.
 
@@ -106,7 +106,7 @@ async def delete_twin(
     """
     check_twin_id(twin_id)
     twin = await load_twin(tx, context, twin_id)
-    check_if_match(if_match, twin.etag, f"the twin {twin_id}")
+    conditions.check(twin.etag, "twin", twin_id)
     no = twin.row.twin_no
     related = await tx.row(RELATED, (no, no))
     if related is not None and any(related):

@@ -179,7 +179,7 @@ class Upgrader:
             return not stays, misfits
         twin_id = move.twin.row.twin_id
         operations = upgrade_operations(move, anew, [misfit.path for misfit in misfits])
-        request = PatchRequest(twin_id, None, operations, None, replace(audit, target=twin_id))
+        request = PatchRequest(twin_id, None, operations, replace(audit, target=twin_id))
         try:
             await self._patcher.submit(tenant, request)
         except (InvalidError, NotFoundError) as error:

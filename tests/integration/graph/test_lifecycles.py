@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from gemel.base.clock import iso_us, now_us
+from gemel.graph.etag import Conditions
 from gemel.graph.lifecycles import Lifecycle, TransitionRequest, change_lifecycle, get_lifecycle
 from gemel.graph.timeline import FOREVER_US
 from gemel.history.moment import END_US, Moment
@@ -20,7 +21,7 @@ HOUR_US = 3_600_000_000
 async def turn(
     site: Site, state: str, at_us: int | None = None, reason: str = "because", if_match: str | None = None
 ) -> Lifecycle:
-    request = TransitionRequest(state, reason, "ann", at_us, if_match)
+    request = TransitionRequest(state, reason, "ann", at_us, Conditions(if_match))
     async with site.db.write(site.tenant) as tx:
         return await change_lifecycle(tx, site.context, "a", request)
 

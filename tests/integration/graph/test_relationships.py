@@ -5,6 +5,7 @@ from typing import Any
 
 from gemel.base.clock import iso_us, now_us
 from gemel.graph import relationship_reading, relationships
+from gemel.graph.etag import Conditions
 from gemel.graph.paging import Page
 from support.graph import ASSET, MODELS, PUMP, ROOM, Site, refused
 
@@ -32,7 +33,7 @@ async def patch(site: Site, source: str, relationship_id: str, *operations: Any,
 
 async def delete(site: Site, source: str, relationship_id: str, if_match: str | None = None) -> None:
     async with site.db.write(site.tenant) as tx:
-        await relationships.delete_relationship(tx, source, relationship_id, if_match)
+        await relationships.delete_relationship(tx, source, relationship_id, Conditions(if_match))
 
 
 async def outgoing(site: Site, source: str, name: str | None = None, **options: Any) -> Page:
@@ -64,7 +65,13 @@ def test_a_relationship_reads_as_it_was_put(play: Play) -> None:
         assert replaced.etag != made.etag
         assert "diameter" not in replaced.body
         error = await refused(
-            put_body(site, "a", "r1", {"$targetId": "p", "$relationshipName": "feeds"}, if_none_match="*")
+            put_body(
+                site,
+                "a",
+                "r1",
+                {"$targetId": "p", "$relationshipName": "feeds"},
+                conditions=Conditions(None, "*"),
+            )
         )
         assert error.code == "PreconditionFailed"
 
@@ -107,7 +114,11 @@ def test_patch_and_delete_with_conditions(play: Play) -> None:
         await site.put("b", ASSET)
         made = await site.relate("a", "r", "b", diameter=1.0)
         tag = await patch(
-            site, "a", "r", {"op": "replace", "path": "/diameter", "value": 2}, if_match=made.etag
+            site,
+            "a",
+            "r",
+            {"op": "replace", "path": "/diameter", "value": 2},
+            conditions=Conditions(made.etag),
         )
         got = await get(site, "a", "r")
         assert (got.etag, got.body["diameter"]) == (tag, 2)
@@ -121,7 +132,7 @@ def test_patch_and_delete_with_conditions(play: Play) -> None:
         for operation, code in bad:
             assert (await refused(patch(site, "a", "r", operation))).code == code
         error = await refused(
-            patch(site, "a", "r", {"op": "remove", "path": "/diameter"}, if_match=made.etag)
+            patch(site, "a", "r", {"op": "remove", "path": "/diameter"}, conditions=Conditions(made.etag))
         )
         assert error.code == "PreconditionFailed"
         assert (await refused(delete(site, "a", "r", made.etag))).code == "PreconditionFailed"

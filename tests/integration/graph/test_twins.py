@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from gemel.base.clock import iso_us, now_us
+from gemel.graph.etag import Conditions
 from support.graph import ASSET, MODELS, MOTOR, PUMP, PUMP2, Site, refused
 
 Play = Callable[[Callable[[Site], Awaitable[None]]], None]
@@ -133,11 +134,13 @@ def test_every_put_gives_a_new_etag(play: Play) -> None:
 def test_conditions_on_put(play: Play) -> None:
     async def work(site: Site) -> None:
         body = {"$metadata": {"$model": ASSET}}
-        await site.put_body("a1", body, if_none_match="*")
-        error = await refused(site.put_body("a1", body, if_none_match="*"))
+        await site.put_body("a1", body, conditions=Conditions(None, "*"))
+        error = await refused(site.put_body("a1", body, conditions=Conditions(None, "*")))
         assert error.code == "PreconditionFailed"
         assert "twin with the id a1 was found" in error.message
-        assert (await refused(site.put_body("a1", body, if_none_match='"x"'))).code == "InvalidArgument"
+        assert (
+            await refused(site.put_body("a1", body, conditions=Conditions(None, '"x"')))
+        ).code == "InvalidArgument"
 
     play(work)
 

@@ -26,7 +26,7 @@ async def patches(parts: TenantParts, rng: random.Random, count: int) -> list[tu
     for _ in range(count):
         twin, value = f"t{rng.randrange(5)}", rng.uniform(100, 200)
         operations: list[Any] = [{"op": "add", "path": "/temperature", "value": value}]
-        await patcher.submit(parts.tenant, PatchRequest(twin, None, operations, None, AUDIT))
+        await patcher.submit(parts.tenant, PatchRequest(twin, None, operations, AUDIT))
         written.append((twin, value))
     return written
 
@@ -90,7 +90,7 @@ def test_what_one_process_changes_the_other_sees_at_once(database: Dsns) -> None
                 await two.send([event(2, "fresh", "2026-11-01T00:00:00Z", temperature=1.0)])
             ).quarantined == 0
             async with one.db.write(one.tenant) as tx:
-                await delete_twin(tx, one.context, "fresh", None)
+                await delete_twin(tx, one.context, "fresh")
             assert (await two.send([event(3, "fresh", temperature=2.0)])).rejected[0].code == "TwinUnknown"
 
     asyncio.run(main())

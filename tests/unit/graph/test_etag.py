@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gemel.base.errors import InvalidError, PreconditionError
-from gemel.graph.etag import check_if_match, check_if_none_match, etag, matches
+from gemel.graph.etag import Conditions, etag, matches
 
 numbers = st.integers(0, 2**63 - 1)
 
@@ -32,7 +32,7 @@ def test_lets_a_change_pass(header: str | None) -> None:
 def test_stops_a_change(header: str) -> None:
     assert not matches(header, 'W/"x"')
     with pytest.raises(PreconditionError) as caught:
-        check_if_match(header, 'W/"x"', "the twin t")
+        Conditions(header).check('W/"x"', "twin", "t")
     assert caught.value.code == "PreconditionFailed"
 
 
@@ -45,9 +45,21 @@ def test_refuses_what_is_no_tag(header: str) -> None:
 
 
 def test_if_none_match() -> None:
-    check_if_none_match(None, exists=True, what="twin with the id t")
-    check_if_none_match("*", exists=False, what="twin with the id t")
+    Conditions(None, "*").check(None, "twin", "t")
     with pytest.raises(PreconditionError, match="Please specify a different twin id"):
-        check_if_none_match("*", exists=True, what="twin with the id t")
-    with pytest.raises(InvalidError, match="Invalid If-None-Match header value"):
-        check_if_none_match('"x"', exists=False, what="twin with the id t")
+        Conditions(None, "*").check('W/"x"', "twin", "t")
+    for tag in (None, 'W/"x"'):
+        Conditions().check(tag, "twin", "t")
+        with pytest.raises(InvalidError, match="Invalid If-None-Match header value"):
+            Conditions(None, '"x"').check(tag, "twin", "t")
+
+
+@pytest.mark.parametrize("header", ["*", '"x"', '""'])
+def test_if_match_does_not_hold_of_what_is_not_there(header: str) -> None:
+    with pytest.raises(PreconditionError, match="there is no twin t"):
+        Conditions(header).check(None, "twin", "t")
+
+
+def test_both_have_to_hold() -> None:
+    with pytest.raises(PreconditionError, match="specify a different"):
+        Conditions('"x"', "*").check('W/"x"', "twin", "t")
