@@ -18,8 +18,8 @@ from gemel.api.params import TwinId
 from gemel.api.routing import JSON, RouteInfo, route
 from gemel.api.wire import Time
 from gemel.base.clock import iso_us
-from gemel.graph.lifecycle import STATES
 from gemel.graph.etag import Conditions
+from gemel.graph.lifecycle import STATES
 from gemel.graph.lifecycles import Lifecycle, TransitionRequest, change_lifecycle, get_lifecycle
 from gemel.graph.past_states import PastState
 from gemel.graph.timeline import FOREVER_US
