@@ -12,7 +12,7 @@ from gemel.app.parts import make_services
 from gemel.app.storage import open_storage
 from gemel.base.settings import load_settings
 from gemel.graph.context import GraphContext
-from gemel.store.database import Database, Parameters, ReadTransaction, Row, Take
+from gemel.store.database import Database, Parameters, ReadTransaction, Row, Statement
 
 __all__ = ["TENANT", "Serving", "TimedRead", "serving"]
 
@@ -21,7 +21,8 @@ TENANT = 1  # the default one
 
 OPENING = (
     "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
-    f"SELECT set_config('gemel.tenant', '{TENANT}', true), set_config('jit', 'off', true)",
+    f"""SELECT set_config('gemel.tenant', '{TENANT}', true), set_config('jit', 'off', true),
+    set_config('statement_timeout', '60000', true)""",
     """SELECT graph_epoch, model_epoch, (extract(epoch FROM retention_line) * 1000000)::bigint, promoted
     FROM tenant_head WHERE tenant = current_tenant()""",
 )
@@ -33,11 +34,19 @@ class TimedRead(ReadTransaction):
 
     spent_s: float = 0.0
 
-    async def rows(self, sql: str, parameters: Parameters = (), take: Take | None = None) -> list[Row]:
+    async def rows(self, sql: str, parameters: Parameters = (), *, keeps_plan: bool = True) -> list[Row]:
         """Run one statement and return its rows."""
         begun = time.perf_counter()
         try:
-            return await super().rows(sql, parameters, take)
+            return await super().rows(sql, parameters, keeps_plan=keeps_plan)
+        finally:
+            self.spent_s += time.perf_counter() - begun
+
+    async def both(self, one: Statement, other: Statement) -> tuple[list[Row], list[Row]]:
+        """Run two statements and return the rows of each."""
+        begun = time.perf_counter()
+        try:
+            return await super().both(one, other)
         finally:
             self.spent_s += time.perf_counter() - begun
 

@@ -9,8 +9,8 @@ from gemel.base.errors import NotFoundError
 from gemel.graph.context import GraphContext
 from gemel.graph.live import LiveTwin, TwinRow
 from gemel.graph.timeline import FOREVER_US
-from gemel.history.moment import LINE, LIVE, SPAN_THEN, Moment, check_after, check_kept
-from gemel.history.state import STATE_COLUMNS, read_state, state_from, state_join
+from gemel.history.moment import LIVE, SPAN_THEN, Moment, check_kept
+from gemel.history.state import STATE_COLUMNS, read_state, state_by_twin, state_from, state_join, state_of
 from gemel.store.columns import texts
 from gemel.store.database import ReadTransaction, Row
 
@@ -44,7 +44,9 @@ SELECT {COLUMNS}, {FLOOR}, t.lifecycle, {DECOMMISSIONED} FROM twin AS t
 WHERE t.tenant = current_tenant() AND t.twin_id = ANY(%s)"""
 WITHOUT_FLOOR = f"{COLUMNS}, 0, t.lifecycle, {DECOMMISSIONED}"
 BY_IDS = f"SELECT {WITHOUT_FLOOR} FROM twin AS t WHERE t.tenant = current_tenant() AND t.twin_id = ANY(%s)"
-BY_NO = f"SELECT {WITHOUT_FLOOR} FROM twin AS t WHERE t.tenant = current_tenant() AND t.twin_no = ANY(%s)"
+BY_NO = (
+    f"SELECT {WITHOUT_FLOOR} FROM twin AS t WHERE t.tenant = current_tenant() AND t.twin_no = ANY(%(nos)s)"
+)
 
 
 # Of a twin's span `s`: the twin was created when it was first recorded, and its row is of its last stamp, which a
@@ -64,7 +66,7 @@ BY_NO_THEN = f"SELECT {COLUMNS_THEN} FROM twin_span AS s WHERE {WHERE_THEN} AND 
 LIVE_ROW = f"SELECT {WITHOUT_FLOOR} FROM twin AS t WHERE t.tenant = current_tenant() AND t.twin_id = %(id)s"
 THEN_ROW = f"SELECT {COLUMNS_THEN} FROM twin_span AS s WHERE {WHERE_THEN} AND s.twin_id = %(id)s"
 ONE = f"""
-SELECT {{line}}, t.*, {STATE_COLUMNS} FROM ({{row}} OFFSET 0) AS t ({", ".join(TwinRow._fields)}) {{state}}
+SELECT t.*, {STATE_COLUMNS} FROM ({{row}} OFFSET 0) AS t ({", ".join(TwinRow._fields)}) {{state}}
 ORDER BY l.series"""
 
 
@@ -111,11 +113,12 @@ async def documents(
     tx: ReadTransaction, context: GraphContext, twin_nos: Sequence[int], moment: Moment = LIVE
 ) -> list[dict[str, Any]]:
     """Return the bodies of twins by their numbers, in that order, as GET gives them; missing ones are left out."""
-    if moment == LIVE:
-        rows = await tx.rows(BY_NO, (list(twin_nos),))
-    else:
-        rows = await tx.rows(BY_NO_THEN, moment.parameters | {"nos": list(twin_nos)})
-    twins = await _with_state(tx, context, rows, moment)
+    check_kept(tx, moment)
+    own = BY_NO if moment == LIVE else BY_NO_THEN
+    numbers = moment.parameters | {"nos": list(twin_nos)}
+    rows, values = await tx.both((own, numbers), state_of(twin_nos, moment))
+    state = await state_by_twin(tx, context.paths, twin_nos, values)
+    twins = [LiveTwin.of(row, state[row.twin_no]) for row in map(TwinRow._make, rows)]
     bodies = {twin.row.twin_no: twin.document().body for twin in twins}
     return [bodies[twin_no] for twin_no in twin_nos if twin_no in bodies]
 
@@ -130,19 +133,18 @@ def twin_not_found(twin_id: str) -> NotFoundError:
 
 
 async def _one(tx: ReadTransaction, context: GraphContext, twin_id: str, moment: Moment) -> LiveTwin | None:
+    check_kept(tx, moment)
     state = state_join("t.twin_no", moment)
     if moment == LIVE:
-        rows = await tx.rows(ONE.format(line="NULL", row=LIVE_ROW, state=state), {"id": twin_id})
+        rows = await tx.rows(ONE.format(row=LIVE_ROW, state=state), {"id": twin_id})
     else:
-        sql = ONE.format(line=LINE, row=THEN_ROW, state=state)
+        sql = ONE.format(row=THEN_ROW, state=state)
         rows = await tx.rows(sql, moment.parameters | {"id": twin_id})
     if not rows:
-        await check_kept(tx, moment)
         return None
-    check_after(moment, rows[0][0])
-    width = len(TwinRow._fields) + 1
+    width = len(TwinRow._fields)
     values = [row[width:] for row in rows if row[width] is not None]
-    return LiveTwin.of(TwinRow(*rows[0][1:width]), await state_from(tx, context.paths, values))
+    return LiveTwin.of(TwinRow(*rows[0][:width]), await state_from(tx, context.paths, values))
 
 
 async def _with_state(

@@ -12,11 +12,9 @@ from gemel.store.database import ReadTransaction
 
 __all__ = [
     "END_US",
-    "LINE",
     "LIVE",
     "SPAN_THEN",
     "Moment",
-    "check_after",
     "check_kept",
     "known_samples",
     "last_sample",
@@ -30,10 +28,6 @@ SPAN_THEN = """
 {0}.valid_from <= %(as_of)s AND {0}.valid_to > %(as_of)s
     AND {0}.recorded_from <= %(known_at)s AND {0}.recorded_to > %(known_at)s"""
 """Of a table of spans, on both axes: the row is of the moment whose `parameters` are given."""
-
-LINE = """(
-SELECT (extract(epoch FROM retention_line) * 1000000)::bigint FROM tenant_head WHERE tenant = current_tenant())"""
-"""An expression: the line (µs) before which history is not kept whole, null where there is none."""
 
 ROW = "series, source_time, recorded, num, kind, doc, revision, quality"
 # Each arm has its own order and limit, so that the leaves of `sample` are looked at one after the other, and only
@@ -132,15 +126,9 @@ def last_sample(known_at_us: int, series: str) -> str:
     return ONE.format(mine=mine, near=near, far=far)
 
 
-async def check_kept(tx: ReadTransaction, moment: Moment) -> None:
+def check_kept(tx: ReadTransaction, moment: Moment) -> None:
     """Raise InvalidError (MomentBeforeRetention) where the values of a moment are no longer all there."""
-    row = await tx.row(f"SELECT {LINE}") if min(moment) < END_US else None
-    if row is not None:
-        check_after(moment, row[0])
-
-
-def check_after(moment: Moment, line_us: int | None) -> None:
-    """Raise as `check_kept` does, where the retention line is known already: what `LINE` gives."""
+    line_us = tx.line_us
     time_us = min(moment)
     if line_us is not None and time_us < line_us:
         raise InvalidError(

@@ -9,7 +9,7 @@ from gemel.history.moment import LIVE, Moment, check_kept, last_samples
 from gemel.history.paths import PATH_BITS, PathKey, Paths, path_no_of, series_of, twin_no_of
 from gemel.history.promoted import forget_promoted
 from gemel.history.values import QUALITIES, REMOVED, decode
-from gemel.store.database import ReadTransaction, Row, WriteTransaction
+from gemel.store.database import ReadTransaction, Row, Statement, WriteTransaction
 
 __all__ = [
     "STATE_COLUMNS",
@@ -17,8 +17,10 @@ __all__ = [
     "forget_states",
     "read_series",
     "read_state",
+    "state_by_twin",
     "state_from",
     "state_join",
+    "state_of",
 ]
 
 STATE_COLUMNS = """
@@ -74,17 +76,26 @@ async def read_state(
 
     At a moment of the past deleted twins have theirs, too. Raises InvalidError (MomentBeforeRetention).
     """
-    found: dict[int, list[StateValue]] = {twin_no: [] for twin_no in twin_nos}
-    parameters = {
+    check_kept(tx, moment)
+    return await state_by_twin(tx, paths, twin_nos, await tx.rows(*state_of(twin_nos, moment)))
+
+
+def state_of(twin_nos: Collection[int], moment: Moment) -> Statement:
+    """Return the statement of the state of some twins; its rows have STATE_COLUMNS."""
+    bounds = {
         "low": [series_of(twin_no, 0) for twin_no in twin_nos],
         "high": [series_of(twin_no + 1, 0) for twin_no in twin_nos],
     }
     if moment == LIVE:
-        rows = await tx.rows(READ, parameters)
-    else:
-        await check_kept(tx, moment)
-        sql = THEN.format(samples=last_samples(moment.known_at_us, RANGE))
-        rows = await tx.rows(sql, parameters | moment.parameters)
+        return READ, bounds
+    return THEN.format(samples=last_samples(moment.known_at_us, RANGE)), bounds | moment.parameters
+
+
+async def state_by_twin(
+    tx: ReadTransaction, paths: Paths, twin_nos: Collection[int], rows: Sequence[Row]
+) -> Mapping[int, list[StateValue]]:
+    """Return what rows that have STATE_COLUMNS say of each of some twins, by its number."""
+    found: dict[int, list[StateValue]] = {twin_no: [] for twin_no in twin_nos}
     for value in await state_from(tx, paths, rows):
         found[twin_no_of(value.series)].append(value)
     return found

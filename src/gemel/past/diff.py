@@ -100,7 +100,7 @@ async def read_diff(
     """
     listing = Listing(tx.tenant, TOKEN, (wanted.twin_id, wanted.depth, wanted.telemetry))
     between, place = (wanted.between, FROM_FIRST) if after is None else _continued(listing, wanted, after)
-    await check_kept(tx, Moment(as_of_us=between.from_us))
+    check_kept(tx, Moment(as_of_us=between.from_us))
     scope = None
     if wanted.twin_id is not None:
         scope = await read_neighbourhood(tx, wanted.twin_id, wanted.depth, between)

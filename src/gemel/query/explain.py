@@ -12,13 +12,13 @@ from gemel.base.clock import iso_us, to_us
 from gemel.query.clauses import Query
 from gemel.query.indexes import indexable_paths
 from gemel.query.statement import Compiled
-from gemel.store.database import ReadTransaction, Take
+from gemel.store.database import ReadTransaction
 
 __all__ = ["explained"]
 
 
 async def explained(
-    tx: ReadTransaction, take: Take, steps: Sequence[tuple[str, Query]], compiled: Compiled
+    tx: ReadTransaction, steps: Sequence[tuple[str, Query]], compiled: Compiled
 ) -> dict[str, Any]:
     """Return the tree after each pass that changed it, the statement, its parameters and the database's plan.
 
@@ -31,7 +31,7 @@ async def explained(
             passes.append({"pass": name, "tree": tree})
     bound = steps[-1][1]
     used = {use.path_no for use in bound.indexes}
-    plan = await tx.rows(f"EXPLAIN {compiled.sql}", compiled.parameters, take)
+    plan = await tx.rows(f"EXPLAIN {compiled.sql}", compiled.parameters, keeps_plan=False)
     return {
         "passes": passes,
         "sql": compiled.sql,

@@ -1,13 +1,10 @@
-"""How much one page of a query may take: time, and rows held at once."""
+"""How much one page of a query may take beside time: rows held at once."""
 
 from __future__ import annotations
 
 from gemel.query.sql import Sql, param, sql
 
-__all__ = ["ROWS_MAX", "STEPS_MAX", "TIMEOUT_S", "TOO_MANY", "within"]
-
-TIMEOUT_S = 60.0
-"""How long a statement may take."""
+__all__ = ["ROWS_MAX", "STEPS_MAX", "TOO_MANY", "within"]
 
 ROWS_MAX = 10_000_000
 """How many matches an ORDER BY, GROUP BY or DISTINCT may go over."""

@@ -14,19 +14,19 @@ from gemel.base.errors import InvalidError
 from gemel.graph.context import GraphContext
 from gemel.graph.paging import check_page_size
 from gemel.history.moment import LIVE as NOW
-from gemel.history.moment import Moment, check_after
+from gemel.history.moment import Moment, check_kept
 from gemel.query.bind import Catalog, doubtful, roles_of, wanted_models, wanted_paths, wants_names
 from gemel.query.clauses import Query
 from gemel.query.compiler import analyse, compile_query, steps_of
 from gemel.query.explain import explained
-from gemel.query.limits import ROWS_MAX, STEPS_MAX, TIMEOUT_S, TOO_MANY
+from gemel.query.limits import ROWS_MAX, STEPS_MAX, TOO_MANY
 from gemel.query.rows import answer_rows
 from gemel.query.statement import Window
 from gemel.query.tables import LIVE, Tables
 from gemel.query.then import tables_at
 from gemel.query.token import Key, Position, decode_position, encode_position, not_ours
 from gemel.query.vocabulary import vocabulary
-from gemel.store.database import ReadTransaction, Take
+from gemel.store.database import READ_TIMEOUT_S, ReadTransaction
 
 __all__ = ["Ask", "QueryPage", "run_query"]
 
@@ -73,17 +73,11 @@ class _Run:
     context: GraphContext
     moment: Moment
     size: int
-    timeout_s: float
 
     @property
     def tables(self) -> Tables:
         """Where the data is at the moment."""
         return tables_at(self.moment)
-
-    @property
-    def take(self) -> Take:
-        """What a statement may take."""
-        return Take(max(1, int(self.timeout_s * 1000)))
 
     def wanted(self, position: Position) -> int:
         """Return how many rows the page has at most."""
@@ -95,7 +89,7 @@ async def run_query(
     context: GraphContext,
     ask: Ask,
     *,
-    timeout_s: float = TIMEOUT_S,
+    timeout_s: float = READ_TIMEOUT_S,
 ) -> QueryPage:
     """Return a page of a query's answer, at the moment of which it is asked.
 
@@ -112,7 +106,9 @@ async def run_query(
         position = replace(position, left=query.top, now_us=min(now_us(), *position.moment))
     start = time.perf_counter()
     try:
-        run = _Run(tx, context, position.moment, size, timeout_s)
+        if timeout_s != READ_TIMEOUT_S:
+            await tx.limit(timeout_s)
+        run = _Run(tx, context, position.moment, size)
         page = await (_explained if query.explain else _page)(run, query, position)
     except psycopg.Error as error:
         raise _refusal(error, position, timeout_s) from error
@@ -179,8 +175,7 @@ async def _page(
     catalog = await _prepared(run, query)
     wanted = run.wanted(position)
     compiled = compile_query(query, catalog, Window(position.after, wanted + 1, position.now_us), run.tables)
-    take = replace(run.take, keeps_plan=compiled.keeps_plan)
-    rows = await run.tx.rows(compiled.sql, compiled.parameters, take)
+    rows = await run.tx.rows(compiled.sql, compiled.parameters, keeps_plan=compiled.keeps_plan)
     layout, kept = compiled.layout, rows[:wanted]
     items = await answer_rows(run.tx, run.context, run.tables, layout, kept)
     if layout.key_at is None or len(rows) <= wanted or not kept:
@@ -196,7 +191,7 @@ async def _explained(
     window = Window(None, run.wanted(position) + 1, position.now_us)
     compiled = compile_query(query, catalog, window, run.tables)
     return (
-        [await explained(run.tx, run.take, steps_of(position.text, catalog), compiled)],
+        [await explained(run.tx, steps_of(position.text, catalog), compiled)],
         None,
         compiled.warnings,
     )
@@ -205,7 +200,7 @@ async def _explained(
 async def _prepared(run: _Run, query: Query) -> Catalog:
     """Return what the tenant has of what the query names."""
     tx = run.tx
-    check_after(run.moment, tx.line_us)
+    check_kept(tx, run.moment)
     models = wanted_models(query)
     wanted = [(path, role) for path in sorted(wanted_paths(query)) for role in roles_of(query)]
     numbers = await run.context.paths.find(tx, wanted)
@@ -229,4 +224,4 @@ async def _prepared(run: _Run, query: Query) -> Catalog:
 
 
 async def _name_nos(run: _Run) -> tuple[int, ...]:
-    return tuple(row[0] for row in await run.tx.rows(NAME_NOS, (list(NAMES),), run.take))
+    return tuple(row[0] for row in await run.tx.rows(NAME_NOS, (list(NAMES),)))

@@ -14,23 +14,37 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 import psycopg
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, errors
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from gemel.base.errors import GemelError, NotFoundError, UnavailableError
+from gemel.base.errors import GemelError, InvalidError, NotFoundError, UnavailableError
 from gemel.store import columns
 
-__all__ = ["Database", "Epochs", "Parameters", "ReadTransaction", "Row", "Take", "WriteTransaction"]
+__all__ = [
+    "READ_TIMEOUT_S",
+    "Database",
+    "Epochs",
+    "Parameters",
+    "ReadTransaction",
+    "Row",
+    "Statement",
+    "WriteTransaction",
+]
 
 Row = TupleRow
 Parameters = Sequence[Any] | Mapping[str, Any]
+Statement = tuple[str, Parameters]
 
 POOL_WAIT_S = 10.0
+READ_TIMEOUT_S = 60.0
+"""How long each statement of a read may take."""
 READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 SET_TENANT = "SELECT set_config('gemel.tenant', %s, true)"
 # Compiling a statement takes longer than it saves any that serves a request.
-SET_READER = "SELECT set_config('gemel.tenant', %s, true), set_config('jit', 'off', true)"
+SET_READER = """
+SELECT set_config('gemel.tenant', %s, true), set_config('jit', 'off', true),
+       set_config('statement_timeout', %s, true)"""
 LOCK_HEAD = """
 SELECT (extract(epoch FROM greatest(clock_timestamp(), recorded + interval '1 microsecond')) * 1000000)::bigint,
        change_no, graph_epoch, model_epoch, (extract(epoch FROM retention_line) * 1000000)::bigint, promoted
@@ -39,7 +53,7 @@ WRITE_HEAD = """
 UPDATE tenant_head SET recorded = to_timestamp(0) + %s * interval '1 microsecond', change_no = %s,
        graph_epoch = %s, model_epoch = %s
 WHERE tenant = current_tenant()"""
-SET_TAKE = "SELECT set_config('statement_timeout', %s, true), set_config('plan_cache_mode', %s, true)"
+SET_TIMEOUT = "SELECT set_config('statement_timeout', %s, true)"
 READ_HEAD = """
 SELECT graph_epoch, model_epoch, (extract(epoch FROM retention_line) * 1000000)::bigint, promoted
 FROM tenant_head WHERE tenant = current_tenant()"""
@@ -51,19 +65,6 @@ class Epochs:
 
     graph: int
     models: int
-
-
-@dataclass(frozen=True, slots=True)
-class Take:
-    """What a statement may take: so many ms, as each after it in its transaction may; and whether its plan is kept."""
-
-    timeout_ms: int
-    keeps_plan: bool = True
-
-    @property
-    def plan(self) -> str:
-        """What PostgreSQL calls it."""
-        return "auto" if self.keeps_plan else "force_custom_plan"
 
 
 class ReadTransaction:
@@ -81,21 +82,28 @@ class ReadTransaction:
         self.notes: dict[object, Any] = {}
         """What a part wants to remember until the end of this transaction, under a key of its own."""
 
-    async def rows(self, sql: str, parameters: Parameters = (), take: Take | None = None) -> list[Row]:
-        """Run one statement and return its rows, in binary where the types allow; in one round trip.
+    async def rows(self, sql: str, parameters: Parameters = (), *, keeps_plan: bool = True) -> list[Row]:
+        """Run one statement and return its rows, in binary where the types allow.
 
-        Raises QueryCanceled (of psycopg) where it takes longer than `take` allows.
+        One that is asked again has a plan that is kept; without `keeps_plan` each is planned for its parameters.
+        Raises QueryCanceled (of psycopg) where it takes longer than it may.
         """
         cursor = self.connection.cursor(binary=True)
-        if take is None:
-            await cursor.execute(sql, parameters)
-        else:
-            async with self.connection.pipeline():
-                await self.connection.execute(SET_TAKE, (str(take.timeout_ms), take.plan))
-                await cursor.execute(sql, parameters)
-                if take.plan != "auto":
-                    await self.connection.execute(SET_TAKE, (str(take.timeout_ms), "auto"))
+        await cursor.execute(sql, parameters, prepare=None if keeps_plan else False)
         return await cursor.fetchall() if cursor.description else []
+
+    async def both(self, one: Statement, other: Statement) -> tuple[list[Row], list[Row]]:
+        """Run two statements, in one round trip, and return the rows of each."""
+        cursors = [self.connection.cursor(binary=True) for _ in range(2)]
+        async with self.connection.pipeline():
+            for cursor, (sql, parameters) in zip(cursors, (one, other), strict=True):
+                await cursor.execute(sql, parameters)
+        first, second = [await cursor.fetchall() for cursor in cursors]
+        return first, second
+
+    async def limit(self, timeout_s: float) -> None:
+        """Say how long each statement from now on may take."""
+        await self.connection.execute(SET_TIMEOUT, (_ms(timeout_s),))
 
     async def row(self, sql: str, parameters: Parameters = ()) -> Row | None:
         """Run one statement and return its first row, or None."""
@@ -237,15 +245,22 @@ class Database:
 
     @asynccontextmanager
     async def read(self, tenant: int) -> AsyncIterator[ReadTransaction]:
-        """Open a read-only snapshot of one tenant, in one round trip. Raises NotFoundError (TenantNotFound)."""
+        """Open a read-only snapshot of one tenant, in one round trip.
+
+        Raises NotFoundError (TenantNotFound); InvalidError (TimeoutError) where a statement takes longer than it may.
+        """
         async with self._connection() as connection:
             head = connection.cursor(binary=True)
             try:
                 async with connection.pipeline():
                     await connection.execute(READ)
-                    await connection.execute(SET_READER, (str(tenant),))
+                    await connection.execute(SET_READER, (str(tenant), _ms(READ_TIMEOUT_S)))
                     await head.execute(READ_HEAD)
                 yield ReadTransaction(connection, tenant, _there(await head.fetchone(), tenant))
+            except errors.QueryCanceled as error:
+                raise InvalidError(
+                    "TimeoutError", f"A read took longer than {READ_TIMEOUT_S:g} s.", "Ask for less at once."
+                ) from error
             finally:
                 await _rollback(connection)
 
@@ -333,6 +348,10 @@ def _is_loss(error: Exception) -> bool:
     return isinstance(error, psycopg.OperationalError) and (
         error.sqlstate is None or error.sqlstate[:2] in {"08", "57"}
     )
+
+
+def _ms(timeout_s: float) -> str:
+    return str(max(1, int(timeout_s * 1000)))
 
 
 async def _rollback(connection: AsyncConnection[Row]) -> None:

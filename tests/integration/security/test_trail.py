@@ -14,7 +14,7 @@ from gemel.base.errors import NotFoundError
 from gemel.security import tenants
 from gemel.security.audit import PLATFORM, operator_name, record_migrations, record_operator_act
 from gemel.security.trail import AuditFilter, list_audit, read_trail
-from gemel.store.database import Parameters, ReadTransaction, Row, Take
+from gemel.store.database import Parameters, ReadTransaction, Row
 from support.postgres import Dsns
 from support.tenants import open_tenant
 
@@ -67,9 +67,9 @@ class Seen(ReadTransaction):
 
     statements: list[tuple[str, Parameters]]
 
-    async def rows(self, sql: str, parameters: Parameters = (), take: Take | None = None) -> list[Row]:
+    async def rows(self, sql: str, parameters: Parameters = (), *, keeps_plan: bool = True) -> list[Row]:
         self.statements.append((sql, parameters))
-        return await super().rows(sql, parameters, take)
+        return await super().rows(sql, parameters, keeps_plan=keeps_plan)
 
 
 def test_a_filter_by_action_reads_the_index_and_only_the_tenants_own(database: Dsns) -> None:
