@@ -95,7 +95,8 @@ async def _at_driver(site: Serving, question: Question) -> list[Figure]:
 
     Each goes first every other time: who does has the pages of the answer come into the processor's caches.
     """
-    asked_s, by_hand_s = [], []
+    asked_s: list[float] = []
+    by_hand_s: list[float] = []
     sides = [(question.ask, asked_s), (question.by_hand, by_hand_s)]
     for argument in question.arguments:
         answers = {}
@@ -157,7 +158,8 @@ def _over_http(platform: Platform, question: Question) -> Figure:
 
 async def _whole(site: Serving, by_hand: ByHand) -> list[Figure]:
     """Ask for all twins as they were, page after page, each in a transaction of its own; by hand in one statement."""
-    asked_s, by_hand_s = [], []
+    asked_s: list[float] = []
+    by_hand_s: list[float] = []
     for _ in range(WHOLE_RUNS):
         answer, spent_s = await _pages(site)
         asked_s.append(spent_s)
