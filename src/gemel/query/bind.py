@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from gemel.query.clauses import Aggregate, Query, map_terms, tests_of
+from gemel.query.clauses import Aggregate, Function, Query, map_terms, tests_of
 from gemel.query.tree import (
     Cell,
+    Column,
+    Compare,
     Condition,
     Instant,
     JsonProperty,
@@ -17,6 +19,7 @@ from gemel.query.tree import (
     OfModel,
     OneOf,
     Operand,
+    Operator,
     Property,
     Stored,
     StoredInstant,
@@ -81,6 +84,10 @@ def wants_names(query: Query) -> bool:
 
 def doubtful(query: Query, path_nos: Mapping[str, int]) -> bool:
     """Say whether a query names what only the models can tell is there."""
+    if any(link.names for link in query.links) or any(True for _ in _summed(query)):
+        return True
+    if any(isinstance(test.check, OfModel) or _named(test) for test in tests_of(query.where)):
+        return True
     return any(
         isinstance(of.field, JsonProperty)
         or (isinstance(of.field, Property | Instant | Window) and ".".join(of.field.names) not in path_nos)
@@ -107,8 +114,9 @@ def bind_models(query: Query, catalog: Catalog) -> Query:
             return test
         model = str(check.model.value)
         family = {model} if check.exact else catalog.families.get(model, frozenset())
-        if not family:
-            warnings.append(f"There is no model {model}.")
+        told = catalog.names and catalog.names.unknown_model(model)
+        if told or not family:
+            warnings.append(told or f"There is no model {model}.")
         literals = tuple(Literal(name, check.model.span) for name in sorted(family))
         return replace(test, check=OneOf(literals, check.negated))
 
@@ -121,7 +129,7 @@ def bind_paths(query: Query, catalog: Catalog) -> Query:
     Of `a.b.c`, `a.b.c` may be a path itself, or `a.b` or `a` one whose value is an object: each that has a number
     is a cell, the longest first. No twin has more than one of them, as a model's names are unique.
     """
-    warnings: list[str] = []
+    warnings = list(_warn_of_names(query, catalog)) + list(_warn_of_sums(query, catalog))
 
     def place(of: Operand) -> Of:
         assert isinstance(of, Of)
@@ -172,23 +180,72 @@ def _warn(
     query: Query, catalog: Catalog, names: tuple[str, ...], *, found: bool, telemetry: bool = False
 ) -> Iterator[str]:
     """Yield what is worth saying of a path of twins: the rows it selects may be none."""
-    alias = {name.casefold(): name for name in query.named}.get(names[0].casefold())
-    said = f" The alias is written {alias}." if alias else ""
     known = catalog.names
+    said = _misread(query, known, names)
     if known is not None and not telemetry and not known.has(names) and known.has(names, telemetry=True):
         path = ".".join(names)
         yield f"{path} is telemetry, which a twin does not keep: ask for LAST({path}, '1h', 'last')."
     elif known is not None and not known.has(names, telemetry=telemetry):
-        meant = known.meant(names[0]) if len(names) == 1 else None
-        yield _unknown("model", names, meant) + said
+        yield _unknown("model", names, known.meant(names, telemetry=telemetry)) + said
     elif not found and (known is None or said):
         yield f"No twin has ever had a value of {'.'.join(names)}.{said}"
 
 
 def _warn_of_relationship(catalog: Catalog, names: tuple[str, ...]) -> Iterator[str]:
     if catalog.names is not None and not catalog.names.has_of_relationship(names):
-        meant = catalog.names.meant(names[0], of_relationship=True) if len(names) == 1 else None
-        yield _unknown("relationship of a model", names, meant)
+        yield _unknown("relationship of a model", names, catalog.names.meant(names, of_relationship=True))
+
+
+def _misread(query: Query, known: Vocabulary | None, names: tuple[str, ...]) -> str:
+    """Return what to say of a first name that was written as an alias, and is none."""
+    head = names[0]
+    alias = {name.casefold(): name for name in query.named}.get(head.casefold())
+    if alias:
+        return f" The alias is written {alias}."
+    if len(names) == 1 or known is None or known.is_head(head):
+        return ""
+    aliases = " or ".join(query.named)
+    return f" {head} is not an alias here; " + (f"write {aliases}." if aliases else "leave it out.")
+
+
+def _warn_of_names(query: Query, catalog: Catalog) -> Iterator[str]:
+    """Yield what is worth saying of the names of relationships: one that no model has finds nothing."""
+    asked = [name for link in query.links for name in link.names]
+    asked += [name for test in tests_of(query.where) for name in _named(test)]
+    for name in asked:
+        told = catalog.names and catalog.names.unknown_relationship(name)
+        if told:
+            yield told
+
+
+def _named(test: Test) -> list[str]:
+    """Return the names of relationships of which a test takes one."""
+    if not isinstance(test.subject, Of) or test.subject.field is not Column.RELATIONSHIP_NAME:
+        return []
+    check = test.check
+    literals: tuple[Literal, ...] = ()
+    if isinstance(check, Compare) and check.operator is Operator.EQ:
+        literals = (check.literal,)
+    elif isinstance(check, OneOf) and not check.negated:
+        literals = check.literals
+    return [each.value for each in literals if isinstance(each.value, str)]
+
+
+def _warn_of_sums(query: Query, catalog: Catalog) -> Iterator[str]:
+    for function, of in _summed(query):
+        of_relationship = isinstance(of, JsonProperty)
+        if catalog.names is not None and not catalog.names.counts(of.names, of_relationship=of_relationship):
+            owner = "relationship of a model" if of_relationship else "model"
+            yield f"{function} is of numbers, which {'.'.join(of.names)} is in no {owner}."
+
+
+def _summed(query: Query) -> Iterator[tuple[str, Property | JsonProperty]]:
+    """Yield what is added up, with the function that does."""
+    for term in (*(item.term for item in query.items), *(sort.term for sort in query.order)):
+        if isinstance(term, Aggregate) and term.function in (Function.SUM, Function.AVG):
+            field = term.of.field if isinstance(term.of, Of) else None
+            if isinstance(field, Property | JsonProperty):
+                yield term.function, field
 
 
 def _unknown(owner: str, names: tuple[str, ...], meant: str | None) -> str:

@@ -95,7 +95,8 @@ def split(query: Query, path: Path) -> tuple[str, tuple[str, ...]]:
         suggestion = "Give one a name, as in MATCH (a)-[r]->(b)."
     else:
         meant = nearest(head, known) if len(path.names) > 1 else None
-        suggestion = (
+        told = f"{head} is not an alias here. " if len(path.names) > 1 else ""
+        suggestion = told + (
             f"Did you mean {meant}?" if meant else f"Write {' or '.join(f'{n}.{head}' for n in known[:4])}."
         )
     problem = f"it is not clear which twin or relationship has {'.'.join(path.names)}"

@@ -191,9 +191,14 @@ class _Builder:
             problem = f"a way has 1 to {HOPS_MAX} hops"
             raise query_fault(self._text, written.span, problem, "Write *3 for three, *..3 for up to three.")
         if least > most:
-            suggestion = f"The lower bound does not count itself: *{most - 1}..{most} is {most} hops."
+            suggestion = f"For just {most} write *{most}: the lower bound does not count itself."
+            if (low or 0) > most:
+                suggestion = f"The greater number comes last: *{most}..{low}."
             raise query_fault(
-                self._text, written.span, f"no way has over {low} and up to {most} hops", suggestion
+                self._text,
+                written.span,
+                f"no way has more than {low} and at most {most} hops",
+                suggestion,
             )
         return None if least == most == 1 else Hops(least, most)
 

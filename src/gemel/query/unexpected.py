@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 from lark import UnexpectedCharacters, UnexpectedEOF, UnexpectedInput, UnexpectedToken
 
 from gemel.base.errors import InvalidError
 from gemel.query.faults import nearest, query_fault
+from gemel.query.sources import HOPS_MAX
 from gemel.query.tree import Span
 
 __all__ = ["RESERVED", "unexpected_fault"]
@@ -20,13 +23,26 @@ RESERVED = (frozenset(FUNCTIONS) - {"LAST", "SEARCH"}) | frozenset(
 )
 REFUSED = {
     "LIKE": "STARTSWITH, ENDSWITH or CONTAINS",
-    "HAVING": "WHERE",
     "LIMIT": "TOP(n) after SELECT",
     "LEFT": "OPTIONAL JOIN",
     "OUTER": "OPTIONAL JOIN",
     "INNER": "JOIN",
 }
 """Words that other languages have, and what this one has."""
+ABSENT = {
+    "HAVING": "There is no HAVING: test what is to be grouped, with WHERE before GROUP BY.",
+    "BETWEEN": "There is no BETWEEN; write T.name >= 1 AND T.name <= 9.",
+}
+"""Words that other languages have, and what to do without."""
+SLIPS = {
+    '"': "Write text in single quotes: 'text'.",
+    "'": "Close the text with a single quote; inside it, write \\' for one.",
+    ";": "Leave the ; out: a query ends where its text does.",
+}
+AFTER_TEST = frozenset({"AND", "OR", "GROUP", "ORDER", "OFFSET", ")"})
+FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
+TURNED = re.compile(r"('[^']*'|[-+\d.eE]+|true\b|false\b)\s*(<=|>=|<>|!=|=|<|>)\s*([A-Za-z_$][\w.$]*)", re.I)
+"""A comparison with its value first."""
 WRITTEN = {
     "$END": "the end",
     "NAME": "a name",
@@ -90,7 +106,7 @@ def _expected(error: UnexpectedInput) -> list[str]:
 
 def _suggest(text: str, start: int, word: str, expected: list[str], said: list[str]) -> str:
     called = text[:start].rsplit(maxsplit=1)[-1] if text[:start].strip() else ""
-    slip = _slip(text, start, word, called)
+    slip = _misfit(text, start, word, expected) or _slip(text, start, word, called)
     if slip:
         return slip
     if not expected:
@@ -110,10 +126,12 @@ def _suggest(text: str, start: int, word: str, expected: list[str], said: list[s
 
 def _slip(text: str, start: int, word: str, called: str) -> str | None:
     """Return what to do about a slip that is known, or None."""
-    slips = {
-        '"': "Write text in single quotes: 'text'.",
-        "'": "Close the text with a single quote; inside it, write \\' for one.",
-    }
+    if "'" == word[:1] == text[start - 1 : start]:
+        return "Inside text, write \\' for a single quote, not two."
+    if word.upper() in ABSENT:
+        return ABSENT[word.upper()]
+    if called.upper() in ABSENT:
+        return ABSENT[called.upper()]
     if word == "=" and text[start - 1 : start] == "=":
         return "Compare with a single =."
     if word == "*" and called.upper().endswith("COUNT("):
@@ -125,7 +143,35 @@ def _slip(text: str, start: int, word: str, called: str) -> str | None:
     for refused in (word.upper(), called.upper()):
         if refused in REFUSED:
             return f"There is no {refused} here; write {REFUSED[refused]}."
-    return slips.get(word)
+    return SLIPS.get(word)
+
+
+def _misfit(text: str, start: int, word: str, expected: list[str]) -> str | None:
+    """Return what to do about a test, a list or a hop that other languages write so, or None."""
+    before, rest = text[:start].rstrip(), text[start:]
+    if word == "(" and before.upper().endswith(" IN"):
+        return "Write the values in brackets: IN ['a', 'b']."
+    if word.upper() == "NOT" and re.match(r"not\s+in\b", rest, re.I):
+        return "Write NIN ['a', 'b']."
+    turned = TURNED.match(rest)
+    if turned and "TYPE_TEST" in expected:
+        value, operator, path = turned.groups()
+        return f"Put the property first: {path} {FLIPPED.get(operator, operator)} {value}."
+    if word.isidentifier() and {"STRING", "WHOLE"} <= set(expected):
+        return "A property is compared with a value, and not with another; text stands in single quotes."
+    if "OPERATOR" in expected and (not word or word.upper() in AFTER_TEST):
+        path = re.split(r"[\s(]", before)[-1]
+        return f"A test needs a comparison; for a Boolean, write {path} = true."
+    return _misdrawn(before, word, expected)
+
+
+def _misdrawn(before: str, word: str, expected: list[str]) -> str | None:
+    """Return what to do about a relationship of a MATCH that is not drawn as here, or None."""
+    if word in ("*", ".") and re.search(r"\[[^\[\]]*$", before):
+        return f"Say how many hops at most: *3 for three, *..5 for one to five; up to {HOPS_MAX}."
+    if word in ("-", "->", "<-", ">") and {"LSQB", "MINUS"} & set(expected):
+        return "Write -[]-> for any relationship, -[:name]-> for those of a name."
+    return None
 
 
 def _listed(said: list[str]) -> str:

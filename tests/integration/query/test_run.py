@@ -207,19 +207,69 @@ def test_unknown_names_are_warned_of(world: World) -> None:
     [
         ("SELECT T.motor, T.limits.low, T.tags.any FROM digitaltwins T", ()),
         ("SELECT T.mottor FROM digitaltwins T", ("No model has a property mottor. Did you mean motor?",)),
-        ("SELECT T.limits.lwo FROM digitaltwins T", ("No model has a property limits.lwo.",)),
+        (
+            "SELECT T.limits.lwo FROM digitaltwins T",
+            ("No model has a property limits.lwo. Did you mean limits.low?",),
+        ),
         ("SELECT T.label.x FROM digitaltwins T", ("No model has a property label.x.",)),
         (
             "SELECT T FROM digitaltwins T ORDER BY T.flow",
             ("flow is telemetry, which a twin does not keep: ask for LAST(flow, '1h', 'last').",),
         ),
         ("SELECT LAST(T.flow, '1h', 'last') FROM digitaltwins T", ()),
-        ("SELECT LAST(T.flw, '1h', 'last') FROM digitaltwins T", ("No model has a property flw.",)),
+        (
+            "SELECT LAST(T.flw, '1h', 'last') FROM digitaltwins T",
+            ("No model has a property flw. Did you mean flow?",),
+        ),
         (
             "SELECT COUNT() FROM digitaltwins T GROUP BY T.heda",
             ("No model has a property heda. Did you mean head?",),
         ),
-        ("SELECT MAX(T.motor.sped) FROM digitaltwins T", ("No model has a property motor.sped.",)),
+        (
+            "SELECT MAX(T.motor.sped) FROM digitaltwins T",
+            ("No model has a property motor.sped. Did you mean motor.speed?",),
+        ),
+        (
+            "SELECT X.head FROM digitaltwins T",
+            ("No model has a property X.head. X is not an alias here; write T.",),
+        ),
+        (
+            "SELECT X.head FROM digitaltwins",
+            ("No model has a property X.head. X is not an alias here; leave it out.",),
+        ),
+        (
+            "SELECT b FROM digitaltwins MATCH (a)-[:feds|contains]->(b)",
+            ("No model has a relationship feds. Did you mean feeds?",),
+        ),
+        (
+            "SELECT C FROM digitaltwins T JOIN C RELATED T.nothing",
+            ("No model has a relationship nothing.",),
+        ),
+        (
+            "SELECT R FROM relationships R WHERE R.$relationshipName = 'Feeds'",
+            ("No model has a relationship Feeds. Did you mean feeds?",),
+        ),
+        (
+            "SELECT R FROM relationships R WHERE R.$relationshipName IN ['feeds', 'xyz']",
+            ("No model has a relationship xyz.",),
+        ),
+        ("SELECT R FROM relationships R WHERE NOT R.$relationshipName = 'xyz'", ()),
+        (
+            "SELECT SUM(T.label), AVG(T.head), SUM(T.tags.x) AS x FROM digitaltwins T",
+            (
+                "SUM is of numbers, which label is in no model.",
+                "SUM is of numbers, which tags.x is in no model.",
+            ),
+        ),
+        ("SELECT AVG(T.running) FROM digitaltwins T", ("AVG is of numbers, which running is in no model.",)),
+        (
+            "SELECT SUM(R.note), SUM(R.diameter) AS d FROM relationships R",
+            ("SUM is of numbers, which note is in no relationship of a model.",),
+        ),
+        (
+            "SELECT T FROM digitaltwins T WHERE IS_OF_MODEL(T, 'dtmi:t:Pumps;1', exact)",
+            ("There is no model dtmi:t:Pumps;1. Did you mean dtmi:t:Pump;1?",),
+        ),
         ("SELECT T FROM digitaltwins T WHERE IS_DEFINED(T.gone)", ("No model has a property gone.",)),
         (
             "SELECT R FROM relationships R WHERE R.diametre > 1 AND R.note = 'x'",

@@ -207,8 +207,40 @@ FAULTS = [
     ("SELECT a FROM relationships WHERE SEARCH('x')", "relationships have no names"),
     ("SELECT a FROM digitaltwins a JOIN b RELATED a.x WHERE SEARCH('x')", "it is not clear of which twin"),
     ("SELECT * FROM digitaltwins T MATCH (a)", "unexpected 'MATCH' at 'MATCH (a)'. Leave out the alias"),
-    ("SELECT a FROM digitaltwins MATCH (a)-->(b)", "Position=37, Message=missing [ at '->(b)'."),
-    ("SELECT a FROM digitaltwins MATCH (a)-[:x*]->(b)", "unexpected * at '*]->(b)'"),
+    (
+        "SELECT a FROM digitaltwins MATCH (a)-->(b)",
+        "Position=37, Message=missing [ at '->(b)'. Write -[]-> for any relationship",
+    ),
+    ("SELECT a FROM digitaltwins MATCH (a)--(b)", "Write -[]-> for any relationship"),
+    ("SELECT a FROM digitaltwins MATCH (a)<--(b)", "Write -[]-> for any relationship"),
+    ("SELECT a FROM digitaltwins MATCH (a)->(b)", "Write -[]-> for any relationship"),
+    (
+        "SELECT a FROM digitaltwins MATCH (a)-[:x*]->(b)",
+        "unexpected * at '*]->(b)'. Say how many hops at most: *3 for three, *..5 for one to five; up to 100.",
+    ),
+    ("SELECT a FROM digitaltwins MATCH (a)-[*]->(b)", "Say how many hops at most"),
+    ("SELECT a FROM digitaltwins MATCH (a)-[*2..]->(b)", "Say how many hops at most"),
+    (
+        "SELECT a FROM digitaltwins MATCH (a)-[:x*3..1]->(b)",
+        "no way has more than 3 and at most 1 hops at '*3..1]->(b)'. The greater number comes last: *1..3.",
+    ),
+    ("SELECT * FROM digitaltwins T WHERE T.a IN ('x')", "Write the values in brackets: IN ['a', 'b']."),
+    ("SELECT * FROM digitaltwins T WHERE T.a NOT IN ['x']", "Write NIN ['a', 'b']."),
+    ("SELECT * FROM digitaltwins T WHERE T.a BETWEEN 1 AND 9", "write T.name >= 1 AND T.name <= 9."),
+    ("SELECT COUNT() FROM digitaltwins T GROUP BY T.a HAVING COUNT() > 1", "There is no HAVING: test what"),
+    ("SELECT * FROM digitaltwins T WHERE 1 < T.head", "Put the property first: T.head > 1."),
+    ("SELECT * FROM digitaltwins T WHERE T.a = 1 AND 'x' = T.b", "Put the property first: T.b = 'x'."),
+    ("SELECT * FROM digitaltwins T WHERE T.a = T.b", "compared with a value, and not with another"),
+    ("SELECT * FROM digitaltwins T WHERE T.a = blue", "text stands in single quotes."),
+    ("SELECT * FROM digitaltwins T WHERE T.a = 1 AND T.on", "for a Boolean, write T.on = true."),
+    ("SELECT * FROM digitaltwins T WHERE (running)", "for a Boolean, write running = true."),
+    ("SELECT * FROM digitaltwins T WHERE NOT running AND T.a = 1", "for a Boolean, write running = true."),
+    (
+        "SELECT * FROM digitaltwins T WHERE T.a = 'it''s'",
+        "Inside text, write \\' for a single quote, not two.",
+    ),
+    ("SELECT * FROM digitaltwins;", "Leave the ; out"),
+    ("SELECT * FROM digitaltwins T WHERE T.a = 1 ;", "Leave the ; out"),
     ("SELECT a FROM digitaltwins MATCH (a)-[:x*..101]->(b)", "Position=40, Message=a way has 1 to 100 hops"),
     (
         "SELECT a FROM digitaltwins MATCH (a)-[:x*0]->(b)",
@@ -216,7 +248,7 @@ FAULTS = [
     ),
     (
         "SELECT a FROM digitaltwins MATCH (a)-[:x*3..3]->(b)",
-        "The lower bound does not count itself: *2..3 is 3",
+        "For just 3 write *3: the lower bound does not count itself.",
     ),
     ("SELECT a FROM digitaltwins MATCH (a)-[*99999999999]->(b)", "a way has 1 to 100 hops"),
     ("SELECT a FROM digitaltwins MATCH (a)-[r:x*2]->(b)", "Position=38, Message=r cannot stand for several"),
@@ -259,7 +291,7 @@ FAULTS = [
     ),
     (
         "SELECT c.a FROM digitaltwins T JOIN C RELATED T.x",
-        "has c.a at 'c.a FROM digitaltwins T JOIN C RELATED …'. Did you mean C?",
+        "has c.a at 'c.a FROM digitaltwins T JOIN C RELATED …'. c is not an alias here. Did you mean C?",
     ),
     (
         "SELECT C FROM digitaltwins T JOIN C RELATED T.x WHERE IS_OF_MODEL('dtmi:a;1')",
@@ -301,7 +333,7 @@ FAULTS = [
     ("SELECT * FROM digitaltwins WHERE a LIKE 'x'", "There is no LIKE here; write STARTSWITH, ENDSWITH or"),
     (
         "SELECT * FROM digitaltwins HAVING a",
-        "Position=34, Message=unexpected a at 'a'. There is no HAVING here; write WHERE.",
+        "Position=34, Message=unexpected a at 'a'. There is no HAVING: test what is to be grouped",
     ),
     ("SELECT a FROM digitaltwins ORDER a", "Position=33, Message=missing BY at 'a'."),
     (
