@@ -126,6 +126,40 @@ def test_bad_rows_wait_in_quarantine_and_exit_says_so(site: Site, ingested: Path
     assert len(site.run("history", "show", "rig-2", "pressure", "--json").json()) == 3
 
 
+def test_quarantine_is_grouped_patched_and_let_go(site: Site, ingested: Path, tmp_path: Path) -> None:
+    mapping = tmp_path / "other.yaml"
+    mapping.write_text(MAPPING.read_text().replace("twin: rig-1", "twin: rig-9"))
+    assert site.run("ingest", str(ingested), "--mapping", str(mapping)).code == 4
+    groups = site.run("quarantine", "list", "--group-by", "code,mapping,day", "--json").json()
+    assert [(group["code"], group["events"], group["seen"]) for group in groups] == [("TwinUnknown", 4, 4)]
+    number = str(groups[0]["first"])
+    shown = site.run("quarantine", "show", number).out
+    assert '>   "subject": "rig-9"' in shown
+    assert "Create the twin" in shown
+
+    patch = tmp_path / "fix.json"
+    patch.write_text('[{"op": "replace", "path": "/subject", "value": "rig-1"}]')
+    wanted = ["--code", "TwinUnknown", "--patch", str(patch)]
+    dry = site.run("quarantine", "mend", *wanted, "--dry-run", "--json").json()
+    assert [fate["duplicate"] > 0 for fate in dry["fates"]] == [True] * 4, "the rig has these values already"
+    assert "4 of 4 would be taken" in site.run("quarantine", "mend", *wanted, "--dry-run").err
+    assert len(site.run("quarantine", "list", "--json").json()) == 4
+    done = site.run("quarantine", "mend", number, "--patch", str(patch), "--json")
+    assert (done.code, done.json()["events"], done.json()["quarantined"]) == (0, 1, 0)
+    for bad in ([number], [number, "--patch", str(tmp_path / "none")], [number, "--upgrade-to", "dtmi:x;1"]):
+        assert site.run("quarantine", "mend", *bad).code == 2
+
+    assert site.run("quarantine", "expire", "--json").json() == {"days": None, "due": {}}
+    foreseen = site.run("quarantine", "expire", "--days", "7", "--dry-run", "--json").json()
+    assert foreseen == {"days": 7, "expired": {}, "dryRun": True}
+    assert site.run("quarantine", "expire", "--days", "7").code == 0
+    assert site.run("quarantine", "expire", "--json").json()["days"] == 7
+    assert site.run("quarantine", "expire", "--never").code == 0
+    assert site.run("quarantine", "discard", "--from", "2020-01-01T00:00:00Z", "--json").json() == {
+        "discarded": 3
+    }
+
+
 @pytest.mark.parametrize("action", ["replay", "discard"])
 def test_nothing_is_done_to_events_that_are_not_named(site: Site, action: str) -> None:
     done = site.run("quarantine", action, "--json")

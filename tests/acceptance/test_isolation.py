@@ -207,7 +207,17 @@ def on_data(owned: Owned) -> Rows:
             Attempt("/v1/quarantine?source=/one", 200),
         ],
         ("GET", "/v1/quarantine/{number}"): [Attempt(f"/v1/quarantine/{owned.quarantined}", 404)],
+        ("GET", "/v1/quarantine/groups"): [
+            Attempt("/v1/quarantine/groups", 200),
+            Attempt("/v1/quarantine/groups?by=source&by=code", 200),
+        ],
+        ("GET", "/v1/quarantine/expiry"): [Attempt("/v1/quarantine/expiry", 200)],
+        ("PUT", "/v1/quarantine/expiry"): [
+            Attempt("/v1/quarantine/expiry", 200, {"json": {"days": 1, "dryRun": True}}),
+            Attempt("/v1/quarantine/expiry", 200, {"json": {"days": 1}}),
+        ],
         ("POST", "/v1/quarantine/replay"): [
+            Attempt("/v1/quarantine/replay", 200, {"json": {**numbers["json"], "dryRun": True}}),
             Attempt("/v1/quarantine/replay", 200, numbers),
             Attempt("/v1/quarantine/replay", 200, {"json": {"code": "PathNotInModel"}}),
         ],

@@ -16,7 +16,9 @@ from gemel.history.paths import Paths
 from gemel.history.weeks import Weeks
 from gemel.ingest.events import LINES, decode_body
 from gemel.ingest.pipeline import Ingest
+from gemel.ingest.replay import Replayed, Replayer, Wanted
 from gemel.ingest.requests import IngestOptions, IngestRequest, IngestResult
+from gemel.ingest.selection import Selection
 from gemel.security.audit import AuditEntry
 from gemel.store.database import Database
 from support.postgres import Dsns
@@ -25,6 +27,7 @@ from support.tenants import open_tenant
 __all__ = ["AUDIT", "MODEL", "TenantParts", "event", "open_parts", "second_process"]
 
 AUDIT = AuditEntry("test", None, "events.ingest", "", "ok", "0" * 32)
+EVERYTHING = Selection()
 MODEL: dict[str, Any] = {
     "@context": "dtmi:dtdl:context;3",
     "@id": "dtmi:gemel:test:Sensor;1",
@@ -65,6 +68,11 @@ class TenantParts:
         ]
         decoded = decode_body(b"\n".join(lines), LINES)
         return await self.ingest.submit(self.tenant, IngestRequest(decoded, now_us(), AUDIT, **options))
+
+    async def replay(self, selection: Selection = EVERYTHING, **options: Any) -> Replayed:
+        """Offer quarantined events again."""
+        replayer = Replayer(self.db, self.ingest)
+        return await replayer.replay(self.tenant, Wanted(selection, **options), AUDIT)
 
 
 def event(

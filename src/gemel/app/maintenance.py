@@ -1,4 +1,4 @@
-"""What is done beside serving: weeks made ahead, old ids and changes forgotten, retention applied."""
+"""What is done beside serving: weeks made ahead, old ids and changes forgotten, what is due given up."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from gemel.base.settings import Settings
 from gemel.history.changes import forget_changes
 from gemel.history.retention import apply_retention
 from gemel.history.weeks import Weeks
+from gemel.ingest.expiry import apply_expiry
 from gemel.ingest.seen import forget_seen
 from gemel.jobs.records import purge_jobs
 
@@ -53,3 +54,5 @@ class Maintenance:
             forget_seen(owner, self._settings.dedupe_window_h)
             forget_changes(owner, self._settings.change_days)
             purge_jobs(owner)
+            for tenant, counts in apply_expiry(owner).items():
+                log.info("quarantine expired", tenant=tenant, counts=counts)

@@ -41,10 +41,14 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Detail:
-    """One of several things wrong: its code, and a message that names where and the rule."""
+    """One of several things wrong: its code, and a message that names where and the rule.
+
+    `place` is the JSON Pointer of the offending part within its document, where one part is to blame.
+    """
 
     code: str
     message: str
+    place: str | None = None
 
 
 @dataclass(eq=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import msgspec
@@ -21,7 +21,7 @@ from gemel.graph.timeline import Standing
 from gemel.graph.told import told_whole_twin
 from gemel.graph.writing import existing_type, number_paths, usable_type
 from gemel.history.changes import append_all
-from gemel.history.paths import Paths
+from gemel.history.paths import PATHS_MAX, Paths
 from gemel.models import Slot, TwinType
 from gemel.store.database import Epochs, ReadTransaction, WriteTransaction
 
@@ -139,6 +139,23 @@ class Directory:
             self._keep(tx.tenant, fresh)
         return _view(view, epochs)
 
+    async def with_models(
+        self, tx: ReadTransaction, view: DirectoryView, models: Mapping[str, str]
+    ) -> DirectoryView:
+        """Return a view in which twins of some models have others, by model id: what an upgrade would make of them.
+
+        Raises InvalidError (ValidationFailed for a model that is not there, ModelDecommissioned).
+        """
+        types = {}
+        for before, after in models.items():
+            await usable_type(tx, self._library, after)
+            types[before] = await self._bind(tx, after, foreseen=True)
+        twins = {
+            twin_id: replace(ref, twin_type=types.get(ref.twin_type.twin_type.model, ref.twin_type))
+            for twin_id, ref in view.twins.items()
+        }
+        return DirectoryView(twins, view.epochs)
+
     async def _find(self, tx: ReadTransaction, known: _Known, twin_ids: list[str]) -> _Known:
         fresh = _Known(known.epochs, dict.fromkeys(twin_ids))
         askable = [twin_id for twin_id in twin_ids if is_twin_id(twin_id)]
@@ -149,9 +166,18 @@ class Directory:
             fresh.refs[twin_id] = TwinRef(twin_no, bound, *times_us)
         return fresh
 
-    async def _bind(self, tx: ReadTransaction, model_id: str) -> BoundType:
+    async def _bind(self, tx: ReadTransaction, model_id: str, *, foreseen: bool = False) -> BoundType:
+        """Return a model's type with the numbers of its paths.
+
+        Of one `foreseen` that no twin has had, some have none yet: those get stand-ins that no path has.
+        """
         twin_type = await existing_type(tx, self._library, model_id)
         numbers = await self._paths.numbers(tx, [(slot.path, slot.role) for slot in twin_type.slots.values()])
+        if foreseen:
+            fresh = [
+                key for slot in twin_type.slots.values() if (key := (slot.path, slot.role)) not in numbers
+            ]
+            numbers |= {key: PATHS_MAX - 1 - place for place, key in enumerate(fresh)}
         slots = {
             path: BoundSlot(numbers[slot.path, slot.role], slot) for path, slot in twin_type.slots.items()
         }

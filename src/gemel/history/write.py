@@ -27,9 +27,9 @@ from gemel.store.columns import (
     texts,
     timestamps,
 )
-from gemel.store.database import WriteTransaction
+from gemel.store.database import ReadTransaction, WriteTransaction
 
-__all__ = ["write_samples"]
+__all__ = ["foresee_samples", "write_samples"]
 
 Flags = npt.NDArray[np.bool_]
 
@@ -114,7 +114,15 @@ async def write_samples(tx: WriteTransaction, batch: SampleBatch) -> npt.NDArray
     return made.outcomes
 
 
-async def _last(tx: WriteTransaction, series: Ints) -> Ints:
+async def foresee_samples(tx: ReadTransaction, batch: SampleBatch) -> npt.NDArray[np.int8]:
+    """Return the outcome that each sample would have, int8[n], and write nothing."""
+    if not len(batch):
+        return np.zeros(0, np.int8)
+    last_us = await _last(tx, batch.series)
+    return (await asyncio.to_thread(plan, batch, last_us, await _known(tx, batch, last_us))).outcomes
+
+
+async def _last(tx: ReadTransaction, series: Ints) -> Ints:
     wanted, inverse = np.unique(series, return_inverse=True)
     last = np.full(len(wanted), NEVER_US, np.int64)
     rows = await tx.rows(LAST, (bigints(wanted),))
@@ -124,7 +132,7 @@ async def _last(tx: WriteTransaction, series: Ints) -> Ints:
     return last[inverse]
 
 
-async def _known(tx: WriteTransaction, batch: SampleBatch, last_us: Ints) -> Known:
+async def _known(tx: ReadTransaction, batch: SampleBatch, last_us: Ints) -> Known:
     """Look up what is stored under the keys that are not newer than their series' last."""
     old = np.flatnonzero(batch.time_us <= last_us)
     if not len(old):

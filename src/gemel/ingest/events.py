@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
 
 from gemel.base.errors import Detail, InvalidError
+from gemel.graph.jsonpatch import pointer_text
 from gemel.graph.names import is_twin_id
 from gemel.history.values import QUALITIES
 from gemel.ingest.framing import EVENTS_MAX, split_array, split_lines, split_objects
@@ -30,6 +31,8 @@ __all__ = [
     "Event",
     "decode_body",
     "decode_event",
+    "decode_loose",
+    "place_of",
 ]
 
 SINGLE = "application/cloudevents+json"
@@ -116,17 +119,30 @@ def decode_event(raw: bytes) -> Event | Detail:
     """Decode one event's bytes, or say what is wrong with it by code and message."""
     try:
         event = _one.decode(raw)
-        return _checked(event) if 0 <= event.revision <= INT32_MAX else _diagnose(_loose(raw))
+        return _checked(event) if 0 <= event.revision <= INT32_MAX else _diagnose(decode_loose(raw))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
     try:
-        return _diagnose(_loose(raw))
+        return _diagnose(decode_loose(raw))
     except RecursionError:
         return Detail("EventMalformed", f"The event is nested more than {DEPTH_MAX} levels deep.")
     except UnicodeDecodeError as error:
         return Detail("EventMalformed", f"The event is not UTF-8 at byte {error.start}.")
     except ValueError as error:
         return Detail("EventMalformed", f"The event is not JSON: {error}.")
+
+
+def decode_loose(raw: bytes) -> Any:
+    """Decode JSON as Python's own decoder takes it: with NaN, infinity and integers of any size.
+
+    Raises ValueError where it is not JSON in UTF-8, RecursionError where it is nested too deeply.
+    """
+    return json.loads(raw.decode("utf-8"), parse_int=_whole)
+
+
+def place_of(path: str) -> str:
+    """Return the JSON Pointer of a path's value within its event."""
+    return pointer_text(("data", path))
 
 
 def _decode_all(body: bytes, media_type: str) -> list[Event]:
@@ -156,11 +172,6 @@ def _split(body: bytes, media_type: str) -> list[bytes]:
     return split_array(body) if _is_batch(body, media_type) else [body]
 
 
-def _loose(raw: bytes) -> Any:
-    """Decode JSON as Python's own decoder takes it: with NaN, infinity and integers of any size."""
-    return json.loads(raw.decode("utf-8"), parse_int=_whole)
-
-
 def _whole(digits: str) -> int:
     """Return a whole number; one too long for Python's limit is as good as any beyond 64 bits."""
     return int(digits[:30])
@@ -172,35 +183,42 @@ def _diagnose(event: Any) -> Event | Detail:
         return Detail("EventMalformed", "An event must be a JSON object.")
     for name in ("id", "source", "type"):
         if not isinstance(event.get(name), str) or not event[name]:
-            return Detail("EventMalformed", f"The event's {name!r} must be a text that is not empty.")
+            return Detail(
+                "EventMalformed", f"The event's {name!r} must be a text that is not empty.", f"/{name}"
+            )
     if event.get("specversion") != "1.0":
-        return Detail("EventMalformed", "The event's 'specversion' must be \"1.0\".")
+        return Detail("EventMalformed", "The event's 'specversion' must be \"1.0\".", "/specversion")
     if not isinstance(event.get("subject"), str):
-        return Detail("SubjectMissing", "The event's 'subject' must name the twin.")
+        return Detail("SubjectMissing", "The event's 'subject' must name the twin.", "/subject")
     return _diagnose_values(event)
 
 
 def _diagnose_values(event: dict[str, Any]) -> Event | Detail:
     data = event.get("data")
     if not isinstance(data, dict):
-        return Detail("EventEmpty", "The event's 'data' must be an object of path to value.")
+        return Detail("EventEmpty", "The event's 'data' must be an object of path to value.", "/data")
     for path, value in data.items():
         fault = _number_fault(path, value, 0)
         if fault is not None:
-            return fault
+            return replace(fault, place=place_of(path))
     revision = event.get("revision", 0)
     if type(revision) is not int or not 0 <= revision <= INT32_MAX:
         return Detail(
             "RevisionInvalid",
             f"The event's 'revision' {revision!r} is not a whole number from 0 to {INT32_MAX}.",
+            "/revision",
         )
     if event.get("quality", "good") not in QUALITIES:
-        return Detail("QualityInvalid", f"The event's 'quality' must be one of {', '.join(QUALITIES)}.")
+        return Detail(
+            "QualityInvalid", f"The event's 'quality' must be one of {', '.join(QUALITIES)}.", "/quality"
+        )
     try:
         return _checked(msgspec.convert(event, Event))
     except (msgspec.ValidationError, RecursionError):
         return Detail(
-            "TimeMalformed", f"The event's 'time' {event.get('time')!r} is not an RFC 3339 timestamp."
+            "TimeMalformed",
+            f"The event's 'time' {event.get('time')!r} is not an RFC 3339 timestamp.",
+            "/time",
         )
 
 
@@ -208,10 +226,12 @@ def _checked(event: Event) -> Event | Detail:
     """Return an event whose texts can be stored: only an escape can bring in U+0000 or half a surrogate pair."""
     for name in ("id", "source", "type", "subject"):
         if not _is_text(getattr(event, name)):
-            return Detail("EventMalformed", f"The event's {name!r} holds U+0000 or a lone surrogate.")
+            message = f"The event's {name!r} holds U+0000 or a lone surrogate."
+            return Detail("EventMalformed", message, f"/{name}")
     for path, value in event.data.items():
         if not _is_text(path) or not _holds_text(value):
-            return Detail("ValueOutOfRange", f"The value of {path!a} holds U+0000 or a lone surrogate.")
+            message = f"The value of {path!a} holds U+0000 or a lone surrogate."
+            return Detail("ValueOutOfRange", message, place_of(path))
     return event
 
 

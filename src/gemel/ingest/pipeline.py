@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import msgspec
+import numpy as np
 
 from gemel.base.clock import Clock
-from gemel.base.errors import GemelError, TooLargeError
+from gemel.base.errors import Detail, GemelError, TooLargeError
 from gemel.graph.context import GraphContext
 from gemel.graph.directory import Directory
-from gemel.history.ordering import OUTCOMES
-from gemel.ingest import quarantine
-from gemel.ingest.events import LINES, SINGLE, Decoded, Event, decode_body, decode_event
+from gemel.history.ordering import DUPLICATE, OUTCOMES
+from gemel.history.write import foresee_samples
+from gemel.ingest import seen
+from gemel.ingest.events import SINGLE, Decoded, Event, decode_body
 from gemel.ingest.framing import VALUES_MAX, count_values
 from gemel.ingest.origins import pack
-from gemel.ingest.requests import IngestOptions, IngestRequest, IngestResult
+from gemel.ingest.requests import Fate, IngestOptions, IngestRequest, IngestResult
 from gemel.ingest.resolve import TimeRules, resolve
 from gemel.ingest.room import Room
 from gemel.ingest.steps import STEPS, Group, Parts, Prepared
@@ -32,8 +34,6 @@ from gemel.store.gather import Gatherer
 
 __all__ = ["Ingest"]
 
-REPLAY_EVENTS = 1000
-REPLAY_BYTES = 4 << 20
 INLINE_EVENTS = 50
 ROOM_BYTES = 10 << 20
 VALUE_BYTES = 10
@@ -50,7 +50,7 @@ class Ingest:
     ) -> None:
         self._db = db
         self._options = options
-        self._clock = clock
+        self.clock = clock
         self._parts = Parts(directory, context, options.dedupe_window_us)
         self._retention_us: dict[int, int] = {}
         self.room = Room(ROOM_BYTES)
@@ -86,26 +86,33 @@ class Ingest:
     async def telemetry(self, tenant: int, event: Event, audit: AuditEntry) -> None:
         """Take one event or raise what is wrong with it: NotFoundError or InvalidError (ValidationFailed)."""
         decoded = Decoded([event], msgspec.json.encode(event), SINGLE)
-        await self.submit(tenant, IngestRequest(decoded, self._clock(), audit, strict=True))
+        await self.submit(tenant, IngestRequest(decoded, self.clock(), audit, strict=True))
 
-    async def replay(self, tenant: int, selection: quarantine.Selection, audit: AuditEntry) -> IngestResult:
-        """Send selected quarantined events through the pipeline again, in order; those taken leave quarantine.
+    async def foresee(self, tenant: int, request: IngestRequest, models: Mapping[str, str]) -> list[Fate]:
+        """Return what would become of each event out of quarantine now, and write nothing.
 
-        `index` of a rejected one is its place in that order.
+        `models` are model ids to those that twins of them would have. Each request is judged by what is stored,
+        not by what others before it would bring. Raises InvalidError (ValidationFailed, ModelDecommissioned).
         """
-        total = IngestResult(0)
+        parts = self._parts
         async with self._db.read(tenant) as tx:
-            sizes = await quarantine.select_sizes(tx, selection)
-        for start, numbers in _portions(sizes):
-            async with self._db.read(tenant) as tx:
-                raws = await quarantine.read_raws(tx, numbers)
-            decoded = Decoded([decode_event(raw) for raw in raws.values()], b"", LINES, list(raws.values()))
-            request = IngestRequest(decoded, self._clock(), audit, replayed=list(raws))
-            result = await self.submit(tenant, request)
-            total.rejected += [msgspec.structs.replace(r, index=r.index + start) for r in result.rejected]
-            for name in ("events", *OUTCOMES, "quarantined"):
-                setattr(total, name, getattr(total, name) + getattr(result, name))
-        return total
+            view = await parts.directory.resolve(tx, request.decoded.subjects)
+            view = await parts.directory.with_models(tx, view, models)
+            rules = self._rules(tenant, request)._replace(retention_us=tx.line_us or 0)
+            events = request.decoded.events
+            resolved = await _off_loop(len(events), lambda: resolve(events, view, rules))
+            since_us = self.clock() - parts.dedupe_window_us
+            repeated = await seen.known_repeats(tx, events, resolved.faults, since_us)
+            repeats = np.isin(resolved.owner, np.array(sorted(repeated), np.int64))
+            outcomes = np.full(len(resolved.batch), DUPLICATE, np.int8)
+            outcomes[~repeats] = await foresee_samples(tx, resolved.batch.take(~repeats))
+        width = len(OUTCOMES)
+        cells = np.bincount(resolved.owner * width + outcomes, minlength=len(events) * width)
+        counts = cells.reshape(-1, width).tolist()
+        return [
+            _fate(number, event, resolved.faults.get(index), counts[index])
+            for index, (event, number) in enumerate(zip(events, request.replaying.numbers, strict=True))
+        ]
 
     async def close(self) -> None:
         """Wait until everything taken has been answered."""
@@ -118,14 +125,18 @@ class Ingest:
         if view is None:
             async with self._db.read(tenant) as tx:
                 view = await self._parts.directory.resolve(tx, subjects)
-        latest_us = self._clock() + self._options.future_tolerance_us
-        rules = TimeRules(request.received_us, latest_us, self._retention_us.get(tenant, 0))
+        rules = self._rules(tenant, request)
         events = request.decoded.events
         resolved, origin = await _off_loop(
             len(events), lambda: (resolve(events, view, rules), pack(events, request.sending))
         )
         await self._parts.context.weeks.ensure(resolved.batch.time_us)
         return Prepared(request, rules, frozenset(view.twins), view.epochs, resolved, origin)
+
+    def _rules(self, tenant: int, request: IngestRequest) -> TimeRules:
+        latest_us = self.clock() + self._options.future_tolerance_us
+        retention_us = self._retention_us.get(tenant, 0)
+        return TimeRules(request.received_us, latest_us, retention_us, request.replaying.receipts_us)
 
     async def _apply(self, tenant: int, items: list[Prepared]) -> list[IngestResult | GemelError]:
         # Copies: what a commit that fails had found must not be what its next attempt starts from.
@@ -137,17 +148,11 @@ class Ingest:
         return group.results
 
 
-def _portions(sizes: Mapping[int, int]) -> Iterator[tuple[int, list[int]]]:
-    """Cut numbers into portions of bounded count and size; give each with the place of its first."""
-    start, portion, held = 0, list[int](), 0
-    for place, (number, size) in enumerate(sizes.items()):
-        if portion and (len(portion) == REPLAY_EVENTS or held + size > REPLAY_BYTES):
-            yield start, portion
-            start, portion, held = place, [], 0
-        portion.append(number)
-        held += size
-    if portion:
-        yield start, portion
+def _fate(number: int, event: Event | Detail, fault: Detail | None, counts: list[int]) -> Fate:
+    subject = event.subject if isinstance(event, Event) else None
+    if fault is not None:
+        return Fate(number, subject, fault.code, fault.message, fault.place)
+    return Fate(number, subject, None, None, None, *counts)
 
 
 async def _off_loop(events: int, work: Callable[[], T]) -> T:

@@ -5,22 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from gemel.base.clock import iso_us
 from gemel.base.errors import Detail, NotFoundError
 from gemel.ingest.events import Event
+from gemel.ingest.selection import Selection
 from gemel.store.database import ReadTransaction, WriteTransaction
 
 __all__ = [
+    "Held",
     "Quarantined",
     "Reject",
-    "Selection",
+    "claim",
     "discard",
     "list_quarantine",
-    "read_raws",
+    "read_held",
     "reject_of",
     "remove",
     "select_sizes",
@@ -28,38 +30,39 @@ __all__ = [
     "store",
 ]
 
+# Each is received at a time of its own: it becomes the source time of an event that names none.
 STORE = """
-INSERT INTO quarantine (tenant, identity, source, event_id, subject, code, message, raw, received)
-SELECT current_tenant(), i, s, e, u, c, m, r, to_timestamp(0) + %s * interval '1 microsecond'
-FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bytea[])
-     AS t (i, s, e, u, c, m, r)
+INSERT INTO quarantine (tenant, identity, source, event_id, subject, code, message, place, mapping, raw, received)
+SELECT current_tenant(), i, s, e, u, c, m, p, g, r, to_timestamp(0) + (%s + o) * interval '1 microsecond'
+FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],
+            %s::bytea[]) WITH ORDINALITY AS t (i, s, e, u, c, m, p, g, r, o)
+ORDER BY o
 ON CONFLICT (tenant, identity) DO UPDATE SET code = excluded.code, message = excluded.message,
-    seen = quarantine.seen + %s
+    place = excluded.place, mapping = coalesce(excluded.mapping, quarantine.mapping), seen = quarantine.seen + %s
 RETURNING identity, quarantine_no"""
 
 FIELDS = """
-quarantine_no, source, event_id, subject, code, message, (extract(epoch FROM received) * 1000000)::bigint, seen"""
-LIST = f"""
-SELECT {FIELDS} FROM quarantine WHERE tenant = current_tenant() AND quarantine_no {{beyond}} %s
-  AND (%s::text IS NULL OR code = %s) AND (%s::text IS NULL OR source = %s)
-ORDER BY quarantine_no {{order}} LIMIT %s"""
-OLDEST_FIRST, NEWEST_FIRST = LIST.format(beyond=">", order="ASC"), LIST.format(beyond="<", order="DESC")
+quarantine_no, source, event_id, subject, code, message, (extract(epoch FROM received) * 1000000)::bigint, seen,
+place, mapping"""
+LIST = f"SELECT {FIELDS} FROM quarantine WHERE {{where}} ORDER BY quarantine_no {{order}} LIMIT %(limit)s"
 SHOW = f"SELECT {FIELDS}, raw FROM quarantine WHERE tenant = current_tenant() AND quarantine_no = %s"
 SIZES = """
-SELECT quarantine_no, octet_length(raw) FROM quarantine WHERE tenant = current_tenant()
-  AND (%s::bigint[] IS NULL OR quarantine_no = ANY(%s)) AND (%s::text IS NULL OR code = %s)
-  AND (%s::text IS NULL OR source = %s)
+SELECT quarantine_no, octet_length(raw) FROM quarantine WHERE {where} ORDER BY quarantine_no LIMIT %(limit)s"""
+HELD = """
+SELECT quarantine_no, raw, (extract(epoch FROM received) * 1000000)::bigint, mapping FROM quarantine
+WHERE tenant = current_tenant() AND quarantine_no = ANY(%s)
 ORDER BY quarantine_no"""
-RAWS = """
-SELECT quarantine_no, raw FROM quarantine WHERE tenant = current_tenant() AND quarantine_no = ANY(%s)
-ORDER BY quarantine_no"""
+DISCARD = "DELETE FROM quarantine WHERE {where}"
+# In the order of their numbers, so that two who claim never wait for each other.
+CLAIM = """
+SELECT quarantine_no FROM quarantine WHERE tenant = current_tenant() AND quarantine_no = ANY(%s)
+ORDER BY quarantine_no FOR UPDATE"""
+EVERYTHING = Selection()
 REMOVE = "DELETE FROM quarantine WHERE tenant = current_tenant() AND quarantine_no = ANY(%s)"
-
-NUMBER_MAX = 2**63 - 1
 
 
 class Reject(msgspec.Struct, frozen=True):
-    """An event that is not taken: why, its bytes, their digest, and what can be read of its names."""
+    """An event that is not taken: why, its bytes, their digest, what can be read of its names, and its mapping."""
 
     identity: str
     source: str | None
@@ -67,10 +70,14 @@ class Reject(msgspec.Struct, frozen=True):
     subject: str | None
     fault: Detail
     raw: bytes
+    mapping: str | None = None
 
 
 class Quarantined(msgspec.Struct, frozen=True):
-    """A quarantined event as it is listed; `raw` is its text, given only when one is shown."""
+    """A quarantined event as it is listed; `raw` is its text, given only when one is shown.
+
+    `place` is the JSON Pointer of what broke the rule, `mapping` the label of the mapping that made the event.
+    """
 
     number: int
     source: str | None
@@ -80,26 +87,25 @@ class Quarantined(msgspec.Struct, frozen=True):
     message: str
     received: str
     seen: int
+    place: str | None = None
+    mapping: str | None = None
     raw: str | None = None
 
 
-class Selection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which quarantined events: by number, code or source; each that is given must hold."""
+class Held(NamedTuple):
+    """A quarantined event to mend or replay: its number, its bytes, its receipt (µs), and its mapping's label."""
 
-    numbers: list[int] | None = None
-    code: str | None = None
-    source: str | None = None
-
-    def parameters(self) -> tuple[Any, ...]:
-        """Return it as the parameters of SIZES."""
-        return (self.numbers, self.numbers, self.code, self.code, self.source, self.source)
+    number: int
+    raw: bytes
+    received_us: int
+    mapping: str | None
 
 
-def reject_of(event: Event | Detail, fault: Detail, raw: bytes) -> Reject:
+def reject_of(event: Event | Detail, fault: Detail, raw: bytes, mapping: str | None = None) -> Reject:
     """Return the reject of an event. Its bytes are its identity: a source may give two events one id."""
     names = _names(event, raw)
     source, event_id, subject = (_text(names.get(name)) for name in ("source", "id", "subject"))
-    return Reject(hashlib.sha256(raw).hexdigest(), source, event_id, subject, fault, raw)
+    return Reject(hashlib.sha256(raw).hexdigest(), source, event_id, subject, fault, raw, mapping)
 
 
 async def store(tx: WriteTransaction, rejects: Sequence[Reject], *, replayed: bool = False) -> dict[str, int]:
@@ -111,13 +117,15 @@ async def store(tx: WriteTransaction, rejects: Sequence[Reject], *, replayed: bo
         return {}
     rows = list({reject.identity: reject for reject in rejects}.values())
     parameters = (
-        tx.stamp(),
+        tx.stamps(len(rows)) - 1,
         [row.identity for row in rows],
         [row.source for row in rows],
         [row.event_id for row in rows],
         [row.subject for row in rows],
         [row.fault.code for row in rows],
         [_text(row.fault.message) for row in rows],
+        [_text(row.fault.place) for row in rows],
+        [_text(row.mapping) for row in rows],
         [row.raw for row in rows],
         0 if replayed else 1,
     )
@@ -129,31 +137,31 @@ async def remove(tx: WriteTransaction, numbers: Sequence[int]) -> int:
     return await tx.execute(REMOVE, (list(numbers),)) if numbers else 0
 
 
+async def claim(tx: WriteTransaction, numbers: Sequence[int]) -> set[int]:
+    """Return those of some events that are still there, and keep them until the end of the transaction."""
+    return {int(row[0]) for row in await tx.rows(CLAIM, (list(numbers),))} if numbers else set()
+
+
 async def discard(tx: WriteTransaction, selection: Selection) -> int:
     """Throw selected events away; return how many."""
-    return await remove(tx, list(await select_sizes(tx, selection)))
+    where, parameters = selection.where()
+    return await tx.execute(DISCARD.format(where=where), parameters)
 
 
-async def select_sizes(tx: ReadTransaction, selection: Selection) -> dict[int, int]:
-    """Return the size in bytes of each selected event by its number, in order of arrival."""
-    return {int(number): int(size) for number, size in await tx.rows(SIZES, selection.parameters())}
+async def select_sizes(tx: ReadTransaction, selection: Selection, limit: int | None = None) -> dict[int, int]:
+    """Return the size in bytes of each selected event by its number, in order of arrival, of at most `limit`."""
+    where, parameters = selection.where()
+    rows = await tx.rows(SIZES.format(where=where), {**parameters, "limit": limit})
+    return {int(number): int(size) for number, size in rows}
 
 
 async def list_quarantine(
-    tx: ReadTransaction,
-    *,
-    code: str | None = None,
-    source: str | None = None,
-    after: int | None = None,
-    limit: int = 100,
-    newest_first: bool = False,
+    tx: ReadTransaction, selection: Selection = EVERYTHING, limit: int = 100, *, newest_first: bool = False
 ) -> list[Quarantined]:
-    """Return quarantined events in order of arrival, or backwards; `after` is the number of the last one had."""
-    if after is None:
-        after = NUMBER_MAX if newest_first else 0
-    statement = NEWEST_FIRST if newest_first else OLDEST_FIRST
-    rows = await tx.rows(statement, (after, code, code, source, source, limit))
-    return [_quarantined(row) for row in rows]
+    """Return selected events in order of arrival, or backwards."""
+    where, parameters = selection.where()
+    sql = LIST.format(where=where, order="DESC" if newest_first else "ASC")
+    return [_quarantined(row) for row in await tx.rows(sql, {**parameters, "limit": limit})]
 
 
 async def show(tx: ReadTransaction, number: int) -> Quarantined:
@@ -166,14 +174,15 @@ async def show(tx: ReadTransaction, number: int) -> Quarantined:
     )
 
 
-async def read_raws(tx: ReadTransaction, numbers: Sequence[int]) -> dict[int, bytes]:
-    """Return the bytes of quarantined events by number, in order of arrival."""
-    return {int(number): bytes(raw) for number, raw in await tx.rows(RAWS, (list(numbers),))}
+async def read_held(tx: ReadTransaction, numbers: Sequence[int]) -> list[Held]:
+    """Return quarantined events to work on, in order of arrival."""
+    rows = await tx.rows(HELD, (list(numbers),))
+    return [Held(int(number), bytes(raw), int(received), mapping) for number, raw, received, mapping in rows]
 
 
 def _quarantined(row: Sequence[Any]) -> Quarantined:
-    number, source, event_id, subject, code, message, received_us, seen = row
-    return Quarantined(number, source, event_id, subject, code, message, iso_us(received_us), seen)
+    number, source, event_id, subject, code, message, received_us, *rest = row
+    return Quarantined(number, source, event_id, subject, code, message, iso_us(received_us), *rest)
 
 
 def _names(event: Event | Detail, raw: bytes) -> dict[str, Any]:

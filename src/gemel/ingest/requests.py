@@ -12,7 +12,7 @@ from gemel.ingest.events import Decoded
 from gemel.ingest.positions import Position
 from gemel.security.audit import AuditEntry
 
-__all__ = ["IngestOptions", "IngestRequest", "IngestResult", "Rejected"]
+__all__ = ["Fate", "IngestOptions", "IngestRequest", "IngestResult", "Rejected", "Replaying"]
 
 NOTHING_SAID = Sending()
 
@@ -24,6 +24,20 @@ class Rejected(msgspec.Struct, frozen=True):
     code: str
     message: str
     quarantine: int | None = None
+
+
+class Fate(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What would become of a quarantined event: its values by outcome, or the code of why it would stay."""
+
+    number: int
+    subject: str | None = None
+    code: str | None = None
+    message: str | None = None
+    place: str | None = None
+    accepted: int = 0
+    late: int = 0
+    duplicate: int = 0
+    corrected: int = 0
 
 
 class IngestResult(msgspec.Struct):
@@ -42,12 +56,37 @@ class IngestResult(msgspec.Struct):
 
 
 @dataclass(frozen=True, slots=True)
+class Replaying:
+    """Where events come from that were in quarantine: their numbers, receipts (µs) and the labels of their mappings.
+
+    Those that are taken leave quarantine. With `mended` those that are not stay there as they were, since it was
+    not their own bytes that were offered.
+    """
+
+    numbers: Sequence[int] = ()
+    receipts_us: Sequence[int] = ()
+    mappings: Sequence[str | None] = ()
+    mended: bool = False
+
+    def only(self, indices: Sequence[int]) -> Replaying:
+        """Return the same of some of the events, by their places."""
+        return Replaying(
+            [self.numbers[index] for index in indices],
+            [self.receipts_us[index] for index in indices],
+            [self.mappings[index] for index in indices],
+            self.mended,
+        )
+
+
+NOT_REPLAYED = Replaying()
+
+
+@dataclass(frozen=True, slots=True)
 class IngestRequest:
     """A decoded body with what goes with it into the commit.
 
     `position` is a source and how far it has been read; `sending` what is kept of where the events came from;
-    `create_model` the model of twins that do not exist
-    yet; `replayed` the quarantine numbers of the events, which leave quarantine when they are taken;
+    `create_model` the model of twins that do not exist yet; `replaying` is given for events out of quarantine;
     `strict` raises the first event's fault in place of quarantine.
     """
 
@@ -57,7 +96,7 @@ class IngestRequest:
     position: Position | None = None
     sending: Sending = NOTHING_SAID
     create_model: str | None = None
-    replayed: Sequence[int] = ()
+    replaying: Replaying = NOT_REPLAYED
     strict: bool = False
 
 

@@ -18,22 +18,27 @@ from gemel.graph.directory import BoundSlot, DirectoryView, TwinRef
 from gemel.history.paths import PATH_BITS
 from gemel.history.samples import Ints, SampleBatch
 from gemel.history.values import DOUBLE, QUALITIES, Encoded, encode
-from gemel.ingest.events import INT64, Event
+from gemel.ingest.events import INT64, Event, place_of
 
 __all__ = ["Resolved", "TimeRules", "resolve"]
 
 TIME_MIN_US = 0
 TIME_MAX_US = 9_214_646_400_000_000  # 2262-01-01
 FLOAT_MAX = 3.4028234663852886e38  # of 32 bits; beyond it, and for NaN, the full check decides
+TIME = "/time"
 QUALITY_NO = {name: number for number, name in enumerate(QUALITIES)}
 
 
 class TimeRules(NamedTuple):
-    """Between which source times (µs) events are taken, and the receipt time of those that name none."""
+    """Between which source times (µs) events are taken, and the receipt time of those that name none.
+
+    `receipts_us` has the receipt of each event where they did not come together, as in a replay.
+    """
 
     received_us: int
     latest_us: int
     retention_us: int
+    receipts_us: Sequence[int] = ()
 
 
 @dataclass(slots=True)
@@ -54,9 +59,9 @@ class Resolved:
 class _FaultError(Exception):
     """Says why an event must be quarantined; never leaves this module."""
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, place: str) -> None:
         super().__init__(message)
-        self.detail = Detail(code, message)
+        self.detail = Detail(code, message, place)
 
 
 def resolve(events: Sequence[Event | Detail], view: DirectoryView, rules: TimeRules) -> Resolved:
@@ -71,7 +76,7 @@ def resolve(events: Sequence[Event | Detail], view: DirectoryView, rules: TimeRu
             continue
         twin = twins.get(event.subject)
         if twin is None:
-            faults[index] = Detail("TwinUnknown", f"There is no twin {event.subject!r}.")
+            faults[index] = Detail("TwinUnknown", f"There is no twin {event.subject!r}.", "/subject")
             continue
         try:
             time_us = _time_us(event, rules, index)
@@ -117,7 +122,7 @@ class _Columns:
             else:
                 self._take(path, value, base, slot, start)
         if len(self.series) == start:
-            raise _FaultError("EventEmpty", "The event carries no values.")
+            raise _FaultError("EventEmpty", "The event carries no values.", "/data")
         if event.revision or event.quality != "good":
             self.marks.append((len(self.events), event.revision, QUALITY_NO[event.quality]))
         self.events.append(index)
@@ -153,9 +158,8 @@ class _Columns:
         """Append a value that is not a plain double, after a full check."""
         try:
             if slot is None:
-                raise _FaultError(
-                    "PathNotInModel", f"The twin's model has no property or telemetry {path!r}."
-                )
+                message = f"The twin's model has no property or telemetry {path!r}."
+                raise _FaultError("PathNotInModel", message, place_of(path))
             _check(path, value, slot)
             num, kind, doc = _encode(path, value, slot)
         except _FaultError:
@@ -178,49 +182,60 @@ def _not_of(time_us: int, twin: TwinRef) -> _FaultError:
         return _FaultError(
             "TimeBeforeTwin",
             f"The time {iso_us(time_us)} is of an earlier twin of this id, which ended at {iso_us(twin.floor_us)}.",
+            TIME,
         )
     since = f" since {iso_us(twin.decommissioned_us)}" if twin.decommissioned_us else ""
-    return _FaultError("TwinDecommissioned", f"At {iso_us(time_us)} the twin is decommissioned{since}.")
+    return _FaultError("TwinDecommissioned", f"At {iso_us(time_us)} the twin is decommissioned{since}.", TIME)
 
 
 def _check(path: str, value: Any, slot: BoundSlot) -> None:
     if type(value) is float and not isfinite(value):
         raise _FaultError(
-            "ValueNotFinite", f"The value of {path!r} is {value}, which is not a number that can be kept."
+            "ValueNotFinite",
+            f"The value of {path!r} is {value}, which is not a number that can be kept.",
+            place_of(path),
         )
     if type(value) is int and value not in INT64:
-        raise _FaultError("ValueOutOfRange", f"The value of {path!r} needs more than 64 bits.")
+        raise _FaultError(
+            "ValueOutOfRange", f"The value of {path!r} needs more than 64 bits.", place_of(path)
+        )
     problem = slot.slot.check(value)
     if problem is not None:
-        raise _FaultError("WrongType", f"The value of {path!r} does not fit the model: {problem}")
+        message = f"The value of {path!r} does not fit the model: {problem}"
+        raise _FaultError("WrongType", message, place_of(path))
 
 
 def _encode(path: str, value: Any, slot: BoundSlot) -> Encoded:
     try:
         return encode(value, slot.slot.storage)
     except InvalidError as error:
-        raise _FaultError(error.code, f"The value of {path!r} cannot be kept: {error.message}") from error
+        message = f"The value of {path!r} cannot be kept: {error.message}"
+        raise _FaultError(error.code, message, place_of(path)) from error
 
 
 def _time_us(event: Event, rules: TimeRules, index: int) -> int:
     """Return an event's source time; one that names none gets the receipt time, each its own."""
     time = event.time
     if time is None:
-        return rules.received_us + index
+        return rules.receipts_us[index] if rules.receipts_us else rules.received_us + index
     if time.tzinfo is None:
-        raise _FaultError("TimeNaive", f"The time {time.isoformat()} has no zone.")
+        raise _FaultError("TimeNaive", f"The time {time.isoformat()} has no zone.", TIME)
     since = time - EPOCH
     time_us = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
     if not TIME_MIN_US <= time_us < TIME_MAX_US:
-        raise _FaultError("TimeOutOfRange", "The source time is outside the years 1970 to 2261.")
+        raise _FaultError("TimeOutOfRange", "The source time is outside the years 1970 to 2261.", TIME)
     if time_us > rules.latest_us:
         ahead_s = (time_us - rules.received_us) / 1e6
         raise _FaultError(
-            "TimeInFuture", f"The source time {iso_us(time_us)} is {ahead_s:.1f} s ahead of our clock."
+            "TimeInFuture",
+            f"The source time {iso_us(time_us)} is {ahead_s:.1f} s ahead of our clock.",
+            TIME,
         )
     if time_us < rules.retention_us:
         line = iso_us(rules.retention_us)
         raise _FaultError(
-            "TimeBeforeRetention", f"The source time {iso_us(time_us)} is before the line {line}."
+            "TimeBeforeRetention",
+            f"The source time {iso_us(time_us)} is before the line {line}.",
+            TIME,
         )
     return time_us

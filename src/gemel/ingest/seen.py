@@ -12,9 +12,9 @@ from gemel.history.samples import Ints, SampleBatch
 from gemel.ingest.events import Event
 from gemel.ingest.names import key_text
 from gemel.ingest.resolve import Resolved
-from gemel.store.database import WriteTransaction
+from gemel.store.database import ReadTransaction, WriteTransaction
 
-__all__ = ["find_repeats", "forget_seen", "merge", "values_of"]
+__all__ = ["find_repeats", "forget_seen", "known_repeats", "merge", "values_of"]
 
 REMEMBER = """
 INSERT INTO event_seen (tenant, source, event_id, recorded)
@@ -23,6 +23,12 @@ FROM unnest(%s::text[], %s::text[]) AS t (s, i)
 ON CONFLICT (tenant, source, event_id) DO UPDATE SET recorded = excluded.recorded
     WHERE event_seen.recorded < to_timestamp(0) + %s * interval '1 microsecond'
 RETURNING source, event_id"""
+
+KNOWN = """
+SELECT k.source, k.event_id FROM unnest(%s::text[], %s::text[]) AS k (source, event_id)
+CROSS JOIN LATERAL (
+    SELECT 1 FROM event_seen AS s WHERE s.tenant = current_tenant() AND s.source = k.source
+    AND s.event_id = k.event_id AND s.recorded >= to_timestamp(0) + %s * interval '1 microsecond' OFFSET 0) AS s"""
 
 FORGET = "DELETE FROM event_seen WHERE recorded < now() - %s * interval '1 hour'"
 
@@ -54,6 +60,27 @@ async def find_repeats(
             number, index = firsts[name]
             repeats[number].add(index)
     return repeats
+
+
+async def known_repeats(
+    tx: ReadTransaction, events: Sequence[Event | Detail], faults: Mapping[int, Detail], since_us: int
+) -> set[int]:
+    """Return the indices of events without a time that came before, and remember none of the others."""
+    names = {
+        index: _name(event)
+        for index, event in enumerate(events)
+        if isinstance(event, Event) and event.time is None and index not in faults
+    }
+    if not names:
+        return set()
+    sources, ids = [name[0] for name in names.values()], [name[1] for name in names.values()]
+    known = {(row[0], row[1]) for row in await tx.rows(KNOWN, (sources, ids, since_us))}
+    repeated = set()
+    for index, name in names.items():
+        if name in known:
+            repeated.add(index)
+        known.add(name)
+    return repeated
 
 
 def forget_seen(owner: psycopg.Connection, window_h: float) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 import numpy as np
@@ -16,7 +16,8 @@ from gemel.history.ordering import OUTCOMES
 from gemel.history.origins import Origin, store_origins
 from gemel.history.write import write_samples
 from gemel.ingest import positions, quarantine, seen
-from gemel.ingest.events import Event
+from gemel.ingest.events import LINES, Decoded, Event
+from gemel.ingest.origins import pack
 from gemel.ingest.requests import IngestRequest, IngestResult, Rejected
 from gemel.ingest.resolve import Resolved, TimeRules, resolve
 from gemel.security.audit import record
@@ -24,6 +25,7 @@ from gemel.store.database import Epochs, WriteTransaction
 
 __all__ = ["STEPS", "Group", "Parts", "Prepared", "Step"]
 
+NEVER = Epochs(-1, -1)
 REJECTS_AT_ONCE = 2_000
 """Rejects that are made into rows together: a body may be all rejects, and each weighs a kilobyte on its way."""
 
@@ -71,6 +73,30 @@ class Group:
 
 
 Step = Callable[[Parts, WriteTransaction, Group], Awaitable[None]]
+
+
+async def claim(_: Parts, tx: WriteTransaction, group: Group) -> None:
+    """Leave out the events of a replay that are in quarantine no more: another took or discarded them."""
+    wanted = [number for item in group.items for number in item.request.replaying.numbers]
+    if not wanted:
+        return
+    free = await quarantine.claim(tx, wanted)
+    for item in group.items:
+        numbers = item.request.replaying.numbers
+        kept = [index for index, number in enumerate(numbers) if number in free]
+        free.difference_update(numbers)
+        if len(kept) < len(numbers):
+            _narrow(item, kept)
+
+
+def _narrow(item: Prepared, kept: Sequence[int]) -> None:
+    request = item.request
+    decoded, replaying = request.decoded, request.replaying.only(kept)
+    events, raws = [decoded.events[index] for index in kept], [decoded.raw(index) for index in kept]
+    item.request = replace(request, decoded=Decoded(events, b"", LINES, raws), replaying=replaying)
+    item.rules = item.rules._replace(receipts_us=replaying.receipts_us)
+    item.origin = pack(events, request.sending)
+    item.epochs = NEVER  # to be resolved again
 
 
 async def settle(parts: Parts, tx: WriteTransaction, group: Group) -> None:
@@ -143,27 +169,39 @@ async def write(_: Parts, tx: WriteTransaction, group: Group) -> None:
 async def keep_rejects(_: Parts, tx: WriteTransaction, group: Group) -> None:
     """Quarantine what was not taken, and let go of replayed events that were."""
     for number, item in enumerate(group.items):
-        faults, decoded, result = item.resolved.faults, item.request.decoded, group.results[number]
+        faults, result = item.resolved.faults, group.results[number]
         if item.request.strict and faults:
             group.results[number] = _refusal(next(iter(faults.values())))
             continue
-        replayed = bool(item.request.replayed)
+        replaying = item.request.replaying
         rejected: list[Rejected] = []
         for part in _batched(faults.items(), REJECTS_AT_ONCE):
-            rejects = [
-                (index, quarantine.reject_of(decoded.events[index], fault, decoded.raw(index)))
-                for index, fault in part
-            ]
-            numbers = await quarantine.store(tx, [reject for _, reject in rejects], replayed=replayed)
-            rejected += [
-                Rejected(index, reject.fault.code, reject.fault.message, numbers[reject.identity])
-                for index, reject in rejects
-            ]
+            if replaying.mended:
+                numbers = {index: replaying.numbers[index] for index, _ in part}
+            else:
+                numbers = await _store(tx, item.request, part)
+            rejected += [Rejected(index, fault.code, fault.message, numbers[index]) for index, fault in part]
         if isinstance(result, IngestResult):
             result.quarantined, result.rejected = len(rejected), rejected
-        await quarantine.remove(
-            tx, [no for index, no in enumerate(item.request.replayed) if index not in faults]
+        await quarantine.remove(tx, [no for index, no in enumerate(replaying.numbers) if index not in faults])
+
+
+async def _store(
+    tx: WriteTransaction, request: IngestRequest, part: Sequence[tuple[int, Detail]]
+) -> dict[int, int]:
+    """Quarantine some events of a request by their faults; return the number of each by its place."""
+    decoded, mappings = request.decoded, request.replaying.mappings
+    rejects = {
+        index: quarantine.reject_of(
+            decoded.events[index],
+            fault,
+            decoded.raw(index),
+            mappings[index] if mappings else request.sending.mapping,
         )
+        for index, fault in part
+    }
+    numbers = await quarantine.store(tx, list(rejects.values()), replayed=bool(mappings))
+    return {index: numbers[reject.identity] for index, reject in rejects.items()}
 
 
 def _batched(pairs: Iterable[tuple[int, Detail]], size: int) -> Iterator[list[tuple[int, Detail]]]:
@@ -192,7 +230,7 @@ def _origin(item: Prepared) -> Origin:
     return Origin(item.first_us, last_us, int(item.resolved.batch.time_us.max()), item.origin)
 
 
-STEPS: tuple[Step, ...] = (settle, drop_repeats, write, keep_rejects, sign)
+STEPS: tuple[Step, ...] = (claim, settle, drop_repeats, write, keep_rejects, sign)
 
 
 def _refusal(fault: Detail) -> GemelError:

@@ -143,6 +143,8 @@ def test_answers_follow_the_schemas(spec: dict[str, Any], site: Site, client: ht
         "/v1/diff": "/v1/diff?from=2020-01-01T00:00:00Z",
         "/v1/sources/{source}/position": "/v1/sources/s/position",
         "/v1/quarantine": "/v1/quarantine",
+        "/v1/quarantine/groups": "/v1/quarantine/groups?by=code&by=day",
+        "/v1/quarantine/expiry": "/v1/quarantine/expiry",
         "/v1/quarantine/{number}": f"/v1/quarantine/{number}",
         "/v1/keys": "/v1/keys",
         "/v1/audit": "/v1/audit",

@@ -12,7 +12,7 @@ from gemel.base.errors import InvalidError
 from gemel.graph.directory import create_missing
 from gemel.graph.lifecycles import TransitionRequest, change_lifecycle
 from gemel.ingest.events import Event
-from gemel.ingest.quarantine import Selection
+from gemel.ingest.selection import Selection
 from support.parts import AUDIT, MODEL, TenantParts, event, open_parts, second_process
 from support.postgres import Dsns
 
@@ -79,7 +79,7 @@ class Walk:
             (self.waiting if index in wrong else self.kept).add(each)
 
     async def replay(self) -> None:
-        result = await self.parts.ingest.replay(self.parts.tenant, DECOMMISSIONED, AUDIT)
+        result = await self.parts.replay(DECOMMISSIONED)
         taken = {each for each in self.waiting if each[1] < self.ends[each[0]]}
         self.waiting -= taken
         self.kept |= taken

@@ -15,8 +15,9 @@ import pytest
 from gemel.base.clock import now_us
 from gemel.history.origins import EventOrigin, Sending, read_origins
 from gemel.ingest.events import LINES, Event, decode_body
-from gemel.ingest.quarantine import Selection
+from gemel.ingest.replay import Replayer, Wanted
 from gemel.ingest.requests import IngestRequest
+from gemel.ingest.selection import Selection
 from gemel.security.acts import read_acts
 from gemel.security.audit import AuditEntry
 from support.parts import MODEL, TenantParts, event, open_parts
@@ -133,7 +134,10 @@ def test_replayed_and_single_telemetry_have_their_origin(database: Dsns) -> None
         await parts.ingest.submit(
             parts.tenant, request_of([event(1, "t9", temperature=1.0)], create_model=MODEL["@id"])
         )
-        assert (await parts.ingest.replay(parts.tenant, Selection(code="TwinUnknown"), replay)).corrected == 1
+        replayer = Replayer(parts.db, parts.ingest)
+        assert (
+            await replayer.replay(parts.tenant, Wanted(Selection(code="TwinUnknown")), replay)
+        ).corrected == 1
         message = Event("m-1", "adt", "telemetry", "1.0", "t0", {"pressure": 5.0})
         await parts.ingest.telemetry(
             parts.tenant, message, AuditEntry("a", "k3", "twin.telemetry", "t0", "ok", "d")

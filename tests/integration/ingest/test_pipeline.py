@@ -14,7 +14,7 @@ from gemel.base.errors import GemelError, InvalidError, NotFoundError
 from gemel.ingest import quarantine
 from gemel.ingest.events import Event
 from gemel.ingest.positions import Position, read_position
-from gemel.ingest.quarantine import Selection
+from gemel.ingest.selection import Selection
 from gemel.store.database import Row
 from support.parts import AUDIT, MODEL, TenantParts, event, open_parts
 from support.postgres import Dsns
@@ -157,12 +157,12 @@ def test_events_without_time_are_recognised_by_source_and_id(database: Dsns) -> 
 def test_replay_takes_what_is_mended(database: Dsns) -> None:
     async def work(parts: TenantParts) -> None:
         await parts.send([event(1, "late-twin", temperature=1.0), event(2, humidity=1.0)])
-        still = await parts.ingest.replay(parts.tenant, Selection(), AUDIT)
+        still = await parts.replay(Selection())
         assert (still.events, still.quarantined) == (2, 2)
         await parts.send(
             [event(3, "late-twin", "2026-01-06T00:00:00Z", temperature=2.0)], create_model=MODEL["@id"]
         )
-        done = await parts.ingest.replay(parts.tenant, Selection(code="TwinUnknown"), AUDIT)
+        done = await parts.replay(Selection(code="TwinUnknown"))
         assert (done.events, done.late, done.quarantined) == (1, 1, 0)
         async with parts.db.write(parts.tenant) as tx:
             assert await quarantine.discard(tx, Selection()) == 1

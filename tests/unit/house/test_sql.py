@@ -42,6 +42,7 @@ OWNERS = {
     "event_route": "routing",
     "event_seen": "ingest",
     "quarantine": "ingest",
+    "quarantine_expiry": "ingest",
     "source_position": "ingest",
     "job": "jobs",
     "job_log": "jobs",

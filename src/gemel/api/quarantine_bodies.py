@@ -1,0 +1,108 @@
+"""What is asked of quarantine over HTTP: which events, and what is to become of them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from litestar.params import QueryParameter
+
+from gemel.api.durations import parse_moment_us
+from gemel.api.params import From, To
+from gemel.base.errors import InvalidError
+from gemel.graph.jsonpatch import parse_operations
+from gemel.ingest.mending import as_held, patched
+from gemel.ingest.replay import Wanted
+from gemel.ingest.selection import Selection
+
+__all__ = [
+    "INT64_MAX",
+    "NAMING",
+    "ReplayBody",
+    "SelectionBody",
+    "given_selection",
+]
+
+INT64_MAX = 2**63 - 1
+PAGE_MAX = 1000
+
+Code = Annotated[str | None, QueryParameter(name="code", description="Only events of this error code.")]
+Source = Annotated[str | None, QueryParameter(name="source", description="Only events of this source.")]
+
+NAMING = {
+    "anyOf": [
+        {"required": [name], "properties": {name: {"type": kind}}}
+        for name, kind in (
+            ("numbers", "array"),
+            *((name, "string") for name in ("code", "source", "from", "to")),
+        )
+    ]
+}
+Number = Annotated[int, msgspec.Meta(ge=0, le=INT64_MAX)]
+Time = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
+
+
+class _Selected(msgspec.Struct, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
+    numbers: list[Number] | None = None
+    code: str | None = None
+    source: str | None = None
+    from_: Time | None = msgspec.field(name="from", default=None)
+    to: Time | None = None
+
+    def selection(self, after: int | None = None, upto: int | None = None) -> Selection:
+        """Return which events are meant; raise InvalidError (InvalidArgument) where nothing names them."""
+        if (self.numbers, self.code, self.source, self.from_, self.to) == (None,) * 5:
+            raise InvalidError(
+                "InvalidArgument", "Nothing is selected.", "Give numbers, code, source, from or to."
+            )
+        period = given_selection(None, None, self.from_, self.to)
+        return Selection(
+            self.numbers, self.code, self.source, period.from_us, period.to_us, after=after, upto=upto
+        )
+
+    def told(self) -> str:
+        """Return what was asked for, as the audit trail says it."""
+        return msgspec.json.encode(self).decode()
+
+
+class SelectionBody(_Selected):
+    """Which quarantined events: by number, code, source and time of receipt; each that is given must hold."""
+
+
+class ReplayBody(_Selected):
+    """Which events to offer again, and how.
+
+    `patch` is a JSON Patch that is applied to each before. `dryRun` only says what would become of each; with
+    `models`, as if the twins of some models had others, by model id. `limit` is how many events at most, and
+    `after` and `upto` bound their numbers, so that a long replay is done in pages: `next` says where to go on.
+    """
+
+    patch: list[dict[str, Any]] | None = None
+    dry_run: bool = False
+    models: dict[str, str] | None = None
+    after: Number | None = None
+    upto: Number | None = None
+    limit: Annotated[int, msgspec.Meta(ge=1, le=PAGE_MAX)] | None = None
+
+    def wanted(self) -> Wanted:
+        """Return what is wanted; raise InvalidError (InvalidArgument, JsonPatchInvalid, LimitExceeded)."""
+        if self.models and not self.dry_run:
+            raise InvalidError(
+                "InvalidArgument",
+                "models is for a dry run alone.",
+                "Upgrade the twins with POST /v1/models/upgrade, then replay.",
+            )
+        mend = as_held if self.patch is None else patched(parse_operations(self.patch))
+        # A dry run answers for each event, so it has a limit also where none is given.
+        limit = PAGE_MAX if self.limit is None and self.dry_run else self.limit
+        return Wanted(self.selection(self.after, self.upto), mend, limit, self.dry_run, self.models or {})
+
+
+def given_selection(code: Code = None, source: Source = None, from_: From = None, to: To = None) -> Selection:
+    """Return a selection as parameters name it; raise InvalidError (InvalidArgument)."""
+    return Selection(
+        code=code,
+        source=source,
+        from_us=None if from_ is None else parse_moment_us("from", from_),
+        to_us=None if to is None else parse_moment_us("to", to),
+    )
