@@ -40,7 +40,8 @@ REFUSALS: dict[str, set[str]] = {
     "put_endpoint": {"InvalidArgument", "EventRouteEndpointInvalid", "LimitExceeded", "OutboundRefused"},
     "changes": {"InvalidArgument", "ChangesGone"},  # the id of no change
     "discard": {"InvalidArgument"},  # a number written as 4400.0, which JSON Schema calls whole
-    "replay": {"InvalidArgument"},
+    "replay": {"InvalidArgument", "JsonPatchInvalid", "ValidationFailed", "ModelDecommissioned"},
+    "set_expiry": {"InvalidArgument"},
     "explain_values": {"PathNotInModel"},
     "timeline": {"PathNotInModel"},
     "add_import": {"ValidationFailed", "JobLimitReached", "InvalidArgument"},

@@ -10,7 +10,7 @@ from litestar.params import QueryParameter
 from gemel.api.durations import parse_moment_us
 from gemel.api.params import From, To
 from gemel.base.errors import InvalidError
-from gemel.graph.jsonpatch import parse_operations
+from gemel.graph.jsonpatch import OPERATIONS_MAX, parse_operations
 from gemel.ingest.mending import as_held, patched
 from gemel.ingest.replay import Wanted
 from gemel.ingest.selection import Selection
@@ -77,7 +77,9 @@ class ReplayBody(_Selected):
     `after` and `upto` bound their numbers, so that a long replay is done in pages: `next` says where to go on.
     """
 
-    patch: list[dict[str, Any]] | None = None
+    patch: Annotated[list[dict[str, Any]], msgspec.Meta(min_length=1, max_length=OPERATIONS_MAX)] | None = (
+        None
+    )
     dry_run: bool = False
     models: dict[str, str] | None = None
     after: Number | None = None

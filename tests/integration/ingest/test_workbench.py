@@ -57,10 +57,10 @@ async def make(parts: TenantParts, *twins: str) -> None:
 
 def test_each_fault_names_its_place_and_mapping(database: Dsns) -> None:
     async def work(parts: TenantParts) -> None:
-        rows = [
+        rows: list[tuple[dict[str, Any] | str, str | None]] = [
             (event(1, "later", temperature=1.0), "/subject"),
             (event(2, temperature="warm"), "/data/temperature"),
-            (event(3, **{"a/b~c": 1.0}), "/data/a~1b~0c"),
+            ({**event(3), "data": {"a/b~c": 1.0}}, "/data/a~1b~0c"),
             (event(4), "/data"),
             (event(5, time="2026-01-05T00:00:00", temperature=1.0), "/time"),
             ({**event(6, temperature=1.0), "quality": "fine"}, "/quality"),
