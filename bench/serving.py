@@ -42,11 +42,11 @@ class TimedRead(ReadTransaction):
         finally:
             self.spent_s += time.perf_counter() - begun
 
-    async def both(self, one: Statement, other: Statement) -> tuple[list[Row], list[Row]]:
-        """Run two statements and return the rows of each."""
+    async def together(self, *statements: Statement) -> list[list[Row]]:
+        """Run statements and return the rows of each."""
         begun = time.perf_counter()
         try:
-            return await super().both(one, other)
+            return await super().together(*statements)
         finally:
             self.spent_s += time.perf_counter() - begun
 

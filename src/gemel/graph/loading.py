@@ -12,7 +12,7 @@ from gemel.graph.timeline import FOREVER_US
 from gemel.history.moment import LIVE, SPAN_THEN, Moment, check_kept
 from gemel.history.state import STATE_COLUMNS, read_state, state_by_twin, state_from, state_join, state_of
 from gemel.store.columns import texts
-from gemel.store.database import ReadTransaction, Row
+from gemel.store.database import ReadTransaction, Row, Statement
 
 __all__ = [
     "DECOMMISSIONED",
@@ -22,6 +22,7 @@ __all__ = [
     "documents",
     "load_twin",
     "load_twins",
+    "named_documents",
     "read_twins",
     "twin_not_found",
 ]
@@ -45,7 +46,7 @@ WHERE t.tenant = current_tenant() AND t.twin_id = ANY(%s)"""
 WITHOUT_FLOOR = f"{COLUMNS}, 0, t.lifecycle, {DECOMMISSIONED}"
 BY_IDS = f"SELECT {WITHOUT_FLOOR} FROM twin AS t WHERE t.tenant = current_tenant() AND t.twin_id = ANY(%s)"
 BY_NO = (
-    f"SELECT {WITHOUT_FLOOR} FROM twin AS t WHERE t.tenant = current_tenant() AND t.twin_no = ANY(%(nos)s)"
+    f"SELECT {WITHOUT_FLOOR} FROM twin AS t WHERE t.tenant = current_tenant() AND t.twin_no = ANY({{nos}})"
 )
 
 
@@ -61,7 +62,13 @@ s.twin_no, s.twin_id, s.model_id, s.components, {MICROSECONDS.format("s.valid_fr
 {MICROSECONDS.format(CREATED)}, {MICROSECONDS.format(STAMPED)}, 0, s.lifecycle, {FOREVER_US}"""
 WHERE_THEN = f"s.tenant = current_tenant() AND {SPAN_THEN.format('s')}"
 BY_IDS_THEN = f"SELECT {COLUMNS_THEN} FROM twin_span AS s WHERE {WHERE_THEN} AND s.twin_id = ANY(%(ids)s)"
-BY_NO_THEN = f"SELECT {COLUMNS_THEN} FROM twin_span AS s WHERE {WHERE_THEN} AND s.twin_no = ANY(%(nos)s)"
+BY_NO_THEN = f"SELECT {COLUMNS_THEN} FROM twin_span AS s WHERE {WHERE_THEN} AND s.twin_no = ANY({{nos}})"
+GIVEN = "%(nos)s::int[]"
+NAMED = "nullif(current_setting('gemel.page', true), '')::int[]"
+NAMING = """
+WITH page (no) AS MATERIALIZED ({})
+SELECT page.*, (SELECT set_config('gemel.page', array_agg(no)::text, true) FROM page) FROM page"""
+Document = dict[str, Any]
 # One twin is read with its state, in one statement whose plan is kept; what is of the twin is looked up once.
 LIVE_ROW = f"SELECT {WITHOUT_FLOOR} FROM twin AS t WHERE t.tenant = current_tenant() AND t.twin_id = %(id)s"
 THEN_ROW = f"SELECT {COLUMNS_THEN} FROM twin_span AS s WHERE {WHERE_THEN} AND s.twin_id = %(id)s"
@@ -111,16 +118,39 @@ async def load_twin(
 
 async def documents(
     tx: ReadTransaction, context: GraphContext, twin_nos: Sequence[int], moment: Moment = LIVE
-) -> list[dict[str, Any]]:
-    """Return the bodies of twins by their numbers, in that order, as GET gives them; missing ones are left out."""
+) -> dict[int, Document]:
+    """Return the bodies of those twins that there are, by their numbers, as GET gives them; in one round trip."""
     check_kept(tx, moment)
+    given = moment.parameters | {"nos": list(twin_nos)}
+    own, state = (Statement(text, given) for text in _documents_of(GIVEN, moment))
+    return await _bodies(tx, context, *await tx.together(own, state))
+
+
+async def named_documents(
+    tx: ReadTransaction, context: GraphContext, naming: Statement, moment: Moment = LIVE
+) -> tuple[list[Row], dict[int, Document]]:
+    """Run a statement whose first column is the numbers of twins; return its rows, and the bodies of the twins.
+
+    It takes one round trip: the database keeps the numbers for the statements that follow.
+    """
+    check_kept(tx, moment)
+    page = naming._replace(sql=NAMING.format(naming.sql))
+    own, state = (Statement(text, moment.parameters) for text in _documents_of(NAMED, moment))
+    rows, *found = await tx.together(page, own, state)
+    return [row[:-1] for row in rows], await _bodies(tx, context, *found)
+
+
+def _documents_of(twin_nos: str, moment: Moment) -> tuple[str, str]:
     own = BY_NO if moment == LIVE else BY_NO_THEN
-    numbers = moment.parameters | {"nos": list(twin_nos)}
-    rows, values = await tx.both((own, numbers), state_of(twin_nos, moment))
-    state = await state_by_twin(tx, context.paths, twin_nos, values)
-    twins = [LiveTwin.of(row, state[row.twin_no]) for row in map(TwinRow._make, rows)]
-    bodies = {twin.row.twin_no: twin.document().body for twin in twins}
-    return [bodies[twin_no] for twin_no in twin_nos if twin_no in bodies]
+    return own.format(nos=twin_nos), state_of(twin_nos, moment)
+
+
+async def _bodies(
+    tx: ReadTransaction, context: GraphContext, rows: Sequence[Row], values: Sequence[Row]
+) -> dict[int, Document]:
+    twins = list(map(TwinRow._make, rows))
+    state = await state_by_twin(tx, context.paths, [twin.twin_no for twin in twins], values)
+    return {twin.twin_no: LiveTwin.of(twin, state[twin.twin_no]).document().body for twin in twins}
 
 
 def twin_not_found(twin_id: str) -> NotFoundError:

@@ -9,7 +9,7 @@ from gemel.history.moment import LIVE, Moment, check_kept, last_samples
 from gemel.history.paths import PATH_BITS, PathKey, Paths, path_no_of, series_of, twin_no_of
 from gemel.history.promoted import forget_promoted
 from gemel.history.values import QUALITIES, REMOVED, decode
-from gemel.store.database import ReadTransaction, Row, Statement, WriteTransaction
+from gemel.store.database import ReadTransaction, Row, WriteTransaction
 
 __all__ = [
     "STATE_COLUMNS",
@@ -28,15 +28,16 @@ l.series, (extract(epoch FROM l.source_time) * 1000000)::bigint, (extract(epoch 
 l.num, l.kind, l.doc, l.revision, l.quality"""
 # The bounds come as parameters: an operator that is not leakproof, such as <<, would keep row-level security
 # from using the index.
-TWINS = "unnest(%(low)s::bigint[], %(high)s::bigint[]) AS t (low, high)"
+TWINS = f"""(SELECT no::bigint << {PATH_BITS} AS low, no::bigint + 1 << {PATH_BITS} AS high
+    FROM unnest({{nos}}) AS no OFFSET 0) AS t"""
 RANGE = "tenant = current_tenant() AND series >= t.low AND series < t.high"
 READ = f"""
 SELECT {STATE_COLUMNS} FROM {TWINS}
-CROSS JOIN LATERAL (SELECT * FROM latest WHERE {RANGE} OFFSET 0) AS l
+CROSS JOIN LATERAL {{samples}} AS l
 ORDER BY l.series"""
+NOW = f"(SELECT * FROM latest WHERE {RANGE} OFFSET 0)"
 
 ROW = "tenant, series, source_time, recorded, num, kind, doc, revision, quality"
-THEN = f"SELECT {STATE_COLUMNS} FROM {TWINS} CROSS JOIN LATERAL {{samples}} AS l ORDER BY l.series"
 
 FORGET = f"""
 WITH gone AS (
@@ -77,27 +78,27 @@ async def read_state(
     At a moment of the past deleted twins have theirs, too. Raises InvalidError (MomentBeforeRetention).
     """
     check_kept(tx, moment)
-    return await state_by_twin(tx, paths, twin_nos, await tx.rows(*state_of(twin_nos, moment)))
+    given = moment.parameters | {"nos": list(twin_nos)}
+    return await state_by_twin(tx, paths, twin_nos, await tx.rows(state_of("%(nos)s::int[]", moment), given))
 
 
-def state_of(twin_nos: Collection[int], moment: Moment) -> Statement:
-    """Return the statement of the state of some twins; its rows have STATE_COLUMNS."""
-    bounds = {
-        "low": [series_of(twin_no, 0) for twin_no in twin_nos],
-        "high": [series_of(twin_no + 1, 0) for twin_no in twin_nos],
-    }
-    if moment == LIVE:
-        return READ, bounds
-    return THEN.format(samples=last_samples(moment.known_at_us, RANGE)), bounds | moment.parameters
+def state_of(twin_nos: str, moment: Moment) -> str:
+    """Return SQL for the state of some twins, whose numbers are an expression of an array; rows have STATE_COLUMNS.
+
+    It takes the moment's parameters.
+    """
+    return READ.format(
+        nos=twin_nos, samples=NOW if moment == LIVE else last_samples(moment.known_at_us, RANGE)
+    )
 
 
 async def state_by_twin(
     tx: ReadTransaction, paths: Paths, twin_nos: Collection[int], rows: Sequence[Row]
 ) -> Mapping[int, list[StateValue]]:
-    """Return what rows that have STATE_COLUMNS say of each of some twins, by its number."""
+    """Return what rows that have STATE_COLUMNS say of each of some twins, by its number; and of others they are of."""
     found: dict[int, list[StateValue]] = {twin_no: [] for twin_no in twin_nos}
     for value in await state_from(tx, paths, rows):
-        found[twin_no_of(value.series)].append(value)
+        found.setdefault(twin_no_of(value.series), []).append(value)
     return found
 
 

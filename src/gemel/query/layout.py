@@ -57,6 +57,11 @@ class Layout:
     members: tuple[Member, ...] = ()
     key_at: int | None = None
 
+    @property
+    def is_twins(self) -> bool:
+        """Whether rows are whole twins, each with the twin's number as its first column."""
+        return self.whole is not None and self.whole == Fetch(0, Collection.TWINS)
+
 
 class Columns:
     """The columns of a statement, each once."""

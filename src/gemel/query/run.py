@@ -175,9 +175,14 @@ async def _page(
     catalog = await _prepared(run, query)
     wanted = run.wanted(position)
     compiled = compile_query(query, catalog, Window(position.after, wanted + 1, position.now_us), run.tables)
-    rows = await run.tx.rows(compiled.sql, compiled.parameters, keeps_plan=compiled.keeps_plan)
-    layout, kept = compiled.layout, rows[:wanted]
-    items = await answer_rows(run.tx, run.context, run.tables, layout, kept)
+    layout, statement = compiled.layout, compiled.statement
+    if layout.is_twins:
+        rows, documents = await run.tables.named_documents(run.tx, run.context, statement)
+        items = [documents[row[0]] for row in rows[:wanted] if row[0] is not None]
+    else:
+        rows = await run.tx.rows(*statement[:2], keeps_plan=statement.keeps_plan)
+        items = await answer_rows(run.tx, run.context, run.tables, layout, rows[:wanted])
+    kept = rows[:wanted]
     if layout.key_at is None or len(rows) <= wanted or not kept:
         return items, None, compiled.warnings
     return items, tuple(kept[-1][layout.key_at :]), compiled.warnings

@@ -22,6 +22,7 @@ from gemel.query.tables import Tables
 from gemel.query.token import Key
 from gemel.query.tree import Column, Of, PathColumn, Stored, StoredWindow, Whole
 from gemel.query.values import SortPart, Value, sort_parts, stored_sql, value_of
+from gemel.store.database import Statement
 
 __all__ = ["Compiled", "Window", "to_sql"]
 
@@ -41,6 +42,11 @@ class Compiled:
     layout: Layout
     warnings: tuple[str, ...] = ()
     keeps_plan: bool = False
+
+    @property
+    def statement(self) -> Statement:
+        """The statement as the database takes it."""
+        return Statement(self.sql, self.parameters, self.keeps_plan)
 
 
 @dataclass(frozen=True, slots=True)

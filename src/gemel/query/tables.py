@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from gemel.graph.context import GraphContext
-from gemel.graph.loading import documents
+from gemel.graph.loading import documents, named_documents
 from gemel.graph.relationship_reading import relationship_documents
 from gemel.history.paths import PATH_BITS, PATHS_MAX
 from gemel.history.values import BAD
 from gemel.query.sql import Sql, sql
-from gemel.store.database import ReadTransaction
+from gemel.store.database import ReadTransaction, Row, Statement
 
 __all__ = ["LIVE", "RelationshipKey", "Tables"]
 
@@ -59,6 +59,12 @@ class Tables(Protocol):
         self, tx: ReadTransaction, context: GraphContext, twin_nos: Sequence[int]
     ) -> Mapping[int, Document]:
         """Return twins as GET gives them."""
+        ...
+
+    async def named_documents(
+        self, tx: ReadTransaction, context: GraphContext, naming: Statement
+    ) -> tuple[list[Row], Mapping[int, Document]]:
+        """Return the rows of a statement whose first column is the numbers of twins, and these as GET gives them."""
         ...
 
     async def relationship_documents(
@@ -111,7 +117,12 @@ class _Live:
     async def twin_documents(
         self, tx: ReadTransaction, context: GraphContext, twin_nos: Sequence[int]
     ) -> Mapping[int, Document]:
-        return dict(zip(twin_nos, await documents(tx, context, twin_nos), strict=True))
+        return await documents(tx, context, twin_nos)
+
+    async def named_documents(
+        self, tx: ReadTransaction, context: GraphContext, naming: Statement
+    ) -> tuple[list[Row], Mapping[int, Document]]:
+        return await named_documents(tx, context, naming)
 
     async def relationship_documents(
         self, tx: ReadTransaction, keys: Sequence[RelationshipKey]

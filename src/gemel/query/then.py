@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gemel.graph.context import GraphContext
-from gemel.graph.loading import STAMPED, documents
+from gemel.graph.loading import STAMPED, documents, named_documents
 from gemel.graph.relationship_reading import TOLD, relationship_documents
 from gemel.history.moment import LIVE as NOW
 from gemel.history.moment import SPAN_THEN, Moment, known_samples, last_sample, last_samples
@@ -16,7 +16,7 @@ from gemel.history.paths import PATH_BITS, PATHS_MAX
 from gemel.history.values import BAD
 from gemel.query.sql import Sql, param, sql
 from gemel.query.tables import LIVE, RelationshipKey, Tables
-from gemel.store.database import ReadTransaction
+from gemel.store.database import ReadTransaction, Row, Statement
 
 __all__ = ["tables_at"]
 
@@ -76,8 +76,12 @@ class _Then:
     async def twin_documents(
         self, tx: ReadTransaction, context: GraphContext, twin_nos: Sequence[int]
     ) -> Mapping[int, dict[str, Any]]:
-        found = await documents(tx, context, twin_nos, self.moment)
-        return dict(zip(twin_nos, found, strict=True))
+        return await documents(tx, context, twin_nos, self.moment)
+
+    async def named_documents(
+        self, tx: ReadTransaction, context: GraphContext, naming: Statement
+    ) -> tuple[list[Row], Mapping[int, dict[str, Any]]]:
+        return await named_documents(tx, context, naming, self.moment)
 
     async def relationship_documents(
         self, tx: ReadTransaction, keys: Sequence[RelationshipKey]

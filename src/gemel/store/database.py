@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
 import psycopg
@@ -34,7 +34,15 @@ __all__ = [
 
 Row = TupleRow
 Parameters = Sequence[Any] | Mapping[str, Any]
-Statement = tuple[str, Parameters]
+
+
+class Statement(NamedTuple):
+    """A statement, its parameters, and whether its plan is kept for those who ask it again."""
+
+    sql: str
+    parameters: Parameters = ()
+    keeps_plan: bool = True
+
 
 POOL_WAIT_S = 10.0
 READ_TIMEOUT_S = 60.0
@@ -92,14 +100,13 @@ class ReadTransaction:
         await cursor.execute(sql, parameters, prepare=None if keeps_plan else False)
         return await cursor.fetchall() if cursor.description else []
 
-    async def both(self, one: Statement, other: Statement) -> tuple[list[Row], list[Row]]:
-        """Run two statements, in one round trip, and return the rows of each."""
-        cursors = [self.connection.cursor(binary=True) for _ in range(2)]
+    async def together(self, *statements: Statement) -> list[list[Row]]:
+        """Run statements that return rows, in their order and in one round trip, and return the rows of each."""
+        cursors = [self.connection.cursor(binary=True) for _ in statements]
         async with self.connection.pipeline():
-            for cursor, (sql, parameters) in zip(cursors, (one, other), strict=True):
-                await cursor.execute(sql, parameters)
-        first, second = [await cursor.fetchall() for cursor in cursors]
-        return first, second
+            for cursor, (sql, parameters, keeps_plan) in zip(cursors, statements, strict=True):
+                await cursor.execute(sql, parameters, prepare=None if keeps_plan else False)
+        return [await cursor.fetchall() for cursor in cursors]
 
     async def limit(self, timeout_s: float) -> None:
         """Say how long each statement from now on may take."""
