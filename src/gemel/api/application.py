@@ -34,6 +34,7 @@ from gemel.api import (
     past,
     quarantine,
     query,
+    sources,
     stats,
 )
 from gemel.api.failures import answer, handle
@@ -60,6 +61,7 @@ HANDLERS: list[HTTPRouteHandler] = [
     *query.HANDLERS,
     *indexes.HANDLERS,
     *events.HANDLERS,
+    *sources.HANDLERS,
     *history.HANDLERS,
     *past.HANDLERS,
     *changes.HANDLERS,

@@ -137,7 +137,7 @@ async def ingest(
     def request_of(decoded: Decoded) -> IngestRequest:
         entry = call.entry(target=batch_target(source, decoded.events))
         return IngestRequest(
-            decoded, received_us, entry, position=read_to, sending=sending, create_model=create_model
+            decoded, received_us, entry, positions=read_to, sending=sending, create_model=create_model
         )
 
     body = await request.body()
@@ -159,12 +159,12 @@ async def source_position(
         return json_answer(SourcePosition(source, await read_position(tx, source)))
 
 
-def _position(source: str | None, position: str | None) -> Position | None:
+def _position(source: str | None, position: str | None) -> list[Position]:
     if position is None:
-        return None
+        return []
     if source is None:
         raise InvalidError("MissingArgument", "Gemel-Position needs Gemel-Source.")
-    return Position(checked_text("Gemel-Source", source), checked_text("Gemel-Position", position))
+    return [Position(checked_text("Gemel-Source", source), checked_text("Gemel-Position", position))]
 
 
 def _unquoted(name: str, value: str | None) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from gemel.base.settings import Settings
 from gemel.graph.context import GraphContext
@@ -20,6 +20,7 @@ from gemel.routing.feed import FeedReader
 from gemel.security.keys import Keyring
 from gemel.security.refusals import Refusals
 from gemel.security.sealing import Sealer
+from gemel.sources.service import Sources
 from gemel.store.database import Database
 
 __all__ = ["Services"]
@@ -44,5 +45,6 @@ class Services:
     feed_reader: FeedReader
     sealer: Sealer
     jobs: Jobs
-    metrics: Metrics = field(default_factory=Metrics)
-    tallies: Tallies = field(default_factory=Tallies)
+    sources: Sources
+    metrics: Metrics
+    tallies: Tallies

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from gemel.api.services import Services
+from gemel.app.kinds import source_kinds
 from gemel.base.clock import now_us
 from gemel.base.settings import Settings
 from gemel.graph.context import GraphContext
@@ -22,6 +23,8 @@ from gemel.ingest.pipeline import Ingest
 from gemel.ingest.requests import IngestOptions
 from gemel.jobs.service import Jobs
 from gemel.jobs.spool import InputSpool
+from gemel.observe.metrics import Metrics
+from gemel.observe.tally import Tallies
 from gemel.outbound import Outbound, OutboundPolicy
 from gemel.routing.deliveries import Deliveries
 from gemel.routing.delivery import DeliveryParts
@@ -31,6 +34,9 @@ from gemel.security.keys import Keyring
 from gemel.security.refusals import Refusals
 from gemel.security.sealing import Sealer
 from gemel.security.spool import Spool
+from gemel.sources.feeding import Sink
+from gemel.sources.permits import Permits
+from gemel.sources.service import Sources
 from gemel.store.database import Database
 
 __all__ = ["make_deliveries", "make_services"]
@@ -54,6 +60,8 @@ def make_services(settings: Settings, database: Database, ready: Callable[[], bo
     )
     hmac_key = load_hmac_key(settings.data_dir)
     outbound = Outbound(OutboundPolicy.parse(settings.outbound_allow))
+    ingest = Ingest(database, directory, context, options, now_us)
+    metrics, tallies = Metrics(), Tallies()
     return Services(
         settings=settings,
         database=database,
@@ -64,7 +72,7 @@ def make_services(settings: Settings, database: Database, ready: Callable[[], bo
         directory=directory,
         twins=TwinReader(database, context),
         patcher=TwinPatcher(database, context),
-        ingest=Ingest(database, directory, context, options, now_us),
+        ingest=ingest,
         feed=FeedHead(database),
         feed_reader=FeedReader(Roster(), paths),
         sealer=Sealer(hmac_key),
@@ -76,6 +84,14 @@ def make_services(settings: Settings, database: Database, ready: Callable[[], bo
             root=None if settings.jobs_root == Path() else settings.jobs_root.expanduser().absolute(),
             spool=InputSpool(settings.data_dir / "jobs"),
         ),
+        sources=Sources(
+            database=database,
+            kinds=source_kinds(),
+            permits=Permits.parse(settings.sources_allow),
+            sink=Sink(ingest, metrics, tallies),
+        ),
+        metrics=metrics,
+        tallies=tallies,
     )
 
 

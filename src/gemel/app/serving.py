@@ -29,6 +29,7 @@ from gemel.observe.logs import configure_logs, get_log
 from gemel.query import analyse
 from gemel.security.certificate import ensure_certificate, own_files
 from gemel.security.tls import TlsFiles, server_context
+from gemel.sources.supervisor import SourceSupervisor, SupervisorOptions
 from gemel.store.database import Database
 from gemel.store.server import DirectoryLock
 from gemel.store.supervisor import Sentinel, Supervisor
@@ -136,13 +137,16 @@ class _Serving:
         runner = JobRunner(services.jobs, self._storage.owner_dsn, alone)
         # The first query builds the grammar, which takes a while: it is there before, and not made on the loop.
         grammar = asyncio.to_thread(analyse, "SELECT * FROM digitaltwins")
-        duties = (maintenance.run(), watch.run(), services.refusals.run(), runner.run(), grammar)
+        reading = SupervisorOptions(alone=self._storage.bundled is not None)
+        sources = SourceSupervisor(services.sources, self._storage.owner_dsn, reading)
+        duties = (maintenance.run(), watch.run(), services.refusals.run(), runner.run(), sources.run(), grammar)
         beside = [asyncio.create_task(duty) for duty in duties]
         try:
             log.info("serving", url=self._url, data=str(self._settings.data_dir))
             beside.append(asyncio.create_task(self._tell_ready(server, on_ready)))
             await server.serve(sockets=[self._listening])
         finally:
+            await sources.stop()
             parts = (
                 services.ingest.close(),
                 services.patcher.close(),

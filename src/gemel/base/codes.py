@@ -172,6 +172,31 @@ CODES: dict[str, Code] = {
         "The input file is not the one that reading began with.",
         "Ingest it again when it is complete; nothing is doubled.",
     ),
+    # sources
+    "SourceInvalid": Code(
+        "The description of a source is wrong.", "The message names the key; see the guide on sources."
+    ),
+    "SourceNotFound": Code("There is no source of this name.", "See `gemel source list`."),
+    "SourceNotAllowed": Code(
+        "The operator does not allow sources to use this folder or variable.",
+        "Have it added to `GEMEL_SOURCES_ALLOW`.",
+    ),
+    "SourceUnavailable": Code(
+        "What a source reads from cannot be reached now; it is tried again by itself.",
+        "Look at the other side; the message says what it answered.",
+    ),
+    "SourceLost": Code(
+        "Another process reads the source, or it was described anew; nothing of the batch was kept.",
+        "Nothing: who has it now goes on from the last commit.",
+    ),
+    "SourcePartRefused": Code(
+        "A part of a source, such as a file, was passed over; the others are read.",
+        "The message says what is wrong with it; mend it, and it is read.",
+    ),
+    "SecretMissing": Code(
+        "There is nothing where a description refers to a secret.",
+        "Set the variable for the server's process, or write the file; it is looked for again by itself.",
+    ),
     # jobs
     "JobLimitReached": Code("Another job of the tenant is not finished.", "Wait for it, or cancel it."),
     "ImportJobNotFound": Code("There is no import job of this id.", "See `gemel jobs list`."),

@@ -60,6 +60,12 @@ class Settings:
         Path(),
         "The folder that `file:` URIs of jobs lead into, by a folder for each tenant. Default: none are taken.",
     )
+    sources_allow: str = setting(
+        "GEMEL_SOURCES_ALLOW",
+        "",
+        "What sources may use of this machine: `/folder` and `env:NAME`, each after `TENANT=` where it is for one "
+        "tenant alone; between commas. Default: nothing.",
+    )
     outbound_allow: str = setting(
         "GEMEL_OUTBOUND_ALLOW",
         "",

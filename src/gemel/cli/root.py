@@ -27,6 +27,7 @@ from gemel.cli import (
     query,
     relate,
     routes,
+    sources,
     tenants,
     twins,
     up,
@@ -74,6 +75,7 @@ relate.register(app)
 check.register(app)
 query.register(app)
 ingest.register(app)
+app.add_typer(sources.app, rich_help_panel=Panel.DATA)
 imports.register(app)
 app.add_typer(jobs.app, rich_help_panel=Panel.DATA)
 app.add_typer(history.app, rich_help_panel=Panel.DATA)

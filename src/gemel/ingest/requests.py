@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import msgspec
 
@@ -11,8 +12,9 @@ from gemel.history.origins import Sending
 from gemel.ingest.events import Decoded
 from gemel.ingest.positions import Position
 from gemel.security.audit import AuditEntry
+from gemel.store.database import WriteTransaction
 
-__all__ = ["Fate", "IngestOptions", "IngestRequest", "IngestResult", "Rejected", "Replaying"]
+__all__ = ["Fate", "Guard", "IngestOptions", "IngestRequest", "IngestResult", "Rejected", "Replaying"]
 
 NOTHING_SAID = Sending()
 
@@ -55,6 +57,16 @@ class IngestResult(msgspec.Struct):
     rejected: list[Rejected] = []
 
 
+class Guard(Protocol):
+    """Whether a reader may still write what it read, asked under the tenant's lock."""
+
+    async def check(self, tx: WriteTransaction) -> None:
+        """Raise the GemelError by which the request is refused; its neighbours are not."""
+
+    async def keep(self, tx: WriteTransaction, result: IngestResult) -> None:
+        """Keep what became of the request, in the commit that made it so."""
+
+
 @dataclass(frozen=True, slots=True)
 class Replaying:
     """Where events come from that were in quarantine: their numbers, receipts (µs) and the labels of their mappings.
@@ -85,19 +97,20 @@ NOT_REPLAYED = Replaying()
 class IngestRequest:
     """A decoded body with what goes with it into the commit.
 
-    `position` is a source and how far it has been read; `sending` what is kept of where the events came from;
+    `positions` are sources and how far each has been read; `sending` what is kept of where the events came from;
     `create_model` the model of twins that do not exist yet; `replaying` is given for events out of quarantine;
-    `strict` raises the first event's fault in place of quarantine.
+    `strict` raises the first event's fault in place of quarantine; `guard` may refuse it at the last moment.
     """
 
     decoded: Decoded
     received_us: int
     audit: AuditEntry
-    position: Position | None = None
+    positions: Sequence[Position] = ()
     sending: Sending = NOTHING_SAID
     create_model: str | None = None
     replaying: Replaying = NOT_REPLAYED
     strict: bool = False
+    guard: Guard | None = None
 
 
 @dataclass(frozen=True, slots=True)

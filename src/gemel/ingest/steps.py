@@ -102,6 +102,7 @@ def _narrow(item: Prepared, kept: Sequence[int]) -> None:
 async def settle(parts: Parts, tx: WriteTransaction, group: Group) -> None:
     """Create the twins that are asked for, and resolve again what rested on another state of things."""
     for item in group.items:
+        await _ask_guard(tx, item)
         await _create_twins(parts, tx, item)
         item.first_us = tx.stamps(len(item.events))
         item.signed = tx.sign()
@@ -115,10 +116,19 @@ async def settle(parts: Parts, tx: WriteTransaction, group: Group) -> None:
         await parts.context.weeks.ensure_within(tx, item.resolved.batch.time_us)
 
 
+async def _ask_guard(tx: WriteTransaction, item: Prepared) -> None:
+    """Refuse a request, and not its neighbours, whose reader may no longer write."""
+    if item.request.guard is not None:
+        try:
+            await item.request.guard.check(tx)
+        except GemelError as error:
+            item.refusal = error
+
+
 async def _create_twins(parts: Parts, tx: WriteTransaction, item: Prepared) -> None:
     """Create a request's missing twins; refuse it, and not its neighbours, where its model takes none."""
     request = item.request
-    if request.create_model is None:
+    if request.create_model is None or item.refusal:
         return
     known = item.known
     if item.epochs != tx.epochs:
@@ -212,13 +222,16 @@ def _batched(pairs: Iterable[tuple[int, Detail]], size: int) -> Iterator[list[tu
 
 
 async def sign(_: Parts, tx: WriteTransaction, group: Group) -> None:
-    """Record the audit rows, the origins and the sources' positions of what was not refused."""
+    """Record the audit rows, the origins, the sources' positions and counts of what was not refused."""
     both = list(zip(group.items, group.results, strict=True))
     items = [item for item, result in both if isinstance(result, IngestResult)]
     taken = [item.request for item in items]
     await record(tx, [request.audit for request in taken], [item.signed for item in items])
     await store_origins(tx, [_origin(item) for item, result in both if _left_values(result)])
-    await positions.advance(tx, [request.position for request in taken if request.position is not None])
+    await positions.advance(tx, [position for request in taken for position in request.positions])
+    for item, result in both:
+        if item.request.guard is not None and isinstance(result, IngestResult):
+            await item.request.guard.keep(tx, result)
 
 
 def _left_values(result: IngestResult | GemelError) -> bool:

@@ -44,6 +44,12 @@ class Metrics:
             "gemel_in_flight_bytes", "Bytes of request bodies held.", registry=self.registry
         )
 
+        self.source_events = Counter(
+            "gemel_source_outcomes",
+            "What sources brought, by their kind: events, values by outcome, failures.",
+            ("kind", "outcome"),
+            registry=self.registry,
+        )
         self.notifications = Counter(
             "gemel_route_notifications",
             "Notifications sent on event routes.",
@@ -73,6 +79,11 @@ class Metrics:
         for outcome, number in outcomes.items():
             self.samples.labels(outcome).inc(number)
         self.batch_seconds.observe(seconds)
+
+    def count_source(self, kind: str, outcomes: Mapping[str, int]) -> None:
+        """Count what a source of a kind brought: how many of each outcome."""
+        for outcome, number in outcomes.items():
+            self.source_events.labels(kind, outcome).inc(number)
 
     def count_delivery(self, notifications: int, seconds: float, *, delivered: bool) -> None:
         """Count a batch of notifications that a receiver acknowledged or did not, and how long it took."""

@@ -190,7 +190,7 @@ def test_create_model_makes_missing_twins_and_a_bad_one_refuses_its_request_alon
 
 def test_position_is_kept_with_the_batch(database: Dsns) -> None:
     async def work(parts: TenantParts) -> None:
-        await parts.send([event(1, temperature=1.0)], position=Position("file:a", "17"))
+        await parts.send([event(1, temperature=1.0)], positions=[Position("file:a", "17")])
         async with parts.db.read(parts.tenant) as tx:
             assert await read_position(tx, "file:a") == "17"
             assert await read_position(tx, "file:b") is None

@@ -46,6 +46,7 @@ OWNERS = {
     "source_position": "ingest",
     "job": "jobs",
     "job_log": "jobs",
+    "source": "sources",
 }
 """Which package owns each table: it alone knows the columns."""
 
@@ -56,6 +57,7 @@ SHARED = {
     ("routing", "tenant"),  # deliveries: events name their tenant as their source
     ("routing", "tenant_head"),  # a route starts with the next change, and lags behind the newest
     ("routing", "change"),  # since when the next change of a route has waited
+    ("sources", "tenant"),  # the supervisor: what a tenant may use is allowed by its name
     ("graph", "latest"),  # a deleted twin's state goes with it
 }
 """Who else may touch a table, and why."""

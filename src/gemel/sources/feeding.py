@@ -1,0 +1,146 @@
+"""From an open source into the twins: each batch with its position in one commit, then the acknowledgement.
+
+The next batch is read while the one before commits, and no further: a source that is faster than the database
+waits at its own end, and nothing piles up here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+import psycopg
+
+from gemel.base.errors import OverloadedError, UnavailableError
+from gemel.history.ordering import OUTCOMES
+from gemel.history.origins import Sending
+from gemel.ingest.pipeline import Ingest
+from gemel.ingest.positions import Position
+from gemel.ingest.requests import IngestRequest, IngestResult
+from gemel.observe.logs import get_log
+from gemel.observe.metrics import Metrics
+from gemel.observe.tally import Tallies
+from gemel.observe.trace import new_trace
+from gemel.security.audit import AuditEntry, storable
+from gemel.sources.contract import Source, SourceBatch
+from gemel.sources.definition import Definition
+from gemel.sources.records import Held, check_held, count_batch, part_name
+from gemel.store.database import WriteTransaction
+
+__all__ = ["Feeder", "Sink"]
+
+TRANSIENT: Final = (
+    UnavailableError,
+    OverloadedError,
+    psycopg.errors.DeadlockDetected,
+    psycopg.errors.SerializationFailure,
+    psycopg.errors.LockNotAvailable,
+    psycopg.errors.QueryCanceled,
+)
+AGAIN_FIRST_S: Final = 0.1
+AGAIN_MAX_S: Final = 5.0
+
+log = get_log(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Sink:
+    """Where the batches of all sources go, and what counts them."""
+
+    ingest: Ingest
+    metrics: Metrics
+    tallies: Tallies
+
+
+class Feeder:
+    """Feeds one source that this process holds; `told` hears of each committed batch's problem, or None."""
+
+    def __init__(
+        self, sink: Sink, held: Held, definition: Definition, told: Callable[[str | None], Awaitable[None]]
+    ) -> None:
+        self._sink = sink
+        self._held = held
+        self._definition = definition
+        self._told = told
+        self.stopping = asyncio.Event()
+
+    async def feed(self, source: Source) -> None:
+        """Feed until `stopping` is set; what is read and not committed then is read again another time.
+
+        Raises what the source raises, and what ingest refuses for good: ConflictError (SourceLost) where another
+        process has the source, InvalidError for twins that cannot be made.
+        """
+        limits = self._definition.limits
+        reading = asyncio.create_task(source.next_batch(limits))
+        stopped = asyncio.create_task(self.stopping.wait())
+        try:
+            while not self.stopping.is_set():
+                await asyncio.wait((reading, stopped), return_when=asyncio.FIRST_COMPLETED)
+                if not reading.done():
+                    return
+                batch = reading.result()
+                reading = asyncio.create_task(source.next_batch(limits))
+                if batch is not None and await self._deliver(batch):
+                    await source.commit(batch.position)
+                    await self._told(batch.problem)
+        finally:
+            stopped.cancel()
+            reading.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await reading
+
+    async def _deliver(self, batch: SourceBatch) -> bool:
+        """Commit a batch; try for as long as it is the database that is away. False where it was stopped."""
+        room = self._sink.ingest.room
+        delay_s = AGAIN_FIRST_S
+        while not self.stopping.is_set():
+            try:
+                async with room.hold(batch.weight):
+                    await self._submit(batch)
+            except TRANSIENT as error:
+                log.info("source waits for ingest", source=self._held.by.source, error=str(error))
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self.stopping.wait(), delay_s * (1 + random.random()) / 2)  # noqa: S311
+                delay_s = min(2 * delay_s, AGAIN_MAX_S)
+            else:
+                return True
+        return False
+
+    async def _submit(self, batch: SourceBatch) -> None:
+        started_s = time.perf_counter()
+        by, events = self._held.by, len(batch.decoded.events)
+        target = f"{by.source} ({events} event{'' if events == 1 else 's'})"
+        trace_id = new_trace().trace_id
+        at = "; ".join(f"{part}={where}" for part, where in batch.position.items()) or None
+        request = IngestRequest(
+            batch.decoded,
+            batch.received_us,
+            AuditEntry(f"source:{by.source}", None, "events.ingest", target, "ok", trace_id),
+            positions=[Position(part_name(by.source, part), at) for part, at in batch.position.items()],
+            sending=Sending(f"source:{by.source}", at and storable(at), batch.file, batch.mapping),
+            create_model=batch.create_model,
+            guard=_Lease(self._held),
+        )
+        result = await self._sink.ingest.submit(by.tenant, request)
+        outcomes = {name: getattr(result, name) for name in (*OUTCOMES, "quarantined")}
+        self._sink.metrics.count_batch(outcomes, time.perf_counter() - started_s)
+        self._sink.metrics.count_source(self._definition.kind, {"events": events, **outcomes})
+        self._sink.tallies.add(by.tenant, {"events": events, **outcomes})
+
+
+@dataclass(frozen=True, slots=True)
+class _Lease:
+    """Refuses batches of a source that is no longer held, and counts those that are taken."""
+
+    held: Held
+
+    async def check(self, tx: WriteTransaction) -> None:
+        await check_held(tx, self.held)
+
+    async def keep(self, tx: WriteTransaction, result: IngestResult) -> None:
+        await count_batch(tx, self.held.by, result)

@@ -1,0 +1,295 @@
+"""Sources as rows: described, started and stopped, held by one process at a time, and how they go.
+
+Owns the table `source`. Who holds a source and how it is doing is written beside the tenant's head, as the cursors
+of routes are: no reader orders by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Literal
+
+import msgspec
+import psycopg
+
+from gemel.base.clock import from_us, to_us
+from gemel.base.errors import ConflictError, InvalidError, NotFoundError
+from gemel.history.ordering import OUTCOMES
+from gemel.ingest.positions import forget_positions
+from gemel.ingest.requests import IngestResult
+from gemel.sources.definition import Definition
+from gemel.store.database import Database, ReadTransaction, Row, WriteTransaction
+
+__all__ = [
+    "COUNTS",
+    "Held",
+    "Holder",
+    "Report",
+    "SourceRow",
+    "State",
+    "Texts",
+    "Waiting",
+    "check_held",
+    "claim",
+    "count_batch",
+    "free_sources",
+    "get_source",
+    "list_sources",
+    "part_name",
+    "put_source",
+    "release",
+    "remove_source",
+    "renew",
+    "report",
+    "set_wanted",
+    "waiting_sources",
+]
+
+State = Literal["starting", "running", "waiting", "stopped", "failed"]
+SOURCES_MAX: Final = 64
+COUNTS: Final = ("batches", "events", *OUTCOMES, "quarantined")
+COLUMNS = f"""
+name, kind, definition, mapping, version, wanted, starts, created, changed, state, since, failures, next_try,
+error_code, error, {", ".join(COUNTS)}, last_batch, coalesce(lease_until > clock_timestamp(), false)"""
+LIST = f'SELECT {COLUMNS} FROM source WHERE tenant = current_tenant() ORDER BY name COLLATE "C"'
+GET = f"SELECT {COLUMNS} FROM source WHERE tenant = current_tenant() AND name = %s"
+COUNT = "SELECT count(*) FROM source WHERE tenant = current_tenant() AND name <> %s"
+PUT = """
+INSERT INTO source (tenant, name, kind, definition, mapping, version, wanted, created, changed, state, since)
+VALUES (current_tenant(), %s, %s, %s, %s, 1, 'stopped', %s, %s, 'stopped', %s)
+ON CONFLICT (tenant, name) DO UPDATE SET kind = excluded.kind, definition = excluded.definition,
+    mapping = excluded.mapping, version = source.version + 1, changed = excluded.changed,
+    state = CASE source.wanted WHEN 'started' THEN 'starting' ELSE 'stopped' END, since = excluded.since,
+    failures = 0, next_try = NULL, error_code = NULL, error = NULL"""
+START = """
+UPDATE source SET wanted = 'started', starts = starts + 1, state = 'starting', since = %s, failures = 0,
+    next_try = NULL, error_code = NULL, error = NULL
+WHERE tenant = current_tenant() AND name = %s"""
+STOP = """
+UPDATE source SET wanted = 'stopped', since = CASE WHEN lease_until > clock_timestamp() THEN since ELSE %s END,
+    state = CASE WHEN lease_until > clock_timestamp() THEN state ELSE 'stopped' END, next_try = NULL
+WHERE tenant = current_tenant() AND name = %s"""
+REMOVE = "DELETE FROM source WHERE tenant = current_tenant() AND name = %s"
+
+WAITING = """
+SELECT s.tenant, t.name, s.name FROM source AS s JOIN tenant AS t ON t.tenant = s.tenant
+WHERE s.wanted = 'started' AND s.state <> 'failed'
+  AND (s.lease_until IS NULL OR s.lease_until < clock_timestamp())"""
+FREE = "UPDATE source SET lease_until = NULL WHERE lease_until IS NOT NULL"
+CLAIM = """
+UPDATE source SET holder = %s, lease_until = clock_timestamp() + %s * interval '1 second'
+WHERE tenant = current_tenant() AND name = %s AND wanted = 'started' AND state <> 'failed'
+  AND (lease_until IS NULL OR lease_until < clock_timestamp())
+RETURNING definition, mapping, version, starts"""
+RENEW = """
+UPDATE source SET lease_until = clock_timestamp() + %s * interval '1 second'
+WHERE tenant = current_tenant() AND name = %s AND holder = %s AND lease_until IS NOT NULL
+RETURNING wanted, version, starts"""
+RELEASE = """
+UPDATE source SET lease_until = NULL, holder = NULL,
+    state = CASE WHEN wanted = 'stopped' THEN 'stopped' ELSE state END,
+    since = CASE WHEN wanted = 'stopped' THEN clock_timestamp() ELSE since END
+WHERE tenant = current_tenant() AND name = %s AND holder = %s"""
+# A description that came meanwhile is not judged by how the one before it went.
+REPORT = """
+UPDATE source SET since = CASE state WHEN %s THEN since ELSE clock_timestamp() END, state = %s, failures = %s,
+    next_try = clock_timestamp() + %s * interval '1 second', error_code = %s, error = %s
+WHERE tenant = current_tenant() AND name = %s AND holder = %s AND version = %s AND starts = %s"""
+CHECK = """
+SELECT FROM source
+WHERE tenant = current_tenant() AND name = %s AND holder = %s AND lease_until IS NOT NULL AND version = %s"""
+KEEP = f"""
+UPDATE source SET batches = batches + 1, last_batch = %s,
+    {", ".join(f"{name} = {name} + %s" for name in COUNTS[1:])}
+WHERE tenant = current_tenant() AND name = %s AND holder = %s"""
+
+
+class Texts(msgspec.Struct, frozen=True):
+    """A description as it was given: its YAML, and the mapping file that it names, if it names one."""
+
+    definition: str
+    mapping: str | None = None
+
+
+class SourceRow(msgspec.Struct, frozen=True):
+    """A source as its row says; times in µs since the epoch. `held` says whether a process has it now."""
+
+    name: str
+    kind: str
+    texts: Texts
+    version: int
+    wanted: str
+    created_us: int
+    changed_us: int
+    state: State
+    since_us: int
+    failures: int
+    next_try_us: int | None
+    error_code: str | None
+    error: str | None
+    counts: dict[str, int]
+    last_batch_us: int | None
+    held: bool
+
+
+class Holder(msgspec.Struct, frozen=True):
+    """Who reads a source: the tenant and the source, this process's name, and for how long each renewal holds."""
+
+    tenant: int
+    source: str
+    holder: str
+    lease_s: float
+
+
+class Held(msgspec.Struct, frozen=True):
+    """A source that was taken: its description, and of which version and start that is."""
+
+    by: Holder
+    texts: Texts
+    version: int
+    starts: int
+
+
+class Report(msgspec.Struct, frozen=True):
+    """How a source goes: its state, failures in a row, when it is tried again, and what is wrong."""
+
+    state: State
+    failures: int = 0
+    next_s: float | None = None
+    error_code: str | None = None
+    error: str | None = None
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """A source that should be read and is not."""
+
+    tenant: int
+    tenant_name: str
+    source: str
+
+
+def part_name(source: str, part: str = "") -> str:
+    """Return under which name the position of a source's part is kept; without one, how all of them begin."""
+    return f"source:{source}/{part}"
+
+
+async def put_source(tx: WriteTransaction, definition: Definition, texts: Texts) -> SourceRow:
+    """Describe a source, or describe it anew: one that is started goes on by the new description.
+
+    Raises InvalidError (LimitExceeded).
+    """
+    count = await tx.row(COUNT, (definition.name,))
+    if count is not None and count[0] >= SOURCES_MAX:
+        raise InvalidError("LimitExceeded", f"A tenant has at most {SOURCES_MAX} sources.")
+    now = from_us(tx.stamp())
+    await tx.execute(PUT, (definition.name, definition.kind, texts.definition, texts.mapping, now, now, now))
+    return await get_source(tx, definition.name)
+
+
+async def list_sources(tx: ReadTransaction) -> list[SourceRow]:
+    """Return the tenant's sources by name."""
+    return [_source(row) for row in await tx.rows(LIST)]
+
+
+async def get_source(tx: ReadTransaction, name: str) -> SourceRow:
+    """Return one source. Raises NotFoundError (SourceNotFound)."""
+    row = await tx.row(GET, (name,)) if "\0" not in name else None
+    if row is None:
+        raise NotFoundError("SourceNotFound", f"There is no source named {name[:80]!r}.")
+    return _source(row)
+
+
+async def set_wanted(tx: WriteTransaction, name: str, wanted: Literal["started", "stopped"]) -> SourceRow:
+    """Start a source, or stop it; starting one that failed tries it again. Raises NotFoundError (SourceNotFound)."""
+    await get_source(tx, name)
+    await tx.execute(START if wanted == "started" else STOP, (from_us(tx.stamp()), name))
+    return await get_source(tx, name)
+
+
+async def remove_source(tx: WriteTransaction, name: str) -> None:
+    """Forget a source and how far it was read; what it brought stays. Raises NotFoundError (SourceNotFound)."""
+    await get_source(tx, name)
+    await tx.execute(REMOVE, (name,))
+    await forget_positions(tx, part_name(name))
+
+
+def waiting_sources(owner: psycopg.Connection) -> list[Waiting]:
+    """Return the sources of all tenants that should be read and that nobody reads; on the owner's connection."""
+    return [Waiting(*row) for row in owner.execute(WAITING).fetchall()]
+
+
+def free_sources(owner: psycopg.Connection) -> None:
+    """Let sources be taken at once that a server held which is no more; on the owner's connection."""
+    owner.execute(FREE)
+
+
+async def claim(database: Database, by: Holder) -> Held | None:
+    """Take a source that nobody reads, for as long as the lease is renewed; None where there is none to take."""
+    rows = await database.query(by.tenant, CLAIM, (by.holder, by.lease_s, by.source), read_only=False)
+    if not rows:
+        return None
+    definition, mapping, version, starts = rows[0]
+    return Held(by, Texts(definition, mapping), version, starts)
+
+
+async def renew(database: Database, held: Held) -> Literal["ours", "changed", "stopped", "lost"]:
+    """Hold a source for longer; say whether it is still this process's, and wanted as it was taken."""
+    by = held.by
+    rows = await database.query(by.tenant, RENEW, (by.lease_s, by.source, by.holder), read_only=False)
+    if not rows:
+        return "lost"
+    wanted, *taken = rows[0]
+    if wanted == "stopped":
+        return "stopped"
+    return "ours" if taken == [held.version, held.starts] else "changed"
+
+
+async def release(database: Database, by: Holder) -> None:
+    """Let another process have the source at once."""
+    await database.query(by.tenant, RELEASE, (by.source, by.holder), read_only=False)
+
+
+async def report(database: Database, held: Held, told: Report) -> None:
+    """Keep how a source goes, unless it is another's by now or described anew."""
+    by = held.by
+    what = (told.state, told.state, told.failures, told.next_s, told.error_code, told.error)
+    key = (by.source, by.holder, held.version, held.starts)
+    await database.query(by.tenant, REPORT, (*what, *key), read_only=False)
+
+
+async def check_held(tx: WriteTransaction, held: Held) -> None:
+    """Raise ConflictError (SourceLost) where a source is another's by now, described anew, or gone."""
+    by = held.by
+    if await tx.row(CHECK, (by.source, by.holder, held.version)) is None:
+        raise ConflictError("SourceLost", f"The source {by.source} is read by another process, or anew.")
+
+
+async def count_batch(tx: WriteTransaction, by: Holder, result: IngestResult) -> None:
+    """Count a batch of a source in its commit."""
+    counts: Sequence[int] = [getattr(result, name) for name in COUNTS[1:]]
+    await tx.execute(KEEP, (from_us(tx.recorded_us), *counts, by.source, by.holder))
+
+
+def _source(row: Row) -> SourceRow:
+    name, kind, definition, mapping, version, wanted, _starts, *rest = row
+    created, changed, state, since, failures, next_try, code, error, *counted, last, held = rest
+    # Nobody has it, so that nothing runs or waits: it is about to be taken.
+    idle = state in {"running", "waiting"} and not held
+    return SourceRow(
+        name=name,
+        kind=kind,
+        texts=Texts(definition, mapping),
+        version=version,
+        wanted=wanted,
+        created_us=to_us(created),
+        changed_us=to_us(changed),
+        state="starting" if idle else state,
+        since_us=to_us(since),
+        failures=failures,
+        next_try_us=None if next_try is None else to_us(next_try),
+        error_code=code,
+        error=error,
+        counts=dict(zip(COUNTS, counted, strict=True)),
+        last_batch_us=None if last is None else to_us(last),
+        held=held,
+    )

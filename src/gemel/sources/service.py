@@ -1,0 +1,116 @@
+"""What the rest of the platform asks of sources: check and try a description, and tell of changes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import msgspec
+
+from gemel.base.errors import Detail, InvalidError
+from gemel.ingest.events import Event
+from gemel.ingest.positions import read_positions
+from gemel.sources.contract import Kind, SourceBatch
+from gemel.sources.definition import Definition, parse_definition
+from gemel.sources.feeding import Sink
+from gemel.sources.permits import Permits, Place
+from gemel.sources.records import Texts, part_name
+from gemel.store.database import Database
+
+__all__ = ["SourceMarks", "Sources", "Trial", "kind_of"]
+
+TRIAL_EVENTS: Final = 20
+TRIAL_WAIT_S: Final = 5.0
+TRIAL_S_MAX: Final = 20.0
+
+
+class Trial(msgspec.Struct, rename="camel"):
+    """What a source gave when it was tried: nothing of it is kept, and nothing acknowledged.
+
+    `events` is how many came within a few seconds, `first` some of them, and `problems` what is wrong with others.
+    """
+
+    name: str
+    kind: str
+    events: int
+    first: list[Event]
+    problems: list[str]
+
+
+@dataclass(slots=True)
+class Sources:
+    """The parts that sources need: kinds by name, what they may use, and where their batches go."""
+
+    database: Database
+    kinds: Mapping[str, Kind]
+    permits: Permits
+    sink: Sink
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once, at the next change of what is wanted of any source; then another takes its place."""
+
+    def tell(self) -> None:
+        """Say that what is wanted of a source has changed, so that nobody waits for his next look."""
+        told, self.changed = self.changed, asyncio.Event()
+        told.set()
+
+    def check(self, tenant_name: str, texts: Texts) -> Definition:
+        """Read a description and check what can be seen from here; return it.
+
+        Raises InvalidError: SourceInvalid, MappingInvalid, SourceNotAllowed; EnvironmentFaultError (ExtraMissing).
+        """
+        definition = parse_definition(texts.definition, texts.mapping)
+        kind_of(self.kinds, definition).check(definition, Place(tenant_name, self.permits))
+        return definition
+
+    async def attempt(self, tenant: int, tenant_name: str, texts: Texts) -> Trial:
+        """Open a source and read a little of it, from where it was left; keep and acknowledge nothing.
+
+        Raises as `check`, and as the source does.
+        """
+        definition = self.check(tenant_name, texts)
+        limits = replace(definition.limits, events_max=TRIAL_EVENTS, wait_s=TRIAL_WAIT_S)
+        place = Place(tenant_name, self.permits)
+        marks = SourceMarks(self.database, tenant, definition.name)
+        batch: SourceBatch | None = None
+        async with asyncio.timeout(TRIAL_S_MAX):
+            source = await kind_of(self.kinds, definition).open(definition, place, marks)
+            try:
+                batch = await source.next_batch(limits)
+            finally:
+                await source.close()
+        events = [] if batch is None else batch.decoded.events
+        problems = [f"{event.message} [{event.code}]" for event in events if isinstance(event, Detail)]
+        if batch is not None and batch.problem is not None:
+            problems.insert(0, batch.problem)
+        good = [event for event in events if isinstance(event, Event)]
+        return Trial(definition.name, definition.kind, len(events), good[:3], problems[:TRIAL_EVENTS])
+
+
+@dataclass(frozen=True, slots=True)
+class SourceMarks:
+    """How far the parts of one source are read, by what its commits kept."""
+
+    database: Database
+    tenant: int
+    source: str
+
+    async def read(self, parts: Collection[str]) -> dict[str, str]:
+        """Return the positions of those of the parts that have one."""
+        names = {part_name(self.source, part): part for part in parts}
+        async with self.database.read(self.tenant) as tx:
+            found = await read_positions(tx, list(names))
+        return {names[name]: position for name, position in found.items()}
+
+
+def kind_of(kinds: Mapping[str, Kind], definition: Definition) -> Kind:
+    """Return the kind of a source. Raises InvalidError (SourceInvalid) for one that there is not."""
+    kind = kinds.get(definition.kind)
+    if kind is None:
+        raise InvalidError(
+            "SourceInvalid",
+            f"The source's kind: {definition.kind[:80]!r} is none.",
+            f"Use one of: {', '.join(sorted(kinds))}.",
+        )
+    return kind
