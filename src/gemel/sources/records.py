@@ -96,7 +96,7 @@ UPDATE source SET since = CASE state WHEN %s THEN since ELSE clock_timestamp() E
     next_try = clock_timestamp() + %s * interval '1 second', error_code = %s, error = %s
 WHERE tenant = current_tenant() AND name = %s AND holder = %s AND version = %s AND starts = %s"""
 CHECK = """
-SELECT FROM source
+SELECT true FROM source
 WHERE tenant = current_tenant() AND name = %s AND holder = %s AND lease_until IS NOT NULL AND version = %s"""
 KEEP = f"""
 UPDATE source SET batches = batches + 1, last_batch = %s,

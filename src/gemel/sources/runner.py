@@ -77,9 +77,11 @@ class SourceRunner:
             definition = parse_definition(texts.definition, texts.mapping)
             await self._feed(definition)
         except ConflictError as error:
-            if error.code != "SourceLost":
+            if error.code == "SourceLost":
+                self._log.warning("source lost", error=error.message)
+                self._stopping.set()
+            else:
                 await self._fail(error)
-            self._stopping.set()
         except TRANSIENT as error:
             await self._wait(definition, error)
         except GemelError as error:
