@@ -25,6 +25,15 @@ SECRET = "owned-by-one"
 TWIN: dict[str, Any] = {"$metadata": {"$model": PUMP}, "motor": {"$metadata": {}}, "label": SECRET}
 PATCH = [{"op": "add", "path": "/label", "value": "taken"}]
 EVENTS = {"Content-Type": "application/cloudevents-batch+json"}
+FOLDER = "/nowhere/folder-of-one"
+SOURCE = f"name: watch\nkind: folder\nconnection: {{folder: {FOLDER}, files: {SECRET}.csv}}\nmapping: m.yaml"
+SOURCE_MAPPING = """
+version: 1
+source: x
+format: {type: csv}
+time: {column: at}
+twins: [{twin: a, values: {flow: f}}]
+"""
 TENANT_TABLES = """
 SELECT table_name FROM information_schema.columns WHERE column_name = 'tenant' AND table_schema = 'public'"""
 
@@ -69,7 +78,14 @@ Rows = dict[tuple[str, str], list[Attempt]]
 
 
 def attempts(owned: Owned) -> Rows:
-    return {**on_models(owned), **on_twins(), **on_data(owned), **on_jobs(), **on_the_rest(owned)}
+    return {
+        **on_models(owned),
+        **on_twins(),
+        **on_data(owned),
+        **on_jobs(),
+        **on_sources(),
+        **on_the_rest(owned),
+    }
 
 
 def on_models(owned: Owned) -> Rows:
@@ -247,6 +263,27 @@ def on_routes() -> Rows:
     }
 
 
+def on_sources() -> Rows:
+    """Tenant one's source is `watch`; another of its name is another's own."""
+    mine = {
+        "json": {
+            "definition": SOURCE.replace(SECRET, "mine").replace("watch", "own"),
+            "mapping": SOURCE_MAPPING,
+        }
+    }
+    return {
+        ("GET", "/v1/sources"): [Attempt("/v1/sources", 200)],
+        ("GET", "/v1/sources/{source}"): [Attempt("/v1/sources/watch", 404)],
+        ("GET", "/v1/sources/{source}/definition"): [Attempt("/v1/sources/watch/definition", 404)],
+        # The folder is allowed to tenant one alone.
+        ("PUT", "/v1/sources/{source}"): [Attempt("/v1/sources/own", 400, mine)],
+        ("POST", "/v1/sources/{source}/test"): [Attempt("/v1/sources/own/test", 400, mine)],
+        ("POST", "/v1/sources/{source}/start"): [Attempt("/v1/sources/watch/start", 404)],
+        ("POST", "/v1/sources/{source}/stop"): [Attempt("/v1/sources/watch/stop", 404)],
+        ("DELETE", "/v1/sources/{source}"): [Attempt("/v1/sources/watch", 404)],
+    }
+
+
 def on_jobs() -> Rows:
     uris = {"inputBlobUri": "file:///jobs/one/graph.ndjson", "outputBlobUri": "file:../one/log.ndjson"}
     return {
@@ -288,7 +325,7 @@ def on_the_rest(owned: Owned) -> Rows:
 
 @pytest.fixture(scope="module")
 def site(database: Dsns) -> Iterator[Site]:
-    site = Site(database, Settings())
+    site = Site(database, Settings(sources_allow=f"one={FOLDER}"))
     try:
         yield site
     finally:
@@ -317,6 +354,8 @@ def owned(site: Site) -> Owned:
     assert client.put("/v1/endpoints/hooks", json=hook).status_code == 200
     route = {"endpointName": "hooks", "filter": f"subject = '{SECRET}'"}
     assert client.put("/eventroutes/all", json=route).status_code == 204
+    texts = {"definition": SOURCE, "mapping": SOURCE_MAPPING}
+    assert client.put("/v1/sources/watch", json=texts).status_code == 200
     made = client.post("/v1/keys", json={"name": SECRET, "scopes": ["read"]}).json()
     job = client.post("/v1/imports?id=job", content=json.dumps({"Section": SECRET}).encode())
     assert job.status_code == 201, job.text

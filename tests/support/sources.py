@@ -15,7 +15,7 @@ from gemel.connectors.folder import FolderKind
 from gemel.ingest.events import LINES, decode_body
 from gemel.observe.metrics import Metrics
 from gemel.observe.tally import Tallies
-from gemel.sources.contract import Marks, Source, SourceBatch
+from gemel.sources.contract import Kind, Marks, Source, SourceBatch
 from gemel.sources.definition import Definition, Limits
 from gemel.sources.feeding import Sink
 from gemel.sources.permits import Permits, Place
@@ -114,7 +114,7 @@ class Workshop:
 
     def sources(self, parts: TenantParts) -> Sources:
         sink = Sink(parts.ingest, Metrics(), Tallies())
-        kinds = {"peer": PeerKind(self.peer), "folder": FolderKind()}
+        kinds: dict[str, Kind] = {"peer": PeerKind(self.peer), "folder": FolderKind()}
         return Sources(parts.db, kinds, Permits.parse(self.allow), sink)
 
     async def describe(self, definition: str = "", mapping: str | None = None, *, start: bool = True) -> None:

@@ -154,7 +154,7 @@ class FolderSource:
                 since_s = now_s
             self._resting[name] = (stamp, since_s)
             # An empty file is one that is about to be written.
-            if stamp.size and now_s - since_s >= self._settings.settle_s and name not in self._finished:
+            if stamp.size and now_s - since_s >= self._settings.settle_s:
                 resting.append((stamp.mtime_ns, name, stamp))
         if not resting:
             return False

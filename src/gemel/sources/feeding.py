@@ -32,7 +32,7 @@ from gemel.sources.definition import Definition
 from gemel.sources.records import Held, check_held, count_batch, part_name
 from gemel.store.database import WriteTransaction
 
-__all__ = ["Feeder", "Sink"]
+__all__ = ["TRANSIENT", "Feeder", "Sink"]
 
 TRANSIENT: Final = (
     UnavailableError,

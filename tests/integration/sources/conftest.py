@@ -22,7 +22,9 @@ def play(database: Dsns) -> Callable[[Callable[[Workshop], Awaitable[None]]], No
             with psycopg.connect(database.owner, autocommit=True) as owner:
                 owner.execute("DELETE FROM source")
                 async with open_parts(database) as parts:
-                    row = owner.execute("SELECT name FROM tenant WHERE tenant = %s", (parts.tenant,)).fetchone()
+                    row = owner.execute(
+                        "SELECT name FROM tenant WHERE tenant = %s", (parts.tenant,)
+                    ).fetchone()
                     assert row is not None
                     await scene(Workshop(database, parts, Peer(), row[0]))
 

@@ -115,7 +115,9 @@ def test_a_batch_of_a_process_that_was_thought_dead_is_refused_whole(play: Play)
         async def pause(at: int) -> None:
             if at == 10:
                 with psycopg.connect(shop.dsns.owner, autocommit=True) as owner:
-                    owner.execute("UPDATE source SET holder = 'other', lease_until = now() + interval '1 hour'")
+                    owner.execute(
+                        "UPDATE source SET holder = 'other', lease_until = now() + interval '1 hour'"
+                    )
                 stolen.set()
 
         await shop.describe()
@@ -247,7 +249,7 @@ def test_the_next_batch_is_read_while_one_commits_and_no_further(play: Play) -> 
             async with asyncio.timeout(20), shop.parts.db.write(shop.parts.tenant):
                 before = shop.peer.acknowledged
                 # Nothing commits while this transaction has the tenant: the source waits at its own end.
-                while len(shop.peer.given) < before + 20:
+                while len(shop.peer.given) < before + 20:  # noqa: ASYNC110 - the peer is plain
                     await asyncio.sleep(0.01)
                 await asyncio.sleep(0.3)
                 assert len(shop.peer.given) <= shop.peer.acknowledged + 20 <= 100
@@ -265,7 +267,8 @@ def test_a_bad_message_waits_in_quarantine_and_the_rest_lands(play: Play) -> Non
             row = await shop.until(lambda row: row.counts["events"] == 4)
         assert (row.counts["accepted"], row.counts["quarantined"]) == (2, 2)
         raws = await shop.parts.db.query(
-            shop.parts.tenant, "SELECT raw FROM quarantine WHERE tenant = current_tenant() ORDER BY quarantine_no"
+            shop.parts.tenant,
+            "SELECT raw FROM quarantine WHERE tenant = current_tenant() ORDER BY quarantine_no",
         )
         assert bytes(raws[0][0]) == b'{"no": "event"}'
 
@@ -291,7 +294,9 @@ def test_a_secret_is_in_no_table_and_no_log(play: Play, monkeypatch: pytest.Monk
             )
             async with shop.process():
                 row = await shop.until(lambda row: row.state == "waiting")
-                shop.peer.on_open = lambda place: refuse(InvalidError("SourceInvalid", f"Denied to {secret}."))
+                shop.peer.on_open = lambda place: refuse(
+                    InvalidError("SourceInvalid", f"Denied to {secret}.")
+                )
                 await shop.until(lambda row: row.state == "failed")
         assert seen[0] == secret
         assert row.error == "mqtt://u:[redacted]@broker refused [redacted]."

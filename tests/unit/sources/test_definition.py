@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gemel.base.errors import GemelError, InvalidError, UnavailableError
+from gemel.base.errors import InvalidError, UnavailableError
 from gemel.sources.definition import Backoff, Limits, parse_definition
 from gemel.sources.permits import Permits, Place
 
@@ -69,7 +70,7 @@ def test_what_is_wrong_is_told_by_its_key(change: tuple[str, str], told: list[st
 
 
 def test_a_mapping_file_comes_exactly_where_one_is_named() -> None:
-    with pytest.raises(InvalidError, match="line.yaml"):
+    with pytest.raises(InvalidError, match=r"line\.yaml"):
         parse_definition(GOOD)
     with pytest.raises(InvalidError, match="names no file"):
         parse_definition("name: a\nkind: folder\nconnection: {}", "version: 1")
@@ -107,10 +108,8 @@ def test_a_definition_does_not_show_its_connection() -> None:
 
 @given(st.text())
 def test_no_text_breaks_the_reader(text: str) -> None:
-    try:
+    with contextlib.suppress(InvalidError):
         parse_definition(text)
-    except GemelError as error:
-        assert error.code == "SourceInvalid"
 
 
 @given(st.floats(0.01, 100), st.floats(1, 50), st.integers(1, 10_000), st.floats(0, 0.999999))
