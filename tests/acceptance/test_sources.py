@@ -115,11 +115,9 @@ def test_a_folder_outlives_kills_of_its_server(
     for number in range(3):
         (folder / f".{number}").write_text(lines(f"m{number}", 0, ROWS), "utf-8")
         (folder / f".{number}").rename(folder / f"m{number}.ndjson")
-    kills = 0
-    for share in sorted(rng.sample(range(5, 90), 3)):
+    for kills, share in enumerate(sorted(rng.sample(range(5, 90), 3)), 1):
         until(client, came(3 * ROWS * share // 100))
         site.stop(signal.SIGKILL)
-        kills += 1
         # Written slowly, and while nobody looks: half of it before, half of it after.
         slow = folder / f"slow{kills}.ndjson"
         slow.write_text(lines(f"s{kills}", 0, 50), "utf-8")
