@@ -139,7 +139,14 @@ class _Serving:
         grammar = asyncio.to_thread(analyse, "SELECT * FROM digitaltwins")
         reading = SupervisorOptions(alone=self._storage.bundled is not None)
         sources = SourceSupervisor(services.sources, self._storage.owner_dsn, reading)
-        duties = (maintenance.run(), watch.run(), services.refusals.run(), runner.run(), sources.run(), grammar)
+        duties = (
+            maintenance.run(),
+            watch.run(),
+            services.refusals.run(),
+            runner.run(),
+            sources.run(),
+            grammar,
+        )
         beside = [asyncio.create_task(duty) for duty in duties]
         try:
             log.info("serving", url=self._url, data=str(self._settings.data_dir))

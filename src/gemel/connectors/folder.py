@@ -22,10 +22,10 @@ import msgspec
 from gemel.base.clock import now_us
 from gemel.base.errors import EnvironmentFaultError, InvalidError, UnavailableError
 from gemel.connectors.files import Batch, FileSource, open_source
-from gemel.connectors.mapping import Mapping as FileMapping
-from gemel.connectors.mapping import parse_mapping
 from gemel.connectors.rows import Position
 from gemel.ingest.events import LINES, Decoded, decode_body
+from gemel.mapping.tables import Mapping as FileMapping
+from gemel.mapping.tables import parse_mapping
 from gemel.sources.contract import Marks, SourceBatch
 from gemel.sources.definition import Definition, Limits
 from gemel.sources.permits import Place
