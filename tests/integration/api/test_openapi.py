@@ -10,11 +10,18 @@ import pytest
 from litestar.routes import HTTPRoute
 
 from gemel.api.routing import info_of
+from gemel.sources.permits import Permits
 from support.api_site import PUMP, Site
 
 REMOTE = re.compile(r"""(?:src|href)\s*=\s*["']?(?:https?:)?//|@import|url\(""")
 
-BODILESS = {"/v1/routes/{route_id}/skip", "/jobs/deletions", "/jobs/imports/{job_id}/cancel"}
+BODILESS = {
+    "/v1/routes/{route_id}/skip",
+    "/jobs/deletions",
+    "/jobs/imports/{job_id}/cancel",
+    "/v1/sources/{source}/start",
+    "/v1/sources/{source}/stop",
+}
 """Acts that need nothing said."""
 NOT_JSON = {"/", "/v1/changes", "/metrics", "/openapi", "/v1/jobs/{kind}/{job_id}/log"}
 
@@ -112,6 +119,19 @@ def jobs(site: Site, client: httpx.Client) -> dict[str, str]:
     }
 
 
+def sources(site: Site, client: httpx.Client) -> dict[str, str]:
+    """Describe a source; return where the routes of sources find it."""
+    site.app.state.services.sources.permits = Permits.parse("/nowhere")
+    text = "name: s\nkind: folder\nconnection: {folder: /nowhere/in}\nmapping: m.yaml"
+    mapping = "{version: 1, source: x, format: {type: csv}, time: {column: at}, twins: [{twin: a, values: {flow: f}}]}"
+    client.put("/v1/sources/s", json={"definition": text, "mapping": mapping}).raise_for_status()
+    return {
+        "/v1/sources": "/v1/sources",
+        "/v1/sources/{source}": "/v1/sources/s",
+        "/v1/sources/{source}/definition": "/v1/sources/s/definition",
+    }
+
+
 def test_answers_follow_the_schemas(spec: dict[str, Any], site: Site, client: httpx.Client) -> None:
     twin = {"$metadata": {"$model": PUMP}, "motor": {"$metadata": {}}, "label": "x"}
     for name in ("a", "b"):
@@ -159,7 +179,7 @@ def test_answers_follow_the_schemas(spec: dict[str, Any], site: Site, client: ht
         "/readyz": "/readyz",
         "/openapi.json": "/openapi.json",
     }
-    places |= jobs(site, client)
+    places |= jobs(site, client) | sources(site, client)
     described = {path for (method, path) in operations(spec) if method == "GET"}
     assert described - set(places) == NOT_JSON
     for path, place in places.items():
