@@ -123,7 +123,7 @@ class Workshop:
             "name: s\nkind: peer\nconnection: {}\nlimits: {events: 10}\nbackoff: {first_s: 0.05, max_s: 0.2}"
         )
         texts = Texts(text, mapping)
-        checked = self.sources(self.parts).check(self.tenant_name, texts)
+        checked = await self.sources(self.parts).check(self.tenant_name, texts)
         async with self.parts.db.write(self.parts.tenant) as tx:
             await put_source(tx, checked, texts)
             if start:

@@ -17,6 +17,7 @@ from gemel.base.clock import iso_us
 from gemel.base.errors import InvalidError
 from gemel.security.audit import record
 from gemel.security.principal import Scope
+from gemel.sources.definition import Definition
 from gemel.sources.records import (
     SourceRow,
     State,
@@ -116,8 +117,7 @@ async def describe_source(request: AnyRequest, source: Name) -> Response[bytes]:
     `mapping` is the text of the mapping file that the description names, if it names one.
     """
     call = call_of(request)
-    texts = await _texts(request, source)
-    definition = call.services.sources.check(call.principal.tenant_name, texts)
+    texts, definition = await _texts(request, source)
     async with call.services.database.write(call.tenant) as tx:
         kept = await put_source(tx, definition, texts)
         await record(tx, [call.entry()])
@@ -143,7 +143,7 @@ async def describe_source(request: AnyRequest, source: Name) -> Response[bytes]:
 async def try_source(request: AnyRequest, source: Name) -> Response[bytes]:
     """Open a source as described, and read a little of it; nothing is kept, and nothing acknowledged."""
     call = call_of(request)
-    texts = await _texts(request, source)
+    texts, _ = await _texts(request, source)
     tried = await call.services.sources.attempt(call.tenant, call.principal.tenant_name, texts)
     async with call.services.database.write(call.tenant) as tx:
         await record(tx, [call.entry()])
@@ -186,16 +186,15 @@ async def delete_source(request: AnyRequest, source: Name) -> Response[None]:
     return empty_answer()
 
 
-async def _texts(request: AnyRequest, source: str) -> Texts:
+async def _texts(request: AnyRequest, source: str) -> tuple[Texts, Definition]:
     """Return the description in a request's body, which must be of the source that its path names."""
     texts: Texts = await read_json(request, Texts)
     call = call_of(request)
-    named = call.services.sources.check(call.principal.tenant_name, texts).name
-    if named != source:
-        raise InvalidError(
-            "SourceInvalid", f"The source's name: is {named!r}, and the path says {source[:80]!r}."
-        )
-    return texts
+    definition = await call.services.sources.check(call.principal.tenant_name, texts)
+    if definition.name != source:
+        message = f"The source's name: is {definition.name!r}, and the path says {source[:80]!r}."
+        raise InvalidError("SourceInvalid", message)
+    return texts, definition
 
 
 async def _want(request: AnyRequest, source: str, wanted: Literal["started", "stopped"]) -> Response[bytes]:

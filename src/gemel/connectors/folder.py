@@ -64,7 +64,9 @@ class FolderKind:
 
     async def open(self, definition: Definition, place: Place, marks: Marks) -> FolderSource:
         """Return the source; raises as `check`, and UnavailableError (SourceUnavailable) without the folder."""
-        source = FolderSource(_settings(definition, place), _mapping(definition), definition, marks)
+        settings = _settings(definition, place)
+        mapping = await asyncio.to_thread(_mapping, definition)
+        source = FolderSource(settings, mapping, definition, marks)
         await asyncio.to_thread(source.look)
         return source
 

@@ -13,7 +13,7 @@ from gemel.base.errors import InvalidError
 __all__ = ["Fields", "read_fields"]
 
 REQUIRED: Final[Any] = object()
-BYTES_MAX: Final = 1 << 20
+BYTES_MAX: Final = 64 << 10
 SHOWN_MAX: Final = 60
 
 
@@ -42,7 +42,7 @@ class Fields:
     def text(self, key: str, default: Any = REQUIRED) -> Any:
         """Return a text that is not empty, or the default where the key is absent."""
         value = self.take(key, default)
-        if value is not default and (not isinstance(value, str) or not value):
+        if value is not default and (not isinstance(value, str) or not value or "\0" in value):
             raise self.fault(key, f"must be text, not {_shown(value)}", "Put it in quotes.")
         return value
 
@@ -86,8 +86,14 @@ class Fields:
         return f"{self.place}.{key}" if self.place else key
 
 
-class _UniqueLoader(yaml.SafeLoader):
-    """The safe loader, with a key given twice as an error where YAML would let the last one win."""
+class _PlainLoader(yaml.SafeLoader):
+    """The safe loader without aliases, which can stand for endlessly much, and with each key but once."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(None, None, "an alias stands there; write it out", mark)
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
@@ -103,7 +109,7 @@ def read_fields(text: str) -> Fields:
     if len(text) > BYTES_MAX:
         raise _fault("", f"has more than {BYTES_MAX} characters", "Is this the description, or the data?")
     try:
-        raw = _UniqueLoader(text).get_single_data()
+        raw = _PlainLoader(text).get_single_data()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""

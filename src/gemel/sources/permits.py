@@ -57,6 +57,8 @@ class Permits:
 
         Raises InvalidError (SourceNotAllowed).
         """
+        if "\0" in str(path):
+            raise _not_allowed("A path with NUL in it", f"{tenant}=/folder")
         real = Path(os.path.realpath(path))
         for named, folder in self.folders:
             if named in {None, tenant} and real.is_relative_to(os.path.realpath(folder)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import traceback
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -74,7 +75,7 @@ class SourceRunner:
         definition: Definition | None = None
         try:
             texts = self._held.texts
-            definition = parse_definition(texts.definition, texts.mapping)
+            definition = await asyncio.to_thread(parse_definition, texts.definition, texts.mapping)
             await self._feed(definition)
         except ConflictError as error:
             if error.code == "SourceLost":
@@ -88,7 +89,7 @@ class SourceRunner:
             await self._fail(error)
         except Exception:
             # Whatever it was, the data must come in: it is tried again, and the log has it.
-            self._log.exception("source broke")
+            self._log.error("source broke", error=self._place.scrub(traceback.format_exc()))
             await self._wait(definition, InternalError("InternalError", "A defect of ours; the log has it."))
 
     async def _feed(self, definition: Definition) -> None:

@@ -9,9 +9,10 @@ from typing import Final
 
 import msgspec
 
-from gemel.base.errors import Detail, InvalidError
+from gemel.base.errors import Detail, GemelError, InternalError, InvalidError, UnavailableError
 from gemel.ingest.events import Event
 from gemel.ingest.positions import read_positions
+from gemel.observe.logs import get_log
 from gemel.sources.contract import Kind, SourceBatch
 from gemel.sources.definition import Definition, parse_definition
 from gemel.sources.feeding import Sink
@@ -24,6 +25,8 @@ __all__ = ["SourceMarks", "Sources", "Trial", "kind_of"]
 TRIAL_EVENTS: Final = 20
 TRIAL_WAIT_S: Final = 5.0
 TRIAL_S_MAX: Final = 20.0
+
+log = get_log(__name__)
 
 
 class Trial(msgspec.Struct, rename="camel"):
@@ -55,11 +58,14 @@ class Sources:
         told, self.changed = self.changed, asyncio.Event()
         told.set()
 
-    def check(self, tenant_name: str, texts: Texts) -> Definition:
+    async def check(self, tenant_name: str, texts: Texts) -> Definition:
         """Read a description and check what can be seen from here; return it.
 
         Raises InvalidError: SourceInvalid, MappingInvalid, SourceNotAllowed; EnvironmentFaultError (ExtraMissing).
         """
+        return await asyncio.to_thread(self._check, tenant_name, texts)
+
+    def _check(self, tenant_name: str, texts: Texts) -> Definition:
         definition = parse_definition(texts.definition, texts.mapping)
         kind_of(self.kinds, definition).check(definition, Place(tenant_name, self.permits))
         return definition
@@ -69,23 +75,34 @@ class Sources:
 
         Raises as `check`, and as the source does.
         """
-        definition = self.check(tenant_name, texts)
+        definition = await self.check(tenant_name, texts)
         limits = replace(definition.limits, events_max=TRIAL_EVENTS, wait_s=TRIAL_WAIT_S)
         place = Place(tenant_name, self.permits)
         marks = SourceMarks(self.database, tenant, definition.name)
-        batch: SourceBatch | None = None
-        async with asyncio.timeout(TRIAL_S_MAX):
-            source = await kind_of(self.kinds, definition).open(definition, place, marks)
-            try:
-                batch = await source.next_batch(limits)
-            finally:
-                await source.close()
-        events = [] if batch is None else batch.decoded.events
-        problems = [f"{event.message} [{event.code}]" for event in events if isinstance(event, Detail)]
-        if batch is not None and batch.problem is not None:
-            problems.insert(0, batch.problem)
-        good = [event for event in events if isinstance(event, Event)]
-        return Trial(definition.name, definition.kind, len(events), good[:3], problems[:TRIAL_EVENTS])
+        kind = kind_of(self.kinds, definition)
+        try:
+            async with asyncio.timeout(TRIAL_S_MAX):
+                source = await kind.open(definition, place, marks)
+                try:
+                    batch = await source.next_batch(limits)
+                finally:
+                    await source.close()
+        except TimeoutError as error:
+            message = f"The source {definition.name} did not answer within {TRIAL_S_MAX:.0f} s."
+            raise UnavailableError("SourceUnavailable", message) from error
+        except GemelError as error:
+            # What others say may repeat the secrets that they were shown.
+            error.message, error.args = place.scrub(error.message), ()
+            error.hint = error.hint and place.scrub(error.hint)
+            raise error from None
+        except Exception as error:
+            log.error(
+                "source broke", source=definition.name, error=place.scrub(f"{type(error).__name__}: {error}")
+            )
+            raise InternalError(
+                "InternalError", "A defect of ours ended the trial; the log has it."
+            ) from None
+        return _trial(definition, batch, place)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,3 +131,12 @@ def kind_of(kinds: Mapping[str, Kind], definition: Definition) -> Kind:
             f"Use one of: {', '.join(sorted(kinds))}.",
         )
     return kind
+
+
+def _trial(definition: Definition, batch: SourceBatch | None, place: Place) -> Trial:
+    events = [] if batch is None else batch.decoded.events
+    problems = [f"{event.message} [{event.code}]" for event in events if isinstance(event, Detail)]
+    if batch is not None and batch.problem is not None:
+        problems.insert(0, place.scrub(batch.problem))
+    good = [event for event in events if isinstance(event, Event)]
+    return Trial(definition.name, definition.kind, len(events), good[:3], problems[:TRIAL_EVENTS])

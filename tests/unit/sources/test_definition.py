@@ -59,6 +59,9 @@ def test_what_is_not_said_has_a_default_and_a_mapping_may_stand_inside() -> None
         (("mapping: line.yaml", "mapping: [1]"), ["mapping"]),
         (("kind: mqtt", "kind: mqtt\nkind: kafka"), ["line 2", "twice"]),
         (("kind: mqtt", "kind: [mqtt"), ["line"]),
+        (("kind: mqtt", "kind: *there"), ["line 3", "alias"]),
+        (("url: mqtts://broker:8883", "url: &u [1]\n  more: [*u, *u]"), ["alias"]),
+        (("kind: mqtt", 'kind: "a\\0b"'), ["kind"]),
     ],
 )
 def test_what_is_wrong_is_told_by_its_key(change: tuple[str, str], told: list[str]) -> None:
