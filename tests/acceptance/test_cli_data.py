@@ -78,7 +78,7 @@ def test_buckets_and_limits_are_as_asked_for(site: Site) -> None:
     assert len(site.run(*arguments, "--limit", "3", "--json").json()) == 3
     assert site.run(*arguments, "--limit", "3", "--csv").out.count("\n") == 4
     limited = site.run(*arguments, "--limit", "3", "--table")
-    assert "more than these 3" in limited.err
+    assert "There are more; --limit was 3" in limited.err
     both = site.run(*arguments, "--csv", "--json")
     assert (both.code, both.error()["code"]) == (2, "UsageInvalid")
 

@@ -137,7 +137,7 @@ def test_twins_are_listed_by_model_and_queried(site: Site) -> None:
     text = "SELECT * FROM digitaltwins T WHERE T.level > 1"
     assert {twin["$dtId"] for twin in site.run("query", text, "--json").json()} == {"tank-1", "tank-2"}
     one = site.run("query", text, "--limit", "1")
-    assert "There are more than these 1" in one.err
+    assert "There are more; --limit was 1" in one.err
     assert "level" in one.out
     assert ("tank-1" in one.out) != ("tank-2" in one.out)
 

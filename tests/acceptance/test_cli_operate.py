@@ -96,7 +96,7 @@ def test_the_audit_trail_tells_of_acts_and_refusals(site: Site) -> None:
     numbers = [entry["number"] for entry in entries]
     assert numbers == sorted(numbers, reverse=True)
     assert "twin.put" in site.run("audit").out
-    assert "more than these 1" in site.run("audit", "--limit", "1").err
+    assert "There are more; --limit was 1" in site.run("audit", "--limit", "1").err
 
 
 def acts(site: Site, *arguments: str) -> list[tuple[str, str, str]]:

@@ -52,6 +52,8 @@ CODE_STATUSES = {"MethodNotAllowed": 405, "MediaTypeUnsupported": 415}
 
 log = get_log(__name__)
 
+ENDS = (".", "?", "!", "…")
+
 
 class Problem(msgspec.Struct, frozen=True):
     """One of several things that are wrong in a request."""
@@ -104,7 +106,9 @@ def as_error(error: Exception) -> GemelError:
 
 def answer(error: GemelError) -> Response[bytes]:
     """Return the answer that tells of an error."""
-    message = f"{error.message} {error.hint}" if error.hint else error.message
+    message = error.message
+    if error.hint:
+        message += f"{'' if message.endswith(ENDS) else '.'} {error.hint}"
     body = FailureBody(Failure(error.code, message, [Problem(d.code, d.message) for d in error.details]))
     headers = {"x-ms-error-code": error.code}
     if isinstance(error, OverloadedError | UnavailableError):

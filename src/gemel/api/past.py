@@ -19,6 +19,7 @@ from gemel.api.params import ID_SCHEMA, MOMENT_SCHEMA, TwinId
 from gemel.api.routing import JSON, RouteInfo, route
 from gemel.base.clock import now_us
 from gemel.base.errors import InvalidError
+from gemel.base.words import did_you_mean
 from gemel.graph.differences import Between
 from gemel.graph.loading import twin_not_found
 from gemel.graph.names import check_twin_id
@@ -165,7 +166,11 @@ async def explain_values(request: AnyRequest, twin_id: TwinId, path: Paths = Non
             raise twin_not_found(twin_id)
         for each in path or ():
             if each not in twin.twin_type.slots:
-                raise InvalidError("PathNotInModel", f"The model of {twin_id} has no path {each[:200]!r}.")
+                raise InvalidError(
+                    "PathNotInModel",
+                    f"The model of {twin_id} has no path {each[:200]!r}.",
+                    did_you_mean(each, twin.twin_type.slots),
+                )
         return json_answer(Explanation(twin_id, await explain(tx, twin, path or ())))
 
 

@@ -86,7 +86,7 @@ CODES: dict[str, Code] = {
     ),
     "LifecycleTransitionInvalid": Code(
         "The state may not follow the one that the twin was in.",
-        "The message names what may; a wrong state is corrected with validFrom.",
+        "Go where the message says that it may; a wrong state is corrected with validFrom.",
     ),
     "RelationshipsNotDeleted": Code("The twin still has relationships.", "Delete them first."),
     "InvalidRelationship": Code("The model has no such relationship.", "Look at the source twin's model."),
@@ -128,7 +128,7 @@ CODES: dict[str, Code] = {
     ),
     "PathNotInModel": Code(
         "The twin's model has no such property or telemetry.",
-        "Fix the path or upgrade the model, then replay.",
+        "Name what the model has, or upgrade the model; an event in quarantine is replayed then.",
     ),
     "WrongType": Code(
         "The value is not of the schema's type.", "Fix the sender or the mapping, then replay."

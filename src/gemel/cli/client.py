@@ -156,11 +156,6 @@ class Client:
             page = self.call("GET", httpx.URL(page["nextLink"]).raw_path.decode("ascii"))
             yield page
 
-    def rows(self, query: str, **moment: str) -> Iterator[Any]:
-        """Yield the rows of a query, of a moment if one is named, page after page by its continuation token."""
-        for page, _ in self.query_pages(query, **moment):
-            yield from page
-
     def query_pages(self, query: str, **moment: str) -> Iterator[tuple[list[Any], str]]:
         """Yield the pages of a query, each with the warnings that came with it, empty where there are none."""
         request = {"query": query, **moment}

@@ -28,6 +28,8 @@ __all__ = [
 
 PIPE_COLUMNS = 200
 
+POINTERS = ("Read the message", "The message ")
+
 
 def console(*, stderr: bool = False) -> Console:
     """Return a console of standard output or standard error; not a terminal, it is wide unless COLUMNS says."""
@@ -130,7 +132,8 @@ def remedy_of(error: GemelError) -> str | None:
     if error.hint:
         return error.hint
     known = CODES.get(error.code)
-    return known.remedy if known else None
+    # The message stands above already: what only points to it is no next step.
+    return known.remedy if known and not known.remedy.startswith(POINTERS) else None
 
 
 def _is_number(value: Any) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from shlex import quote
 from typing import Annotated, Any
 
@@ -13,12 +13,13 @@ import typer
 from gemel.cli import output
 from gemel.cli.command import Panel, command
 from gemel.cli.options import MomentOptions, ServerOptions
-from gemel.cli.rows import Limit, print_rows
+from gemel.cli.rows import Limit, print_rows, rows_of
 from gemel.models.dtmi import DTMI_PATTERN
 
 __all__ = ["flat", "register"]
 
 GAP = "   "
+TREE_WIDTH = 100
 EXPLAINED = {"passes", "sql", "parameters", "plan"}
 
 
@@ -52,17 +53,7 @@ def query(
     """Run a query and print its rows: as a table, or one below the other where that would be too wide."""
     with server.client() as client:
         pages = client.query_pages(text, **moment.params())
-        print_rows(_rows(pages), limit, server.as_json, _table)
-
-
-def _rows(pages: Iterable[tuple[list[dict[str, Any]], str]]) -> Iterator[dict[str, Any]]:
-    """Yield the rows of pages; what the server warns of is said once."""
-    said = ""
-    for rows, warnings in pages:
-        if warnings and warnings != said:
-            said = warnings
-            output.note(f"warning {warnings}")
-        yield from rows
+        print_rows(rows_of(pages), limit, server.as_json, _table)
 
 
 def _table(rows: list[dict[str, Any]]) -> None:
@@ -83,13 +74,34 @@ def _table(rows: list[dict[str, Any]]) -> None:
 
 
 def _explain(row: dict[str, Any]) -> None:
-    """Print what EXPLAIN answers: each tree as JSON, the statement, and the plan line by line."""
-    for step in row["passes"]:
-        typer.echo(f"{step['pass']}\n{json.dumps(step['tree'], ensure_ascii=False, indent=2)}\n")
-    typer.echo(f"sql\n{row['sql']}\n\nparameters\n{json.dumps(row['parameters'], ensure_ascii=False)}\n")
+    """Print what EXPLAIN answers: what indexes do or would do, the trees, the statement, the plan line by line."""
     for path, used in row["indexes"].items():
-        typer.echo(f"index on {path}: {'used' if used else _advice(row, path)}")
+        typer.echo(f"index on {path}: {'used' if used else _advice(row, path)}\n")
+    for step in row["passes"]:
+        typer.echo(f"{step['pass']}\n  {drawn(step['tree'], '  ')}\n")
+    typer.echo(f"sql\n{row['sql']}\n\nparameters\n{json.dumps(row['parameters'], ensure_ascii=False)}\n")
     typer.echo("\n".join(["plan", *row["plan"]]))
+
+
+def drawn(tree: Any, indent: str = "") -> str:
+    """Return a tree of a query as text: a node and its parts on one line as far as they have room there."""
+    short = _inline(tree)
+    if len(indent) + len(short) <= TREE_WIDTH or not isinstance(tree, dict | list):
+        return short
+    inner = indent + "  "
+    if isinstance(tree, list):
+        return "".join(["[\n", *(f"{inner}{drawn(each, inner)}\n" for each in tree), indent, "]"])
+    lines = [f"{inner}{name}={drawn(each, inner)}\n" for name, each in tree.items() if name != "node"]
+    return "".join([f"{tree.get('node', '')}(\n", *lines, indent, ")"])
+
+
+def _inline(tree: Any) -> str:
+    if isinstance(tree, list):
+        return f"[{', '.join(map(_inline, tree))}]"
+    if isinstance(tree, dict):
+        parts = [f"{name}={_inline(each)}" for name, each in tree.items() if name != "node"]
+        return f"{tree.get('node', '')}({', '.join(parts)})"
+    return json.dumps(tree, ensure_ascii=False)
 
 
 def _advice(row: Mapping[str, Any], path: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Annotated, Any
 
@@ -10,7 +10,7 @@ import typer
 
 from gemel.cli import output
 
-__all__ = ["Limit", "print_rows"]
+__all__ = ["Limit", "print_rows", "rows_of"]
 
 Limit = Annotated[int, typer.Option("--limit", min=1, help="How many to show at most.")]
 
@@ -28,4 +28,14 @@ def print_rows(
     else:
         table(rows[:limit])
     if len(rows) > limit:
-        output.note(f"There are more than these {limit:,}; raise --limit to see them.")
+        output.note(f"There are more; --limit was {limit:,}.")
+
+
+def rows_of(pages: Iterable[tuple[list[dict[str, Any]], str]]) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a query's pages; what the server warns of is said once."""
+    said = ""
+    for rows, warnings in pages:
+        if warnings and warnings != said:
+            said = warnings
+            output.note(f"warning {warnings}")
+        yield from rows

@@ -13,7 +13,7 @@ from gemel.cli import lifecycle, output
 from gemel.cli.command import command, group
 from gemel.cli.conflicts import absent
 from gemel.cli.options import MomentOptions, ServerOptions
-from gemel.cli.rows import Limit, print_rows
+from gemel.cli.rows import Limit, print_rows, rows_of
 from gemel.cli.values import assignments, nested, patch
 from gemel.demo.units import unit_symbol
 
@@ -171,7 +171,8 @@ def list_twins(
         quoted = model.replace("\\", "\\\\").replace("'", "\\'")
         text += f" WHERE IS_OF_MODEL(T, '{quoted}')"
     with server.client() as client:
-        print_rows(client.rows(text, **moment.params()), limit, server.as_json, _summary)
+        pages = client.query_pages(text, **moment.params())
+        print_rows(rows_of(pages), limit, server.as_json, _summary)
 
 
 def _summary(twins: Iterable[dict[str, Any]]) -> None:

@@ -37,6 +37,7 @@ __all__ = [
 
 METADATA, MODEL, SOURCE_TIME, VALID_FROM = "$metadata", "$model", "sourceTime", "$validFrom"
 LIFECYCLE = "$lifecycle"
+IN_METADATA = frozenset({VALID_FROM, MODEL})
 HEADER = frozenset({"$dtId", "$etag", LIFECYCLE, METADATA})
 FAULTS_MAX = 100
 TIME_LENGTH_MAX = 40
@@ -111,7 +112,12 @@ def value_fault(path: str, slot: Slot | None, value: Any) -> str | None:
     """Say what is wrong with a value of a property, or None."""
     owner, _, name = path.rpartition(".")
     if slot is None:
-        return f"{name} does not appear on the DTDL for {owner_of(owner)}."
+        said = f"{name} does not appear on the DTDL for {owner_of(owner)}."
+        return (
+            f'{said} Write it into $metadata: {{"$metadata": {{"{name}": …}}}}.'
+            if name in IN_METADATA
+            else said
+        )
     if slot.role != "property":
         return f"{name} is not a property - it is a Telemetry."
     reason = slot.check(value)

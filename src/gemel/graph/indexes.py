@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from gemel.base.errors import ConflictError, InvalidError, NotFoundError
+from gemel.base.words import did_you_mean
 from gemel.graph.context import GraphContext
 from gemel.graph.names import check_model_id
 from gemel.history.promoted import demote_path, promote_path, promoted_counts, promoted_paths
+from gemel.models import Array, Geospatial, Map, Object
 from gemel.store.database import ReadTransaction, WriteTransaction
 
 __all__ = ["INDEXES_MAX", "add_index", "list_indexes", "remove_index"]
@@ -32,7 +34,14 @@ async def add_index(tx: WriteTransaction, context: GraphContext, model_id: str, 
         raise InvalidError(
             "InvalidArgument",
             f"{model_id} has no property {path[:200]!r}.",
-            "Name a property by its dotted path: motor.speed is the property speed of the component motor.",
+            did_you_mean(path, [each.path for each in twin_type.slots.values() if each.role == "property"])
+            or "Name a property by its dotted path: motor.speed is the property speed of the component motor.",
+        )
+    if isinstance(slot.schema, Array | Map | Object | Geospatial):
+        raise InvalidError(
+            "InvalidArgument",
+            f"The values of {path} are arrays or objects, by which an index finds nothing.",
+            "Index what is compared: a number, a text or a truth value.",
         )
     numbers = await context.paths.ensure(tx, [(path, "property")])
     path_no = numbers[path, "property"]

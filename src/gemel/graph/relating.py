@@ -7,6 +7,7 @@ from typing import Any
 
 from gemel.base.clock import iso_us
 from gemel.base.errors import InvalidError, NotFoundError
+from gemel.base.words import did_you_mean
 from gemel.graph.content import Content, parse_time_us, raise_faults
 from gemel.history.values import encode
 from gemel.models import Relationship, TwinType, validate_value
@@ -69,8 +70,11 @@ def allowed(source_type: TwinType, name: str, target_model: str, models: ModelSe
     """
     relationship = source_type.relationships.get(name)
     if relationship is None:
+        known = ", ".join(sorted(source_type.relationships)) or "none"
         raise InvalidError(
-            "InvalidRelationship", f"The model {source_type.model} has no relationship named {name}."
+            "InvalidRelationship",
+            f"The model {source_type.model} has no relationship named {name}.",
+            did_you_mean(name, source_type.relationships) or f"It has {known}.",
         )
     if relationship.target is not None and not models.is_a(target_model, relationship.target):
         raise InvalidError(

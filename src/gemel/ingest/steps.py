@@ -9,9 +9,10 @@ from itertools import islice
 
 import numpy as np
 
-from gemel.base.errors import Detail, GemelError, InvalidError, NotFoundError
+from gemel.base.errors import Detail, GemelError, InvalidError
 from gemel.graph.context import GraphContext
 from gemel.graph.directory import Directory, create_missing, extend_start
+from gemel.graph.loading import twin_not_found
 from gemel.history.ordering import OUTCOMES
 from gemel.history.origins import Origin, store_origins
 from gemel.history.write import write_samples
@@ -181,7 +182,8 @@ async def keep_rejects(_: Parts, tx: WriteTransaction, group: Group) -> None:
     for number, item in enumerate(group.items):
         faults, result = item.resolved.faults, group.results[number]
         if item.request.strict and faults:
-            group.results[number] = _refusal(next(iter(faults.values())))
+            index, fault = next(iter(faults.items()))
+            group.results[number] = _refusal(item.events[index], fault)
             continue
         replaying = item.request.replaying
         rejected: list[Rejected] = []
@@ -246,7 +248,7 @@ def _origin(item: Prepared) -> Origin:
 STEPS: tuple[Step, ...] = (claim, settle, drop_repeats, write, keep_rejects, sign)
 
 
-def _refusal(fault: Detail) -> GemelError:
-    if fault.code == "TwinUnknown":
-        return NotFoundError("DigitalTwinNotFound", fault.message)
+def _refusal(event: Event | Detail, fault: Detail) -> GemelError:
+    if fault.code == "TwinUnknown" and isinstance(event, Event):
+        return twin_not_found(event.subject)
     return InvalidError("ValidationFailed", "Invalid telemetry specified", details=(fault,))

@@ -66,7 +66,14 @@ def _where(at: str) -> str:
 
 
 def _expected(what: str, value: object, at: str) -> str:
-    return f"{_where(at)}expected {what}, not {reprlib.repr(value)}."
+    return f"{_where(at)}expected {what}, not {_told(value)}."
+
+
+def _told(value: object) -> str:
+    """Return a value as JSON would have it, shortened."""
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    return reprlib.repr(value)
 
 
 def _primitive(schema: Schema, value: object, at: str, _depth: int) -> str | None:

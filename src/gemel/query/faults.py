@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
-
 from gemel.base.errors import InvalidError
 from gemel.query.tree import Span
 
-__all__ = ["nearest", "query_fault"]
+__all__ = ["query_fault"]
 
 PIECE_MAX = 40
 
@@ -25,13 +23,6 @@ def query_fault(text: str, span: Span, problem: str, suggestion: str) -> Invalid
         f"SQL query parse failed: SQL Parser Error, Line={line}, Position={position}, "
         f"Message={problem}{_at(text, span)}. {suggestion}",
     )
-
-
-def nearest(word: str, known: list[str]) -> str | None:
-    """Return the known word that was most likely meant, whatever its case, or None."""
-    by_fold = {name.casefold(): name for name in known}
-    found = get_close_matches(word.casefold(), list(by_fold), n=1, cutoff=0.6)
-    return by_fold[found[0]] if found else None
 
 
 def _at(text: str, span: Span) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from gemel.base.errors import InvalidError
+from gemel.base.words import nearest
 from gemel.query.clauses import Collection, Query
-from gemel.query.faults import nearest, query_fault
+from gemel.query.faults import query_fault
 from gemel.query.tree import (
     Column,
     Field,

@@ -6,8 +6,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gemel.base.words import nearest
 from gemel.query.clauses import Collection, Direction, Hops, Link, Source
-from gemel.query.faults import nearest, query_fault
+from gemel.query.faults import query_fault
 from gemel.query.tree import Span
 
 __all__ = ["HOPS_MAX", "SOURCES_MAX", "Edge", "From", "Joined", "Name", "Sources", "build_sources"]

@@ -7,7 +7,8 @@ import re
 from lark import UnexpectedCharacters, UnexpectedEOF, UnexpectedInput, UnexpectedToken
 
 from gemel.base.errors import InvalidError
-from gemel.query.faults import nearest, query_fault
+from gemel.base.words import nearest
+from gemel.query.faults import query_fault
 from gemel.query.sources import HOPS_MAX
 from gemel.query.tree import Span
 

@@ -7,8 +7,8 @@ from difflib import get_close_matches
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from gemel.base.words import nearest
 from gemel.models import ModelSet
-from gemel.query.faults import nearest
 
 __all__ = ["Vocabulary", "vocabulary"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from lark import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 
 from gemel.base.errors import InvalidError
-from gemel.query.faults import nearest
+from gemel.base.words import nearest
 from gemel.routing.filter_tree import Attribute, TextPlace
 
 __all__ = ["filter_fault", "unexpected_fault", "unknown_name"]

@@ -26,6 +26,7 @@ from gemel.base.errors import (
 )
 from gemel.base.settings import Settings
 from gemel.cli.client import Address, Client, locate
+from gemel.cli.rows import rows_of
 from gemel.security.certificate import ensure_certificate, own_files
 
 URL = "http://127.0.0.1:8080"
@@ -112,7 +113,7 @@ def test_rows_of_a_query_follow_its_token() -> None:
         token = "t" if len(bodies) == 1 else None
         return httpx.Response(200, json={"value": [{"n": len(bodies)}], "continuationToken": token})
 
-    assert list(client(answer).rows("SELECT *")) == [{"n": 1}, {"n": 2}]
+    assert list(rows_of(client(answer).query_pages("SELECT *"))) == [{"n": 1}, {"n": 2}]
     assert bodies == [{"query": "SELECT *"}, {"continuationToken": "t"}]
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from gemel.cli import query
+from gemel.cli.rows import rows_of
 
 TWIN = {
     "$dtId": "pump-1",
@@ -49,7 +50,7 @@ def test_an_explanation_is_shown_in_parts(capsys: pytest.CaptureFixture[str]) ->
     query._table([{**parts, "indexes": indexes}])
     told = capsys.readouterr().out
     for said in (
-        "parse\n{\n",
+        "parse\n  Query()\n",
         "sql\nSELECT 1",
         '["x"]',
         "index on head: used",
@@ -60,9 +61,7 @@ def test_an_explanation_is_shown_in_parts(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_warnings_are_said_once_beside_the_rows(capsys: pytest.CaptureFixture[str]) -> None:
-    rows = list(
-        query._rows(iter([([{"a": 1}], "No model has a."), ([{"a": 2}], "No model has a."), ([], "")]))
-    )
+    rows = list(rows_of(iter([([{"a": 1}], "No model has a."), ([{"a": 2}], "No model has a."), ([], "")])))
     assert rows == [{"a": 1}, {"a": 2}]
     told = capsys.readouterr()
     assert told.err.count("warning No model has a.") == 1
@@ -93,3 +92,11 @@ def test_an_index_is_advised_for_the_model_of_the_query(
     }
     query._table([explained])
     assert f"index on head: would help; {advice}\n" in capsys.readouterr().out
+
+
+def test_a_tree_is_drawn_on_as_few_lines_as_it_fits() -> None:
+    leaf = {"node": "Compare", "operator": "=", "literal": {"node": "Literal", "value": "x" * 40}}
+    assert query.drawn(leaf) == f'Compare(operator="=", literal=Literal(value="{"x" * 40}"))'
+    drawn = query.drawn({"node": "And", "terms": [leaf, leaf]}).splitlines()
+    assert [line.strip()[:8] for line in drawn] == ["And(", "terms=[", "Compare(", "Compare(", "]", ")"]
+    assert drawn[2].startswith("    Compare")

@@ -93,7 +93,7 @@ def test_the_message_says_what_and_where() -> None:
         "At [1].level: expected a number (DTDL double), not 'high'."
     )
     assert validate_value(rows, [{"depth": 1}]) == "At [0]: expected no field 'depth'; the fields are level."
-    assert validate_value(Primitive("string"), None) == "expected a string, not None."
+    assert validate_value(Primitive("string"), None) == "expected a string, not null."
 
 
 def test_enumerations() -> None:
