@@ -9,9 +9,10 @@ from support.graph import Site, interface, prop, refused
 
 Play = Callable[[Callable[[Site], Awaitable[None]]], None]
 
-VALVE, PART = "dtmi:t:Valve;1", "dtmi:t:Part;1"
+VALVE, PART, PLACED = "dtmi:t:Valve;1", "dtmi:t:Part;1", "dtmi:t:Placed;1"
 MODELS = [
     interface(PART, prop("state", "string")),
+    interface(PLACED, prop("place", "string")),
     interface(
         VALVE,
         prop("open", "boolean"),
@@ -22,6 +23,8 @@ MODELS = [
         {"@type": "Component", "name": "part", "schema": PART},
     ),
 ]
+# An index is of a path: where one model has an object there, another may have what it can find.
+OWNERS = {"place": PLACED}
 PATHS = ("open", "level", "count", "place", "part.state")
 
 
@@ -60,7 +63,7 @@ def test_what_is_there_and_what_comes_is_indexed(play: Play) -> None:
         await site.add_models(MODELS)
         await put(site, "v1", "worn", open=True, level=1.5, count=2**60, place={"x": 1.0})
         for path in PATHS:
-            assert await add(site, path) == {"path": path, "twins": 1}
+            assert await add(site, path, OWNERS.get(path, VALVE)) == {"path": path, "twins": 1}
         await put(site, "v2", "x" * 600, open=False, level=-2.5, count=7)
         assert await rows(site, "open") == {"v1": (None, None, True), "v2": (None, None, False)}
         assert await rows(site, "level") == {"v1": (1.5, None, None), "v2": (-2.5, None, None)}
@@ -83,7 +86,7 @@ def test_an_index_built_later_is_the_same_as_one_kept_in_step(play: Play) -> Non
         chance = random.Random(seed)
         await site.add_models(MODELS)
         for path in PATHS:
-            await add(site, path)
+            await add(site, path, OWNERS.get(path, VALVE))
         choices: dict[str, list[Any]] = {
             "open": [True, False],
             "level": [0.0, -1e300, 2.5],
@@ -100,7 +103,7 @@ def test_an_index_built_later_is_the_same_as_one_kept_in_step(play: Play) -> Non
         for path in PATHS:
             await remove(site, path)
             assert await rows(site, path) == {}
-            await add(site, path)
+            await add(site, path, OWNERS.get(path, VALVE))
         assert {path: await rows(site, path) for path in PATHS} == kept
         assert any(kept.values())
 
@@ -113,6 +116,7 @@ def test_what_cannot_be_indexed_is_refused(play: Play) -> None:
         await add(site, "level")
         assert (await refused(add(site, "level"))).code == "IndexAlreadyExists"
         assert (await refused(add(site, "flow"))).code == "InvalidArgument"
+        assert "arrays or objects" in (await refused(add(site, "place"))).message
         assert (await refused(add(site, "part"))).code == "InvalidArgument"
         assert (await refused(add(site, "level", "dtmi:t:None;1"))).code == "ModelNotFound"
         assert (await refused(remove(site, "open"))).code == "IndexNotFound"
