@@ -21,13 +21,13 @@ from gemel.base.clock import now_us
 from gemel.base.errors import Detail, InvalidError
 from gemel.history.ordering import OUTCOMES
 from gemel.history.origins import Sending
-from gemel.ingest.events import BATCH, LINES, SINGLE, Decoded, Event
+from gemel.ingest.events import BATCH, LINES, SINGLE, Decoded, Event, decode_body
 from gemel.ingest.positions import Position, read_position
 from gemel.ingest.requests import IngestRequest, IngestResult
 from gemel.security.audit import storable
 from gemel.security.principal import Scope
 
-__all__ = ["HANDLERS", "SourcePosition", "batch_target"]
+__all__ = ["HANDLERS", "RESULT", "At", "Source", "SourcePosition", "batch_target", "count_batch", "read_to"]
 
 TAG = "Events"
 SOURCES_MAX = 3
@@ -126,7 +126,7 @@ async def ingest(
     received_us = now_us()
     started_s = time.perf_counter()
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    read_to = _position(source, position)
+    position_read = read_to(source, position)
     sending = Sending(
         source and storable(source),
         position,
@@ -137,12 +137,14 @@ async def ingest(
     def request_of(decoded: Decoded) -> IngestRequest:
         entry = call.entry(target=batch_target(source, decoded.events))
         return IngestRequest(
-            decoded, received_us, entry, positions=read_to, sending=sending, create_model=create_model
+            decoded, received_us, entry, positions=position_read, sending=sending, create_model=create_model
         )
 
     body = await request.body()
-    result = await call.services.ingest.receive(call.tenant, body, media_type, request_of)
-    _count(call, result, time.perf_counter() - started_s)
+    result = await call.services.ingest.receive(
+        call.tenant, body, lambda held: decode_body(held, media_type), request_of
+    )
+    count_batch(call, result, time.perf_counter() - started_s)
     return json_answer(result)
 
 
@@ -159,7 +161,8 @@ async def source_position(
         return json_answer(SourcePosition(source, await read_position(tx, source)))
 
 
-def _position(source: str | None, position: str | None) -> list[Position]:
+def read_to(source: str | None, position: str | None) -> list[Position]:
+    """Return how far a source has been read, as its headers say; raise InvalidError where they do not do."""
     if position is None:
         return []
     if source is None:
@@ -187,7 +190,8 @@ def _clipped(name: str) -> str:
     return name if len(name) <= SOURCE_LENGTH_MAX else f"{name[: SOURCE_LENGTH_MAX - 1]}…"
 
 
-def _count(call: Call, result: IngestResult, seconds: float) -> None:
+def count_batch(call: Call, result: IngestResult, seconds: float) -> None:
+    """Count a request's events for the metrics and the tenant's figures."""
     outcomes = {name: getattr(result, name) for name in (*OUTCOMES, "quarantined")}
     call.services.metrics.count_batch(outcomes, seconds)
     call.services.tallies.add(call.tenant, {"events": result.events, **outcomes})

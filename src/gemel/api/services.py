@@ -13,6 +13,7 @@ from gemel.graph.reading import TwinReader
 from gemel.history.feed import FeedHead
 from gemel.ingest.pipeline import Ingest
 from gemel.jobs.service import Jobs
+from gemel.mapping.stored import MappingLibrary
 from gemel.observe.metrics import Metrics
 from gemel.observe.tally import Tallies
 from gemel.outbound import Outbound
@@ -45,6 +46,7 @@ class Services:
     feed_reader: FeedReader
     sealer: Sealer
     jobs: Jobs
+    mappings: MappingLibrary
     sources: Sources
     metrics: Metrics
     tallies: Tallies

@@ -23,6 +23,7 @@ from gemel.ingest.pipeline import Ingest
 from gemel.ingest.requests import IngestOptions
 from gemel.jobs.service import Jobs
 from gemel.jobs.spool import InputSpool
+from gemel.mapping.stored import MappingLibrary
 from gemel.observe.metrics import Metrics
 from gemel.observe.tally import Tallies
 from gemel.outbound import Outbound, OutboundPolicy
@@ -64,6 +65,7 @@ def make_services(settings: Settings, database: Database, ready: Callable[[], bo
     metrics, tallies = Metrics(), Tallies()
     return Services(
         settings=settings,
+        mappings=MappingLibrary(),
         database=database,
         keyring=Keyring(database, hmac_key),
         refusals=Refusals(database, Spool(settings.data_dir)),

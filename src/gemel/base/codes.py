@@ -165,8 +165,13 @@ CODES: dict[str, Code] = {
         "There is no quarantined event of this number.", "See `gemel quarantine list`."
     ),
     "MappingInvalid": Code(
-        "The mapping file is wrong.", "The message names the key; see the guide on files."
+        "The mapping file is wrong.", "The message names the key; see the guides on files and on mapping."
     ),
+    "MappingFailed": Code(
+        "A message does not fit its mapping.",
+        "The message names the key of the mapping that it broke: mend the mapping or the sender, then replay.",
+    ),
+    "MappingNotFound": Code("There is no mapping of this name or version.", "See `gemel mapping list`."),
     "FileUnreadable": Code("The input file cannot be read.", "Check path, rights and format."),
     "FileChanged": Code(
         "The input file is not the one that reading began with.",

@@ -21,6 +21,7 @@ from gemel.cli import (
     ingest,
     jobs,
     keys,
+    mappings,
     models,
     past,
     quarantine,
@@ -76,6 +77,7 @@ check.register(app)
 query.register(app)
 ingest.register(app)
 app.add_typer(sources.app, rich_help_panel=Panel.DATA)
+app.add_typer(mappings.app, rich_help_panel=Panel.DATA)
 imports.register(app)
 app.add_typer(jobs.app, rich_help_panel=Panel.DATA)
 app.add_typer(history.app, rich_help_panel=Panel.DATA)

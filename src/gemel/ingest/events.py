@@ -27,6 +27,7 @@ __all__ = [
     "LINES",
     "MEDIA_TYPES",
     "SINGLE",
+    "UNMAPPED",
     "Decoded",
     "Event",
     "decode_body",
@@ -39,6 +40,9 @@ SINGLE = "application/cloudevents+json"
 BATCH = "application/cloudevents-batch+json"
 LINES = "application/x-ndjson"
 MEDIA_TYPES = (SINGLE, BATCH, LINES, "application/json")
+
+UNMAPPED = "gemel.unmapped"
+"""The type of what stands in quarantine for a message that does not fit its mapping."""
 
 DEPTH_MAX = 64
 INT32_MAX = 2**31 - 1
@@ -73,7 +77,7 @@ class Decoded:
     events: Sequence[Event | Detail]
     body: bytes
     media_type: str
-    _parts: list[bytes] | None = None
+    _parts: Sequence[bytes] | None = None
     subjects: set[str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -181,6 +185,8 @@ def _diagnose(event: Any) -> Event | Detail:
     """Say what is wrong with an event that is JSON but not typed as it must be."""
     if not isinstance(event, dict):
         return Detail("EventMalformed", "An event must be a JSON object.")
+    if event.get("type") == UNMAPPED:
+        return Detail("MappingFailed", str(event.get("problem", "The message did not fit its mapping.")))
     for name in ("id", "source", "type"):
         if not isinstance(event.get(name), str) or not event[name]:
             return Detail(

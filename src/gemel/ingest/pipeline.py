@@ -21,7 +21,7 @@ from gemel.graph.directory import Directory
 from gemel.history.ordering import DUPLICATE, OUTCOMES
 from gemel.history.write import foresee_samples
 from gemel.ingest import seen
-from gemel.ingest.events import SINGLE, Decoded, Event, decode_body
+from gemel.ingest.events import SINGLE, Decoded, Event
 from gemel.ingest.framing import VALUES_MAX, count_values
 from gemel.ingest.origins import pack
 from gemel.ingest.requests import Fate, IngestOptions, IngestRequest, IngestResult
@@ -61,19 +61,23 @@ class Ingest:
         )
 
     async def receive(
-        self, tenant: int, body: bytes, media_type: str, request_of: Callable[[Decoded], IngestRequest]
+        self,
+        tenant: int,
+        body: bytes,
+        decode: Callable[[bytes], Decoded],
+        request_of: Callable[[Decoded], IngestRequest],
     ) -> IngestResult:
         """Decode a body off the event loop, and submit what `request_of` makes of it.
 
         Decoded events weigh a multiple of their bytes, so that only so many bodies are in work at once; others
-        wait as they came. Raises what `decode_body` and `submit` raise, and TooLargeError (BodyTooLarge) for a
+        wait as they came. Raises what `decode` and `submit` raise, and TooLargeError (BodyTooLarge) for a
         body of more than VALUES_MAX values.
         """
         values = count_values(body)
         if values > VALUES_MAX:
             raise TooLargeError("BodyTooLarge", f"The body has more than {VALUES_MAX} values.", "Split it.")
         async with self.room.hold(max(len(body), VALUE_BYTES * values)):
-            decoded = await asyncio.to_thread(decode_body, body, media_type)
+            decoded = await asyncio.to_thread(decode, body)
             return await self.submit(tenant, request_of(decoded))
 
     async def submit(self, tenant: int, request: IngestRequest) -> IngestResult:

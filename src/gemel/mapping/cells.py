@@ -13,9 +13,10 @@ import numpy as np
 from gemel.mapping.tables import ValueColumn
 from gemel.mapping.units import Conversion, conversion
 
-__all__ = ["ColumnReader", "column_reader"]
+__all__ = ["CellReader", "ColumnReader", "cell_reader", "column_reader"]
 
 ColumnReader = Callable[[Sequence[object]], list[object]]
+CellReader = Callable[[object], object]
 
 DIGITS_MAX: Final = 40
 FLAGS: Final = {"true": True, "false": False, "1": True, "0": False}
@@ -31,8 +32,15 @@ def column_reader(value: ValueColumn) -> ColumnReader:
     if value.type == "number":
         change = None if value.unit is None or value.to is None else conversion(value.unit, value.to)
         return lambda cells: _numbers(cells, change)
-    one = {"integer": _integer, "boolean": _boolean, "json": _json, "string": _held_by_json}[value.type]
+    one = _CELLS[value.type]
     return lambda cells: _each(one, cells)
+
+
+def cell_reader(kind: str, change: Conversion | None = None) -> CellReader:
+    """Return the function that reads one cell as `column_reader` reads each of a column."""
+    if kind == "number":
+        return lambda cell: _number(cell, change)
+    return _CELLS[kind]
 
 
 def _each(one: Callable[[object], object], cells: Sequence[object]) -> list[object]:
@@ -126,3 +134,11 @@ def _held_by_json(cell: object) -> object:
     if isinstance(cell, dict):
         return {key: _held_by_json(value) for key, value in cell.items()}
     return cell
+
+
+_CELLS: Final[dict[str, CellReader]] = {
+    "integer": _integer,
+    "boolean": _boolean,
+    "json": _json,
+    "string": _held_by_json,
+}

@@ -30,6 +30,7 @@ class Section:
             raise mapping_fault(file, key, f"must be keys with values, not {_shown(raw)}.")
         self.file = file
         self.key = key
+        self.raw: dict[Any, Any] = raw
         self._left = dict(raw)
         self._known: list[str] = []
 
@@ -109,6 +110,16 @@ class _UniqueLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+class _FlatLoader(_UniqueLoader):
+    """Without aliases: some lines of them, each twice the one before, would stand for more than memory holds."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.get_mark()
+            raise yaml.composer.ComposerError(None, None, "aliases are not taken here", mark)
+        return super().compose_node(parent, index)
+
+
 def read_bytes(path: Path) -> bytes:
     """Return a mapping file as it stands. Raises InvalidError (FileUnreadable) where it cannot be read."""
     try:
@@ -118,15 +129,15 @@ def read_bytes(path: Path) -> bytes:
         raise InvalidError("FileUnreadable", message, "Check the path and its rights.") from error
 
 
-def parse_section(data: bytes, file: str) -> Section:
-    """Read YAML as its top section; `file` names it in errors.
+def parse_section(data: bytes, file: str, *, aliases: bool = True) -> Section:
+    """Read YAML as its top section; `file` names it in errors, and without `aliases` an alias is one.
 
     Raises InvalidError (MappingInvalid), with line and column, where it is not YAML or a key stands twice.
     """
     if len(data) > FILE_BYTES_MAX:
         raise mapping_fault(file, "", f"is over {FILE_BYTES_MAX} bytes.", "Is this the mapping, or the data?")
     try:
-        loader = _UniqueLoader(data)
+        loader = _UniqueLoader(data) if aliases else _FlatLoader(data)
         raw = loader.get_single_data()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark

@@ -16,7 +16,7 @@ import msgspec
 
 from gemel.base.errors import InvalidError
 from gemel.mapping.sections import Section, parse_section, read_bytes
-from gemel.mapping.units import conversion
+from gemel.mapping.units import Conversion, conversion
 
 __all__ = [
     "UNIX_FORMATS",
@@ -26,8 +26,12 @@ __all__ = [
     "TwinName",
     "TwinRule",
     "ValueColumn",
+    "is_json",
     "load_mapping",
     "parse_mapping",
+    "read_conversion",
+    "read_revision",
+    "read_time_format",
 ]
 
 FILE_TYPES: Final = ("csv", "ndjson", "parquet")
@@ -162,11 +166,12 @@ def parse_mapping(data: bytes, file: str) -> Mapping:
     top = parse_section(data, file)
     version = top.take("version")
     if version != VERSION or isinstance(version, bool):
-        raise top.fault("version", f"is {version!r}.", f"This gemel reads version {VERSION}.")
+        hint = f"A mapping of files is of version {VERSION}; version 2 maps messages: see docs/guides/mapping.md."
+        raise top.fault("version", f"is {version!r}.", hint)
     mapping = Mapping(
         file=file,
         source=top.text("source"),
-        revision=_revision(top),
+        revision=read_revision(top),
         format=_format(top.section("format")),
         time=_time(top.section("time")),
         twins=tuple(_twin(section) for section in top.sections("twins")),
@@ -181,7 +186,8 @@ def parse_mapping(data: bytes, file: str) -> Mapping:
     return mapping
 
 
-def _revision(top: Section) -> int:
+def read_revision(top: Section) -> int:
+    """Read the rank of the values: a whole number from 0."""
     revision = top.take("revision", 0)
     if isinstance(revision, bool) or not isinstance(revision, int) or not 0 <= revision <= REVISION_MAX:
         raise top.fault("revision", f"is {revision!r}.", f"Use a whole number from 0 to {REVISION_MAX}.")
@@ -216,25 +222,30 @@ def _format(section: Section) -> FileFormat:
 
 
 def _time(section: Section) -> TimeColumn:
-    found = TimeColumn(
-        column=section.text("column"), format=section.text("format", "iso"), zone=section.text("zone", None)
-    )
+    column = section.text("column")
+    format_text, zone = read_time_format(section)
     section.finish()
-    if found.zone is not None:
+    return TimeColumn(column, format_text, zone)
+
+
+def read_time_format(section: Section) -> tuple[str, str | None]:
+    """Read the keys `format` and `zone` of a time; raise InvalidError (MappingInvalid) where they do not do."""
+    format_text, zone = section.text("format", "iso"), section.text("zone", None)
+    if zone is not None:
         try:
-            zoneinfo.ZoneInfo(found.zone)
+            zoneinfo.ZoneInfo(zone)
         except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:
             hint = "Use an IANA name: UTC, Europe/Berlin, America/New_York."
-            raise section.fault("zone", f"{found.zone!r} is not a zone.", hint) from error
-    if found.format == "iso" or found.format in UNIX_FORMATS:
-        return found
-    if problem := _strptime_problem(found.format):
+            raise section.fault("zone", f"{zone!r} is not a zone.", hint) from error
+    if format_text == "iso" or format_text in UNIX_FORMATS:
+        return format_text, zone
+    if problem := _strptime_problem(format_text):
         hint = f"Use a strptime text, iso, or {', '.join(UNIX_FORMATS)}."
-        raise section.fault("format", f"{found.format!r} {problem}.", hint)
-    if found.zone is None and "%z" not in found.format:
+        raise section.fault("format", f"{format_text!r} {problem}.", hint)
+    if zone is None and "%z" not in format_text:
         hint = "Add the zone the times are in, such as `zone: UTC` or `zone: Europe/Berlin`."
         raise section.fault("zone", "is missing, and the format holds none.", hint)
-    return found
+    return format_text, zone
 
 
 def _strptime_problem(text: str) -> str | None:
@@ -256,7 +267,7 @@ def _twin(section: Section) -> TwinRule:
     constants = section.section("constants", {})
     fixed = constants.rest()
     for path, value in fixed.items():
-        if not _is_json(value):
+        if not is_json(value):
             raise constants.fault(
                 path, f"{value!r} is not a JSON value.", "Use text (in quotes), a number or a flag."
             )
@@ -303,20 +314,26 @@ def _value(values: Section, path: str, raw: object) -> ValueColumn:
             "to" if found.to is None else "unit", "is missing.", "Give `unit` and `to`, or neither."
         )
     if found.unit is not None and found.to is not None:
-        try:
-            changes = conversion(found.unit, found.to) is not None
-        except InvalidError as error:
-            raise section.fault("unit", error.message, error.hint) from error
+        changes = read_conversion(section, found.unit, found.to) is not None
         if changes and found.type != "number":
             raise section.fault("type", f"{found.type} cannot be converted.", "Use `type: number`.")
     return found
 
 
-def _is_json(value: object) -> bool:
+def read_conversion(section: Section, unit: str, to: str) -> Conversion | None:
+    """Return how a value in `unit` becomes one in `to`; InvalidError (MappingInvalid) where it does not."""
+    try:
+        return conversion(unit, to)
+    except InvalidError as error:
+        raise section.fault("unit", error.message, error.hint) from error
+
+
+def is_json(value: object) -> bool:
+    """Whether a value of a YAML file is one that JSON has, too, NaN and null excepted."""
     if isinstance(value, dict):
-        return all(isinstance(key, str) and _is_json(item) for key, item in value.items())
+        return all(isinstance(key, str) and is_json(item) for key, item in value.items())
     if isinstance(value, list):
-        return all(map(_is_json, value))
+        return all(map(is_json, value))
     if isinstance(value, float):
         return math.isfinite(value)
     return isinstance(value, (str, bool, int))

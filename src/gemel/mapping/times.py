@@ -9,9 +9,10 @@ from decimal import ROUND_FLOOR, Decimal
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from gemel.base.clock import EPOCH
 from gemel.mapping.tables import UNIX_FORMATS, TimeColumn
 
-__all__ = ["time_reader"]
+__all__ = ["moment_reader", "time_reader"]
 
 EPOCH_NAIVE: Final = datetime(1970, 1, 1)
 PLAIN_FORMAT: Final = re.compile(r"%Y-%m-%d([ T])%H:%M:%S")
@@ -45,6 +46,49 @@ def time_reader(column: TimeColumn) -> Callable[[Sequence[object]], list[str]]:
             return text
 
     return lambda cells: list(map(one, cells))
+
+
+def moment_reader(format_text: str, zone_name: str | None) -> Callable[[object], datetime]:
+    """Return the function that turns one value into a moment in UTC.
+
+    It takes what `time_reader` takes, and raises ValueError, saying why, where that would give on the value as
+    it is.
+    """
+    zone = None if zone_name is None else ZoneInfo(zone_name)
+    parse = _parser(format_text)
+    nanoseconds = UNIX_FORMATS.get(format_text, 0)
+
+    def one(value: object) -> datetime:
+        if type(value) is int and nanoseconds and abs(value) < 10**DIGITS_MAX:
+            try:
+                return EPOCH + timedelta(microseconds=value * nanoseconds // NANOSECONDS_PER_US)
+            except OverflowError as error:
+                raise ValueError(f"{value} is no time of {format_text}") from error
+        if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+            raise ValueError(f"{str(value)[:60]!r} is no time")
+        text = str(value).strip()
+        try:
+            moment = parse(text)
+        except (ValueError, ArithmeticError) as error:
+            raise ValueError(f"{text[:60]!r} is no time of the format {format_text}") from error
+        return moment if moment.tzinfo is UTC else _certain(moment, zone, text)
+
+    return one
+
+
+def _certain(moment: datetime, zone: ZoneInfo | None, text: str) -> datetime:
+    """Return a moment in UTC; raise ValueError where its zone is not said, or has it twice or never."""
+    if moment.tzinfo is None:
+        if zone is None:
+            raise ValueError(f"{text[:60]!r} has no offset, and the mapping names no zone")
+        aware = moment.replace(tzinfo=zone)
+        if aware.utcoffset() != aware.replace(fold=1).utcoffset():
+            raise ValueError(f"{text[:60]!r} is twice or never in {zone.key}: clocks were set then")
+        moment = aware
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(f"{text[:60]!r} is outside the years that are kept") from error
 
 
 def _rfc3339(moment: datetime, zone: ZoneInfo | None) -> str:

@@ -12,7 +12,7 @@ from gemel.base.errors import InvalidError
 if TYPE_CHECKING:
     import pint
 
-__all__ = ["Conversion", "conversion"]
+__all__ = ["Conversion", "conversion", "is_unit"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,15 @@ def conversion(unit: str, to: str) -> Conversion | None:
     if factor == 1 and zero == 0:
         return None
     return Conversion(float(factor), float(zero))
+
+
+def is_unit(text: str) -> bool:
+    """Whether pint reads a text as a unit."""
+    try:
+        _parsed(text, text, text)
+    except InvalidError:
+        return False
+    return True
 
 
 def _parsed(text: str, unit: str, to: str) -> Any:

@@ -27,7 +27,9 @@ async def taken(parts: TenantParts, body: bytes, media_type: str) -> int:
     def request_of(decoded: Decoded) -> IngestRequest:
         return IngestRequest(decoded, now_us(), AUDIT)
 
-    return (await parts.ingest.receive(parts.tenant, body, media_type, request_of)).accepted
+    return (
+        await parts.ingest.receive(parts.tenant, body, lambda held: decode_body(held, media_type), request_of)
+    ).accepted
 
 
 def test_what_is_in_work_is_bounded_and_given_back(database: Dsns, monkeypatch: pytest.MonkeyPatch) -> None:

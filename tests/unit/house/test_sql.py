@@ -44,6 +44,7 @@ OWNERS = {
     "quarantine": "ingest",
     "quarantine_expiry": "ingest",
     "source_position": "ingest",
+    "mapping": "mapping",
     "job": "jobs",
     "job_log": "jobs",
     "source": "sources",

@@ -1,0 +1,239 @@
+"""Messages to events by a mapping, compiled once and run by batch."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from gemel.base.clock import from_us
+from gemel.base.errors import Detail
+from gemel.ingest.events import LINES, UNMAPPED, Decoded, Event
+from gemel.mapping.payload import PayloadMapping
+from gemel.mapping.rules import CompiledRule, Made, reduced
+from gemel.mapping.scene import Message, Scene, field_reader
+from gemel.mapping.unmapped import Unmapped, pack, unpack
+
+__all__ = ["ITEMS_MAX", "Mapped", "Mapper"]
+
+ITEMS_MAX: Final = 10_000
+REJECT_BYTES_MAX: Final = 8 << 20
+"""What the items of one message that do not fit may weigh apart, each with what is around it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """What became of messages: their events in order, a Detail for each that does not fit its mapping.
+
+    `raws` are their bytes for quarantine, made when asked for; `messages` says which message each is of. `empty`
+    counts messages that the mapping leaves out: `when` was not true, or the list was empty.
+    """
+
+    events: list[Event | Detail]
+    raws: Sequence[bytes]
+    messages: list[int]
+    empty: int
+
+    def decoded(self, body: bytes) -> Decoded:
+        """Return the events as ingest takes them; `body` is what they came in."""
+        return Decoded(self.events, body, LINES, self.raws)
+
+
+class Mapper:
+    """A mapping, compiled."""
+
+    def __init__(self, mapping: PayloadMapping) -> None:
+        self.mapping = mapping
+        self._rules = [CompiledRule(rule, number, mapping) for number, rule in enumerate(mapping.twins)]
+        self._id = None if mapping.id is None else field_reader(mapping.id)
+        self._timed = all(rule.time is not None for rule in mapping.twins)
+        self._single = len(self._rules) == 1 and mapping.twins[0].each is None
+        self._json = mapping.format == "json"
+        self._decode = msgspec.json.Decoder().decode
+
+    def run(self, messages: Sequence[Message]) -> Mapped:
+        """Return the events of messages; what does not fit costs only its own event, if that can be."""
+        events: list[Event | Detail] = []
+        rejects: dict[int, bytes] = {}
+        owners: list[int] = []
+        empty = 0
+        for number, message in enumerate(messages):
+            start = len(events)
+            self._message(message, number, events, rejects)
+            empty += len(events) == start
+            owners.extend(itertools.repeat(number, len(events) - start))
+        return Mapped(events, _Raws(events, rejects), owners, empty)
+
+    def remap(self, raw: bytes) -> Event | Detail | None:
+        """Map once more what waits in quarantine since another mapping, or an earlier text of this one, failed.
+
+        Returns its event, why there is still none, or None for bytes that wait for another reason.
+        """
+        found = unpack(raw)
+        if found is None:
+            return None
+        waiting, message = found
+        if waiting.rule is None:
+            made = self.run([message]).events
+            if len(made) == 1:
+                return made[0]
+            return Detail("MappingFailed", f"The message makes {len(made)} events now: send it again.")
+        if waiting.rule >= len(self._rules):
+            return Detail("MappingFailed", f"The mapping has no rule twins[{waiting.rule}] any more.")
+        try:
+            scene, name = self._scene(message, 0)
+            made_of = list(self._rules[waiting.rule].make(scene, name, waiting.index))
+        except ValueError as error:
+            return Detail("MappingFailed", str(error))
+        events = [each for each in made_of if each.event is not None or each.problem]
+        if len(events) != 1:
+            return Detail(
+                "MappingFailed", f"twins[{waiting.rule}] makes {len(events)} events of it: send it again."
+            )
+        event = events[0].event
+        if event is None:
+            return Detail("MappingFailed", events[0].problem)
+        if event.time is None:
+            # It was received then, and not when it was mended.
+            event = msgspec.structs.replace(event, time=from_us(message.received_us))
+        return event
+
+    def _message(
+        self, message: Message, number: int, events: list[Event | Detail], rejects: dict[int, bytes]
+    ) -> None:
+        """Append a message's events; where it cannot be taken apart at all, what stands for the whole of it."""
+        start, weight, declined = len(events), 0, False
+        name = ""
+        try:
+            scene, name = self._scene(message, number)
+            for made in self._made(scene, name):
+                if made.event is not None:
+                    events.append(made.event)
+                elif made.problem:
+                    rejects[len(events)] = raw = self._reject(message, name, made, scene)
+                    events.append(Detail("MappingFailed", made.problem))
+                    weight += len(raw)
+                declined = declined or made.declined
+                if weight > REJECT_BYTES_MAX or len(events) - start > ITEMS_MAX:
+                    raise ValueError(_too_much(weight))
+            if len(events) == start and not declined:
+                raise ValueError("nothing stands in it that the mapping takes")
+        except ValueError as error:
+            for place in range(start, len(events)):
+                rejects.pop(place, None)
+            del events[start:]
+            problem = str(error)
+            rejects[start] = self._reject(message, name or _named(message, number), Made(problem=problem))
+            events.append(Detail("MappingFailed", problem))
+
+    def _made(self, scene: Scene, name: str) -> Iterator[Made]:
+        for rule in self._rules:
+            yield from rule.make(scene, name)
+
+    def _scene(self, message: Message, number: int) -> tuple[Scene, str]:
+        """Return what is seen of a message, and its name; ValueError where it cannot be read."""
+        mapping = self.mapping
+        payload, size = self._payload(message)
+        around = "".join(
+            (message.topic or "", message.key or "", message.id or "", *message.headers.values())
+        )
+        clean = self._json and isinstance(message.payload, bytes) and b"\\u" not in message.payload
+        topic: dict[str, str] = {}
+        if mapping.topic is not None:
+            found = None if message.topic is None else mapping.topic.match(message.topic)
+            if found is None:
+                raise ValueError(f"topic: {message.topic!r} does not fit {mapping.topic.text!r}")
+            topic = found
+        roots = {
+            "payload": payload,
+            "topic": topic,
+            "headers": message.headers,
+            "key": message.key,
+            "received": message.received_us,
+            "item": None,
+            "index": None,
+            "name": None,
+        }
+        scene = Scene(roots, payload, size, clean and (around.isprintable() or not around))
+        if self._id is not None:
+            given = self._id(scene)
+            if not isinstance(given, (str, int, float)) or given == "":
+                raise ValueError("id: there is none")
+            return scene, str(given)
+        if message.id is not None:
+            return scene, message.id
+        return scene, _named(message, None if self._timed else number)
+
+    def _payload(self, message: Message) -> tuple[Any, int]:
+        payload = message.payload
+        if not isinstance(payload, bytes):
+            return payload, len(msgspec.json.encode(payload))
+        try:
+            return (self._decode(payload) if self._json else payload.decode()), len(payload)
+        except msgspec.DecodeError as error:
+            raise ValueError(f"the payload is not JSON: {error}") from error
+        except UnicodeDecodeError as error:
+            raise ValueError(f"the payload is not UTF-8 at byte {error.start}") from error
+        except RecursionError as error:
+            raise ValueError("the payload is nested too deeply") from error
+
+    def _reject(self, message: Message, name: str, made: Made, scene: Scene | None = None) -> bytes:
+        payload = message.payload
+        if scene is not None and made.rule is not None and made.index is not None:
+            payload = reduced(scene.roots["payload"], self.mapping.twins[made.rule].each, made)
+        waiting = Unmapped(
+            specversion="1.0",
+            type=UNMAPPED,
+            id=f"{name}:{made.place}" if made.place else name,
+            source=self.mapping.source,
+            problem=made.problem,
+            mapping=self.mapping.label,
+            received=from_us(message.received_us),
+            rule=made.rule,
+            index=made.index,
+            message=message.id,
+            topic=message.topic,
+            key=message.key,
+            headers=dict(message.headers),
+        )
+        return pack(waiting, payload)
+
+
+class _Raws(Sequence[bytes]):
+    """The bytes of events, encoded when they are asked for; of rejects, as they were packed."""
+
+    def __init__(self, events: list[Event | Detail], rejects: dict[int, bytes]) -> None:
+        self._events = events
+        self._rejects = rejects
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+    def __getitem__(self, index: Any) -> Any:
+        found = self._rejects.get(index)
+        return msgspec.json.encode(self._events[index]) if found is None else found
+
+
+def _named(message: Message, number: int | None) -> str:
+    """Return a name for a message that has none: the digest of what it says.
+
+    Where no source time tells a repeat from a value that is still the same, the time of receipt and the place in
+    its batch (`number`) are part of it.
+    """
+    payload = message.payload if isinstance(message.payload, bytes) else msgspec.json.encode(message.payload)
+    parts = [message.topic or "", message.key or ""]
+    if number is not None:
+        parts += [str(message.received_us), str(number)]
+    digest = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass"))
+    digest.update(payload)
+    return digest.hexdigest()[:32]
+
+
+def _too_much(weight: int) -> str:
+    if weight > REJECT_BYTES_MAX:
+        return "too many of its items do not fit the mapping for each to wait by itself"
+    return f"it makes more than {ITEMS_MAX} events"

@@ -1,0 +1,71 @@
+"""What does not fit its mapping, as it waits in quarantine: the message, with the rule that it broke."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from gemel.base.clock import to_us
+from gemel.ingest.events import UNMAPPED
+from gemel.mapping.scene import Message
+
+__all__ = ["Unmapped", "pack", "unpack"]
+
+
+class Unmapped(msgspec.Struct, omit_defaults=True):
+    """A message, or one item of it, of which rule number `rule` of `mapping` made no event.
+
+    It looks like a CloudEvent, so that it is listed by source and id. The payload is `data`, or where that is no
+    JSON `text`, or where that is no UTF-8 `data_base64`. With `index` its list holds that item alone. Without
+    `rule` it stands for the whole message.
+    """
+
+    specversion: str
+    type: str
+    id: str
+    source: str
+    problem: str
+    mapping: str
+    received: datetime
+    rule: int | None = None
+    index: int | None = None
+    message: str | None = None
+    topic: str | None = None
+    key: str | None = None
+    headers: dict[str, str] = {}
+    data: Any = msgspec.UNSET
+    text: str | None = None
+    data_base64: bytes | None = None
+
+
+def pack(unmapped: Unmapped, payload: Any) -> bytes:
+    """Return the bytes of what waits, with its payload: bytes as they came, or JSON values."""
+    if not isinstance(payload, bytes):
+        unmapped.data = payload
+    else:
+        try:
+            msgspec.json.decode(payload)
+            unmapped.data = msgspec.Raw(payload)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            try:
+                unmapped.text = payload.decode()
+            except UnicodeDecodeError:
+                unmapped.data_base64 = payload
+    return msgspec.json.encode(unmapped)
+
+
+def unpack(raw: bytes) -> tuple[Unmapped, Message] | None:
+    """Return what waits and the message that it is of, or None for the bytes of anything else."""
+    try:
+        found = msgspec.json.decode(raw, type=Unmapped)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    if found.type != UNMAPPED or found.received.tzinfo is None:
+        return None
+    payload = found.data_base64 if found.text is None else found.text.encode()
+    if payload is None:
+        payload = msgspec.json.encode(found.data)
+    message = Message(payload, to_us(found.received), found.message, found.topic, found.key, found.headers)
+    return found, message
