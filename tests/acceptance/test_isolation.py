@@ -24,6 +24,10 @@ from support.postgres import Dsns
 SECRET = "owned-by-one"
 TWIN: dict[str, Any] = {"$metadata": {"$model": PUMP}, "motor": {"$metadata": {}}, "label": SECRET}
 PATCH = [{"op": "add", "path": "/label", "value": "taken"}]
+MAPPING = f"""version: 2
+source: {SECRET}
+twins: [{{twin: "{{device}}", values: {{flow: v}}}}]
+"""
 EVENTS = {"Content-Type": "application/cloudevents-batch+json"}
 FOLDER = "/nowhere/folder-of-one"
 SOURCE = f"name: watch\nkind: folder\nconnection: {{folder: {FOLDER}, files: {SECRET}.csv}}\nmapping: m.yaml"
@@ -192,6 +196,13 @@ def on_data(owned: Owned) -> Rows:
         ("POST", "/v1/events"): [
             Attempt("/v1/events", 200, {"content": json.dumps(batch).encode(), "headers": EVENTS})
         ],
+        ("GET", "/v1/mappings"): [Attempt("/v1/mappings", 200)],
+        ("GET", "/v1/mappings/{name}"): [Attempt("/v1/mappings/plant", 404)],
+        ("PUT", "/v1/mappings/{name}"): [
+            Attempt("/v1/mappings/others", 200, {"content": MAPPING.replace(SECRET, "two").encode()})
+        ],
+        ("DELETE", "/v1/mappings/{name}"): [Attempt("/v1/mappings/plant", 404)],
+        ("POST", "/v1/push/{name}"): [Attempt("/v1/push/plant", 404, {"json": {"device": "a", "v": 666.0}})],
         ("GET", "/v1/sources/{source}/position"): [Attempt("/v1/sources/one/position", 200)],
         ("GET", "/v1/twins/{twin_id}/history"): [
             Attempt("/v1/twins/a/history", 404),
@@ -352,6 +363,7 @@ def owned(site: Site) -> Owned:
     )
     hook = {"url": f"https://hooks.example.com/{SECRET}", "headers": {"X-Key": SECRET}}
     assert client.put("/v1/endpoints/hooks", json=hook).status_code == 200
+    assert client.put("/v1/mappings/plant", content=MAPPING.encode()).status_code == 200
     route = {"endpointName": "hooks", "filter": f"subject = '{SECRET}'"}
     assert client.put("/eventroutes/all", json=route).status_code == 204
     texts = {"definition": SOURCE, "mapping": SOURCE_MAPPING}

@@ -35,6 +35,8 @@ REFUSALS: dict[str, set[str]] = {
     "send_component_telemetry": {"ValidationFailed", "InvalidArgument"},
     "query_twins": {"SqlQueryError", "BadRequest", "InvalidArgument"},  # also a moment in the future
     "ingest": {"MissingArgument", "InvalidArgument", "ValidationFailed"},  # headers that go together
+    "put_mapping": {"MappingInvalid", "InvalidArgument", "LimitExceeded"},  # a schema cannot say what YAML holds
+    "push": {"MissingArgument", "InvalidArgument"},  # as ingest
     "history": {"MissingArgument", "InvalidArgument", "PathNotInModel"},  # parameters that need each other
     "put_event_route": {"EventRouteEndpointInvalid", "EventRouteFilterInvalid", "EventRouteIdInvalid"},
     "put_endpoint": {"InvalidArgument", "EventRouteEndpointInvalid", "LimitExceeded", "OutboundRefused"},

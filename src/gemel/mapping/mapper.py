@@ -68,12 +68,13 @@ class Mapper:
             owners.extend(itertools.repeat(number, len(events) - start))
         return Mapped(events, _Raws(events, rejects), owners, empty)
 
-    def remap(self, raw: bytes) -> Event | Detail | None:
-        """Map once more what waits in quarantine since another mapping, or an earlier text of this one, failed.
+    def remap(self, raw: bytes, received_us: int) -> Event | Detail | None:
+        """Map once more what waits in quarantine because another mapping, or another text of this one, failed.
 
-        Returns its event, why there is still none, or None for bytes that wait for another reason.
+        `received_us` is when it came: the time of an event that has none. Returns the event, why there is still
+        none, or None for bytes that wait for another reason.
         """
-        found = unpack(raw)
+        found = unpack(raw, received_us)
         if found is None:
             return None
         waiting, message = found
@@ -119,7 +120,7 @@ class Mapper:
                     weight += len(raw)
                 declined = declined or made.declined
                 if weight > REJECT_BYTES_MAX or len(events) - start > ITEMS_MAX:
-                    raise ValueError(_too_much(weight))
+                    raise ValueError(_too_much(weight, made.problem))
             if len(events) == start and not declined:
                 raise ValueError("nothing stands in it that the mapping takes")
         except ValueError as error:
@@ -192,7 +193,6 @@ class Mapper:
             source=self.mapping.source,
             problem=made.problem,
             mapping=self.mapping.label,
-            received=from_us(message.received_us),
             rule=made.rule,
             index=made.index,
             message=message.id,
@@ -233,7 +233,7 @@ def _named(message: Message, number: int | None) -> str:
     return digest.hexdigest()[:32]
 
 
-def _too_much(weight: int) -> str:
+def _too_much(weight: int, problem: str) -> str:
     if weight > REJECT_BYTES_MAX:
-        return "too many of its items do not fit the mapping for each to wait by itself"
+        return f"too many of its items do not fit the mapping for each to wait by itself; one is: {problem}"
     return f"it makes more than {ITEMS_MAX} events"

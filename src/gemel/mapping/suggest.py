@@ -18,6 +18,8 @@ from gemel.models import Enum, Primitive, Slot, TwinType
 __all__ = ["Draft", "Guess", "suggest"]
 
 SURE_MIN: Final = 0.4
+LIKE_MIN: Final = 0.3
+FLAGS: Final = (("on", "off"), ("true", "false"), ("yes", "no"), ("1", "0"), ("open", "closed"))
 TIMES: Final = {"ts", "time", "timestamp", "datetime", "date", "at", "t", "when", "sampled", "measured"}
 IDS: Final = {
     "id",
@@ -149,18 +151,17 @@ def _match(leaf: Leaf, slot: Slot) -> Guess | None:
     bare = name_of(slot.path.rpartition(".")[2], with_unit=False)
     last = name_of(leaf.path.rpartition(".")[2])
     likeness = max(alike(own.words, wanted.words), 0.95 * alike(last.words, bare.words))
-    semantic = name_of(slot.semantic_type or "", with_unit=False).words
-    if likeness < 0.3 and semantic and alike(own.words, semantic) > 0.8:
-        likeness = 0.5
-    if likeness < 0.3:
-        return None
     reasons = [f"names {likeness:.0%} alike"]
+    unit = None if slot.unit is None else pint_unit(slot.unit)
+    if likeness < LIKE_MIN:
+        if own.unit is None or unit is None or _unit_of(own.unit, unit)[0] < 0:
+            return None
+        likeness, reasons = 0.45, ["its unit is of the same kind, its name is not alike"]
     typed, spec = _typed(leaf, slot)
     if typed is None:
         return None
     sure = 0.75 * likeness + (0.15 if leaf.values else 0.0)
     reasons.append(typed)
-    unit = None if slot.unit is None else pint_unit(slot.unit)
     if unit is not None and spec.get("type", "number") == "number":
         weight, reason, change = _unit_of(own.unit, unit)
         sure += weight
@@ -192,21 +193,10 @@ def _typed(leaf: Leaf, slot: Slot) -> tuple[str | None, dict[str, Any]]:
         return "no value seen", {}
     if all(slot.check(value) is None for value in values):
         return f"all {len(values)} values fit", {}
+    if (listed := _listed(values, slot)) is not None:
+        return "its values are names of what the model has", {"map": listed}
     if isinstance(slot.schema, Enum):
-        names = {entry.name.lower(): entry.value for entry in slot.schema.entries}
-        if all(str(value).lower() in names for value in values):
-            listed = {str(value): names[str(value).lower()] for value in values}
-            return "its values are names of the enumeration", {"map": listed}
         return None, {}
-    texts = {str(value).strip().lower() for value in values}
-    if (
-        isinstance(slot.schema, Primitive)
-        and slot.schema.kind == "boolean"
-        and texts <= {"on", "off", "true", "false", "yes", "no", "1", "0"}
-    ):
-        on = {"on", "true", "yes", "1"}
-        listed = {str(value): str(value).strip().lower() in on for value in values}
-        return "its values say true or false", {"map": listed}
     for kind, read in (("number", float), ("integer", _whole)):
         try:
             if all(slot.check(read(str(value))) is None for value in values):
@@ -214,6 +204,24 @@ def _typed(leaf: Leaf, slot: Slot) -> tuple[str | None, dict[str, Any]]:
         except ValueError:
             continue
     return None, {}
+
+
+def _listed(values: Sequence[Any], slot: Slot) -> dict[str, Any] | None:
+    """Return what texts stand for: all names of an enumeration, or both words for true and false."""
+    seen = {str(value).strip().lower() for value in values}
+    spelled = str.upper if all(str(value).isupper() for value in values) else str
+    if isinstance(slot.schema, Enum):
+        names = {entry.name.lower(): entry for entry in slot.schema.entries}
+        if not seen <= names.keys():
+            return None
+        as_written = {str(value).strip().lower(): str(value) for value in values}
+        return {as_written.get(low, spelled(entry.name)): entry.value for low, entry in names.items()}
+    if isinstance(slot.schema, Primitive) and slot.schema.kind == "boolean":
+        for yes, no in FLAGS:
+            if seen <= {yes, no}:
+                cased = {str(value).strip().lower(): str(value) for value in values}
+                return {cased.get(yes, spelled(yes)): True, cased.get(no, spelled(no)): False}
+    return None
 
 
 def _whole(text: str) -> int:

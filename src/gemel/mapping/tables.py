@@ -166,7 +166,9 @@ def parse_mapping(data: bytes, file: str) -> Mapping:
     top = parse_section(data, file)
     version = top.take("version")
     if version != VERSION or isinstance(version, bool):
-        hint = f"A mapping of files is of version {VERSION}; version 2 maps messages: see docs/guides/mapping.md."
+        hint = (
+            f"For files, this gemel reads version {VERSION}; version 2 maps messages: docs/guides/mapping.md."
+        )
         raise top.fault("version", f"is {version!r}.", hint)
     mapping = Mapping(
         file=file,

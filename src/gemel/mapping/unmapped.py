@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 import msgspec
 
-from gemel.base.clock import to_us
 from gemel.ingest.events import UNMAPPED
 from gemel.mapping.scene import Message
 
@@ -19,7 +17,8 @@ class Unmapped(msgspec.Struct, omit_defaults=True):
 
     It looks like a CloudEvent, so that it is listed by source and id. The payload is `data`, or where that is no
     JSON `text`, or where that is no UTF-8 `data_base64`. With `index` its list holds that item alone. Without
-    `rule` it stands for the whole message.
+    `rule` it stands for the whole message. When it was received is not part of it: the same message, sent again, is
+    the same bytes, and quarantine has it once, with the time when it first came.
     """
 
     specversion: str
@@ -28,7 +27,6 @@ class Unmapped(msgspec.Struct, omit_defaults=True):
     source: str
     problem: str
     mapping: str
-    received: datetime
     rule: int | None = None
     index: int | None = None
     message: str | None = None
@@ -56,16 +54,16 @@ def pack(unmapped: Unmapped, payload: Any) -> bytes:
     return msgspec.json.encode(unmapped)
 
 
-def unpack(raw: bytes) -> tuple[Unmapped, Message] | None:
-    """Return what waits and the message that it is of, or None for the bytes of anything else."""
+def unpack(raw: bytes, received_us: int) -> tuple[Unmapped, Message] | None:
+    """Return what waits since `received_us` and the message that it is of, or None for the bytes of anything else."""
     try:
         found = msgspec.json.decode(raw, type=Unmapped)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    if found.type != UNMAPPED or found.received.tzinfo is None:
+    if found.type != UNMAPPED:
         return None
     payload = found.data_base64 if found.text is None else found.text.encode()
     if payload is None:
         payload = msgspec.json.encode(found.data)
-    message = Message(payload, to_us(found.received), found.message, found.topic, found.key, found.headers)
+    message = Message(payload, received_us, found.message, found.topic, found.key, found.headers)
     return found, message

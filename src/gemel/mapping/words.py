@@ -116,10 +116,11 @@ def name_of(text: str, *, with_unit: bool = True) -> Name:
     unit = None
     if with_unit:
         for length in range(min(LONGEST, len(words)), 0, -1):
-            found = UNITS.get(tuple(words[-length:]))
+            # `kPa` and `degF` come apart as words, and are one unit all the same.
+            found = UNITS.get(tuple(words[-length:])) or UNITS.get(("".join(words[-length:]),))
             # A name that is nothing but a unit is of what it measures: `rpm`.
             if found is not None and (length < len(words) or len(words[0]) > 2):
-                unit = found
+                unit = "mW" if text.endswith("mW") else found
                 words = words[:-length] if length < len(words) else words
                 break
     return Name(tuple(ABBREVIATIONS.get(word, word) for word in words), unit)

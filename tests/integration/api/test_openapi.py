@@ -143,6 +143,8 @@ def test_answers_follow_the_schemas(spec: dict[str, Any], site: Site, client: ht
     number = client.get("/v1/quarantine").json()["value"][0]["number"]
     client.put("/v1/endpoints/hooks", json={"url": "https://hooks.example.com/"})
     client.put("/eventroutes/all", json={"endpointName": "hooks", "filter": "true"})
+    mapping = b"version: 2\nsource: s\ntwins: [{twin: a, values: {flow: f}}]\n"
+    client.put("/v1/mappings/plant", content=mapping)
     places = {
         "/models": "/models",
         "/models/{model_id}": f"/models/{PUMP}?includeModelDefinition=true",
@@ -162,6 +164,8 @@ def test_answers_follow_the_schemas(spec: dict[str, Any], site: Site, client: ht
         "/v1/twins/{twin_id}/explain": "/v1/twins/a/explain",
         "/v1/diff": "/v1/diff?from=2020-01-01T00:00:00Z",
         "/v1/sources/{source}/position": "/v1/sources/s/position",
+        "/v1/mappings": "/v1/mappings",
+        "/v1/mappings/{name}": "/v1/mappings/plant",
         "/v1/quarantine": "/v1/quarantine",
         "/v1/quarantine/groups": "/v1/quarantine/groups?by=code&by=day",
         "/v1/quarantine/expiry": "/v1/quarantine/expiry",
