@@ -196,13 +196,6 @@ def on_data(owned: Owned) -> Rows:
         ("POST", "/v1/events"): [
             Attempt("/v1/events", 200, {"content": json.dumps(batch).encode(), "headers": EVENTS})
         ],
-        ("GET", "/v1/mappings"): [Attempt("/v1/mappings", 200)],
-        ("GET", "/v1/mappings/{name}"): [Attempt("/v1/mappings/plant", 404)],
-        ("PUT", "/v1/mappings/{name}"): [
-            Attempt("/v1/mappings/others", 200, {"content": MAPPING.replace(SECRET, "two").encode()})
-        ],
-        ("DELETE", "/v1/mappings/{name}"): [Attempt("/v1/mappings/plant", 404)],
-        ("POST", "/v1/push/{name}"): [Attempt("/v1/push/plant", 404, {"json": {"device": "a", "v": 666.0}})],
         ("GET", "/v1/sources/{source}/position"): [Attempt("/v1/sources/one/position", 200)],
         ("GET", "/v1/twins/{twin_id}/history"): [
             Attempt("/v1/twins/a/history", 404),
@@ -252,6 +245,18 @@ def on_data(owned: Owned) -> Rows:
             Attempt("/v1/quarantine/discard", 200, numbers),
             Attempt("/v1/quarantine/discard", 200, every),
         ],
+    }
+
+
+def on_mappings() -> Rows:
+    return {
+        ("GET", "/v1/mappings"): [Attempt("/v1/mappings", 200)],
+        ("GET", "/v1/mappings/{name}"): [Attempt("/v1/mappings/plant", 404)],
+        ("PUT", "/v1/mappings/{name}"): [
+            Attempt("/v1/mappings/others", 200, {"content": MAPPING.replace(SECRET, "two").encode()})
+        ],
+        ("DELETE", "/v1/mappings/{name}"): [Attempt("/v1/mappings/plant", 404)],
+        ("POST", "/v1/push/{name}"): [Attempt("/v1/push/plant", 404, {"json": {"device": "a", "v": 666.0}})],
     }
 
 
@@ -316,6 +321,7 @@ def on_jobs() -> Rows:
 
 def on_the_rest(owned: Owned) -> Rows:
     return {
+        **on_mappings(),
         **on_routes(),
         ("GET", "/v1/stats"): [Attempt("/v1/stats", 200)],
         ("GET", "/v1/keys"): [Attempt("/v1/keys", 200)],

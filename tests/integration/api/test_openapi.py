@@ -25,6 +25,8 @@ BODILESS = {
 """Acts that need nothing said."""
 NOT_JSON = {"/", "/v1/changes", "/metrics", "/openapi", "/v1/jobs/{kind}/{job_id}/log"}
 
+MAPPING = b"version: 2\nsource: s\ntwins: [{twin: a, values: {flow: f}}]\n"
+
 
 @pytest.fixture(scope="module")
 def spec(site: Site) -> dict[str, Any]:
@@ -136,15 +138,13 @@ def test_answers_follow_the_schemas(spec: dict[str, Any], site: Site, client: ht
     twin = {"$metadata": {"$model": PUMP}, "motor": {"$metadata": {}}, "label": "x"}
     for name in ("a", "b"):
         client.put(f"/digitaltwins/{name}", json=twin)
-    link = {"$targetId": "b", "$relationshipName": "feeds"}
-    client.put("/digitaltwins/a/relationships/r", json=link)
+    client.put("/digitaltwins/a/relationships/r", json={"$targetId": "b", "$relationshipName": "feeds"})
     body = b'{"id":"1","source":"s","type":"t","specversion":"1.0","subject":"nobody","data":{"x":1}}'
     client.post("/v1/events", content=body, headers={"Content-Type": "application/json"})
     number = client.get("/v1/quarantine").json()["value"][0]["number"]
     client.put("/v1/endpoints/hooks", json={"url": "https://hooks.example.com/"})
     client.put("/eventroutes/all", json={"endpointName": "hooks", "filter": "true"})
-    mapping = b"version: 2\nsource: s\ntwins: [{twin: a, values: {flow: f}}]\n"
-    client.put("/v1/mappings/plant", content=mapping)
+    client.put("/v1/mappings/plant", content=MAPPING)
     places = {
         "/models": "/models",
         "/models/{model_id}": f"/models/{PUMP}?includeModelDefinition=true",

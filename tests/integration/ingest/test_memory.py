@@ -15,6 +15,7 @@ from support.parts import AUDIT, TenantParts, event, open_parts
 from support.postgres import Dsns
 
 NOW = "2026-11-01T00:00:00Z"
+DECODE = decode_body
 
 
 def with_values(count: int) -> bytes:
@@ -28,7 +29,7 @@ async def taken(parts: TenantParts, body: bytes, media_type: str) -> int:
         return IngestRequest(decoded, now_us(), AUDIT)
 
     return (
-        await parts.ingest.receive(parts.tenant, body, lambda held: decode_body(held, media_type), request_of)
+        await parts.ingest.receive(parts.tenant, body, lambda held: DECODE(held, media_type), request_of)
     ).accepted
 
 
@@ -45,7 +46,7 @@ def test_what_is_in_work_is_bounded_and_given_back(database: Dsns, monkeypatch: 
                 most = max(most, parts.ingest.room.held)
                 return decode_body(body, media_type)
 
-            monkeypatch.setattr("gemel.ingest.pipeline.decode_body", watched)
+            monkeypatch.setitem(globals(), "DECODE", watched)
             bodies = [with_values(3_000), with_values(6_000), with_values(200_000)] * 4
             done = await asyncio.gather(*(taken(parts, body, SINGLE) for body in bodies))
             assert done == [0] * len(bodies)  # a list is no temperature
