@@ -154,6 +154,7 @@ def test_a_difference_of_a_twin_its_neighbours_and_the_graph(site: Site) -> None
         (["timeline", "pump-1", "--from", "yesterday"], "InvalidArgument", 1),
         (["explain", "nobody"], "DigitalTwinNotFound", 1),
         (["explain", "pump-1", "nothing"], "PathNotInModel", 1),
+        (["explain", "pump-1", "--as-of", START[:10]], "InvalidArgument", 1),
         (["diff", "yesterday"], "InvalidArgument", 1),
         (["diff", END, START], "InvalidArgument", 1),
         (["diff", START, "--depth", "2"], "UsageInvalid", 2),

@@ -22,6 +22,7 @@ from gemel.api.history_query import (
     given_page,
     given_period,
     read_history,
+    readable_of,
 )
 from gemel.api.moments import MOMENT
 from gemel.api.params import TwinId
@@ -29,15 +30,11 @@ from gemel.api.routing import JSON, RouteInfo, route
 from gemel.api.wire import Time
 from gemel.base.clock import iso_us
 from gemel.base.errors import InvalidError
-from gemel.graph.loading import twin_not_found
-from gemel.graph.names import check_twin_id
-from gemel.graph.readable import ReadableTwin, readable, readable_then
-from gemel.history.moment import LIVE, Moment
+from gemel.history.moment import Moment
 from gemel.history.paths import series_of
 from gemel.history.read import Buckets
 from gemel.history.state import read_state
 from gemel.security.principal import Scope
-from gemel.store.database import ReadTransaction
 
 __all__ = ["HANDLERS", "History", "LastValue", "LastValues"]
 
@@ -122,7 +119,7 @@ async def history(
     call = call_of(request)
     media_type = _accepted(request)
     async with call.services.database.read(call.tenant) as tx:
-        twin = await _twin(request, tx, twin_id, period.moment)
+        twin = await readable_of(request, tx, twin_id, period.moment)
         rows, token = await read_history(tx, twin, Wanted(path or [], period.window, buckets, page))
     headers = {} if token is None else {AFTER_HEADER: token}
     if media_type == JSON:
@@ -144,7 +141,7 @@ async def last_values(
     """Give the last value of every path of a twin, properties and telemetry, with unit and quality."""
     call = call_of(request)
     async with call.services.database.read(call.tenant) as tx:
-        twin = await _twin(request, tx, twin_id, moment)
+        twin = await readable_of(request, tx, twin_id, moment)
         state = await read_state(tx, call.services.context.paths, [twin.twin_no], moment)
     values = {
         held.path: LastValue(
@@ -160,17 +157,6 @@ async def last_values(
         and series_of(twin.twin_no, twin.paths[held.path].path_no) == held.series
     }
     return json_answer(LastValues(twin_id, values))
-
-
-async def _twin(request: AnyRequest, tx: ReadTransaction, twin_id: str, moment: Moment) -> ReadableTwin:
-    services = call_of(request).services
-    if moment != LIVE:
-        return await readable_then(tx, services.context, twin_id, moment)
-    check_twin_id(twin_id)
-    view = await services.directory.resolve(tx, [twin_id])
-    if twin_id not in view.twins:
-        raise twin_not_found(twin_id)
-    return readable(view.twins[twin_id])
 
 
 def _accepted(request: AnyRequest) -> str:

@@ -6,14 +6,16 @@ from typing import Annotated, Any, NamedTuple
 
 from litestar.params import QueryParameter
 
-from gemel.api.call import AnyRequest
+from gemel.api.call import AnyRequest, call_of
 from gemel.api.durations import parse_duration_us, parse_moment_us
 from gemel.api.history_formats import bucket_rows, raw_rows
 from gemel.api.moments import AsOf, KnownAt, moment_of
 from gemel.api.params import From, To
 from gemel.base.errors import InvalidError
-from gemel.graph.readable import ReadableTwin
-from gemel.history.moment import Moment
+from gemel.graph.loading import twin_not_found
+from gemel.graph.names import check_twin_id
+from gemel.graph.readable import ReadableTwin, readable, readable_then
+from gemel.history.moment import LIVE, Moment
 from gemel.history.paths import path_no_of, series_of, twin_no_of
 from gemel.history.read import Buckets, Cursor, Window, read_buckets, read_raw
 from gemel.store.database import ReadTransaction
@@ -27,6 +29,7 @@ __all__ = [
     "given_period",
     "given_window",
     "read_history",
+    "readable_of",
 ]
 
 TIME_MAX_US = 9_214_646_400_000_000  # 2262-01-01
@@ -123,6 +126,21 @@ def given_page(
 ) -> PageWanted:
     """Return which page a request asks for."""
     return PageWanted(limit, after)
+
+
+async def readable_of(request: AnyRequest, tx: ReadTransaction, twin_id: str, moment: Moment) -> ReadableTwin:
+    """Return what can be read of a twin, live or as of a moment.
+
+    Raises NotFoundError (DigitalTwinNotFound), InvalidError (InvalidArgument).
+    """
+    services = call_of(request).services
+    if moment != LIVE:
+        return await readable_then(tx, services.context, twin_id, moment)
+    check_twin_id(twin_id)
+    view = await services.directory.resolve(tx, [twin_id])
+    if twin_id not in view.twins:
+        raise twin_not_found(twin_id)
+    return readable(view.twins[twin_id])
 
 
 async def read_history(

@@ -14,16 +14,15 @@ from litestar.params import QueryParameter
 from gemel.api.bodies import json_answer
 from gemel.api.call import AnyRequest, call_of
 from gemel.api.durations import parse_moment_us
-from gemel.api.history_query import given_window
+from gemel.api.history_query import given_window, readable_of
+from gemel.api.moments import MOMENT
 from gemel.api.params import ID_SCHEMA, MOMENT_SCHEMA, TwinId
 from gemel.api.routing import JSON, RouteInfo, route
 from gemel.base.clock import now_us
 from gemel.base.errors import InvalidError
 from gemel.base.words import did_you_mean
 from gemel.graph.differences import Between
-from gemel.graph.loading import twin_not_found
-from gemel.graph.names import check_twin_id
-from gemel.history.moment import END_US
+from gemel.history.moment import END_US, Moment
 from gemel.history.moves import Stretch
 from gemel.history.read import Window
 from gemel.past.diff import Diff, DiffWanted, read_diff
@@ -89,7 +88,7 @@ DIFF = {
 
 
 class Explanation(msgspec.Struct, frozen=True):
-    """Current values of a twin, each with what made it so."""
+    """Values of a twin, current or of a moment, each with what made it so."""
 
     twin: str
     values: list[Explained]
@@ -154,24 +153,25 @@ async def timeline(
 
 @get(
     "/v1/twins/{twin_id:str}/explain",
+    dependencies=MOMENT,
     **route(TAG, RouteInfo(Scope.READ, answer={JSON: Explanation}, failures=(404,))),
 )
-async def explain_values(request: AnyRequest, twin_id: TwinId, path: Paths = None) -> Response[bytes]:
-    """Explain current values: the event or request that made each so, its source, its times and the rules."""
+async def explain_values(
+    request: AnyRequest, twin_id: TwinId, moment: NamedDependency[Moment], path: Paths = None
+) -> Response[bytes]:
+    """Explain values, current or of a moment: the event or request that made each so, its source, times and rules."""
     call = call_of(request)
-    check_twin_id(twin_id)
     async with call.services.database.read(call.tenant) as tx:
-        twin = (await call.services.directory.resolve(tx, [twin_id])).twins.get(twin_id)
-        if twin is None:
-            raise twin_not_found(twin_id)
+        twin = await readable_of(request, tx, twin_id, moment)
         for each in path or ():
-            if each not in twin.twin_type.slots:
+            if each not in twin.paths:
                 raise InvalidError(
                     "PathNotInModel",
                     f"The model of {twin_id} has no path {each[:200]!r}.",
-                    did_you_mean(each, twin.twin_type.slots),
+                    did_you_mean(each, twin.paths),
                 )
-        return json_answer(Explanation(twin_id, await explain(tx, twin, path or ())))
+        found = await explain(tx, call.services.context.paths, twin, path or (), moment)
+    return json_answer(Explanation(twin_id, found))
 
 
 def given_diff(

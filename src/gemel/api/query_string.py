@@ -59,6 +59,10 @@ def _check_name(name: str, known: Mapping[str, str], *, is_own: bool, writes: bo
             f"{moment}: the past can be read, and not written.",
             "Leave it out. A value of the past is sent with its time, a twin or lifecycle with its validFrom.",
         )
+    if moment == "asOf" and "from" in known:
+        raise InvalidError(
+            "InvalidArgument", "asOf: this route tells of a window of time.", "Name it by from and to."
+        )
     if moment is not None:
         raise InvalidError(
             "InvalidArgument",

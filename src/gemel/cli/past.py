@@ -12,7 +12,7 @@ import typer
 from gemel.base.errors import InvalidError
 from gemel.cli import output
 from gemel.cli.command import Panel, command
-from gemel.cli.options import ServerOptions
+from gemel.cli.options import MomentOptions, ServerOptions
 from gemel.cli.rows import Limit, print_rows
 
 if TYPE_CHECKING:
@@ -90,6 +90,7 @@ def register(app: typer.Typer) -> None:
         "explain",
         ("gemel explain pump-1", "why every value is what it is"),
         ("gemel explain pump-1 motor.speed --json", "one value, for a script"),
+        ("gemel explain pump-1 --as-of 2026-01-31T12:00:00Z", "why they were what they were then"),
         panel=Panel.DATA,
     )(explain)
     command(
@@ -111,12 +112,12 @@ def timeline(twin: Twin, server: ServerOptions, part: Part, paths: Paths = None,
         print_rows(_pages(client, place, "entries", params, limit), limit, server.as_json, print_timeline)
 
 
-def explain(twin: Twin, server: ServerOptions, paths: Paths = None) -> None:
-    """Say why the current values of a twin are what they are: event, source, mapping, times and rules."""
+def explain(twin: Twin, server: ServerOptions, moment: MomentOptions, paths: Paths = None) -> None:
+    """Say why the values of a twin are what they are, or were: event, source, mapping, times and rules."""
     from gemel.cli.past_tables import print_explained
 
     with server.client() as client:
-        answer = client.get(f"/v1/twins/{quote(twin, safe='')}/explain", path=paths)
+        answer = client.get(f"/v1/twins/{quote(twin, safe='')}/explain", path=paths, **moment.params())
     if server.as_json:
         output.print_json(answer["values"])
     elif not answer["values"]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from gemel.graph.context import GraphContext
@@ -23,18 +23,19 @@ class ReadablePath(NamedTuple):
 
 
 class ReadableTwin(NamedTuple):
-    """A twin's number and model, and its paths."""
+    """A twin's number and model, and its paths: `own` are those of the model, all where it is no more."""
 
     twin_no: int
     model_id: str
     paths: Mapping[str, ReadablePath]
+    own: Collection[str]
 
 
 def readable(twin: TwinRef) -> ReadableTwin:
     """Return what can be read of a live twin: the paths of its model."""
     slots = twin.twin_type.slots
     paths = {path: ReadablePath(bound.path_no, bound.slot.unit) for path, bound in slots.items()}
-    return ReadableTwin(twin.twin_no, twin.twin_type.twin_type.model, paths)
+    return ReadableTwin(twin.twin_no, twin.twin_type.twin_type.model, paths, paths.keys())
 
 
 async def readable_then(
@@ -46,12 +47,15 @@ async def readable_then(
     """
     twin = await load_end(tx, twin_id, moment)
     keys = await read_series(tx, context.paths, twin.twin_no)
-    paths = {path: ReadablePath(path_no, None) for path_no, (path, _) in keys.items()}
+    told = {path: ReadablePath(path_no, None) for path_no, (path, _) in keys.items()}
     # The model may have been deleted since, with the last of its twins.
     twin_type = await context.library.twin_type(tx, twin.model_id)
     slots = {} if twin_type is None else twin_type.slots
     numbers = await context.paths.numbers(tx, [(slot.path, slot.role) for slot in slots.values()])
-    for path, slot in slots.items():
-        if (slot.path, slot.role) in numbers:
-            paths[path] = ReadablePath(numbers[slot.path, slot.role], slot.unit)
-    return ReadableTwin(twin.twin_no, twin.model_id, paths)
+    own = {
+        path: ReadablePath(numbers[slot.path, slot.role], slot.unit)
+        for path, slot in slots.items()
+        if (slot.path, slot.role) in numbers
+    }
+    shown = told if twin_type is None else own
+    return ReadableTwin(twin.twin_no, twin.model_id, own | (told | own), shown.keys())

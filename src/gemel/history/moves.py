@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gemel.base.clock import from_us
-from gemel.history.moment import END_US
+from gemel.history.moment import END_US, Moment, known_samples
 from gemel.history.paths import PathKey, Paths, path_no_of, series_of
 from gemel.history.values import JSON, QUALITIES, REMOVED, Encoded, Rank, canonical_json, decode, rank
 from gemel.store.columns import BigintArray, bigints, timestamps
@@ -34,22 +34,22 @@ CROSS JOIN LATERAL (
 # over the leaves outside. Series at the cursor's time are passed over up to its own.
 MOVES = f"""
 SELECT s.series, {US.format("s.source_time")}, {US.format("s.recorded")}, s.num, s.kind, s.doc, s.revision,
-       s.quality, s.late, {US.format("b.source_time")}, b.num, b.kind, b.doc
+       s.quality, {{late}}, {US.format("b.source_time")}, b.num, b.kind, b.doc
 FROM (
     SELECT s.* FROM unnest(%(series)s::bigint[]) AS k (series)
-    CROSS JOIN LATERAL (
-        SELECT * FROM sample WHERE tenant = current_tenant() AND sample.series = k.series
-          AND source_time >= %(from)s AND source_time <= %(to)s AND {{beyond}}
-          ORDER BY source_time {{order}} LIMIT %(each)s) AS s
+    CROSS JOIN LATERAL {{own}} AS s
     ORDER BY s.source_time {{order}}, s.series {{order}} LIMIT %(limit)s) AS s
-LEFT JOIN LATERAL (
-    SELECT source_time, num, kind, doc FROM sample WHERE tenant = current_tenant()
-      AND sample.series = s.series AND sample.source_time < s.source_time
-      ORDER BY source_time DESC LIMIT 1) AS b ON true
+LEFT JOIN LATERAL {{before}} AS b ON true
 ORDER BY s.source_time {{order}}, s.series {{order}}"""
+WITHIN = "series = k.series AND source_time >= %(from)s AND source_time <= %(to)s AND source_time "
 AT = "to_timestamp(0) + (%(at)s {} (k.series {} %(past)s)::int) * interval '1 microsecond'"
-ONWARD = MOVES.format(order="ASC", beyond=f"source_time >= {AT.format('+', '<=')}")
-BACKWARD = MOVES.format(order="DESC", beyond=f"source_time <= {AT.format('-', '>=')}")
+ONWARD, BACKWARD = f">= {AT.format('+', '<=')}", f"<= {AT.format('-', '>=')}"
+BEFORE = ("series = s.series AND source_time < s.source_time", "ORDER BY source_time DESC LIMIT 1")
+LIVE = "(SELECT * FROM sample WHERE tenant = current_tenant() AND {} {})"
+# Whether the first value for a key came late is kept with the one that holds it now.
+LATE = """(
+    SELECT h.late FROM sample AS h
+    WHERE h.tenant = current_tenant() AND h.series = s.series AND h.source_time = s.source_time)"""
 
 LOST = f"""
 SELECT k.series, {US.format("k.source_time")}, {US.format("l.recorded")}, {US.format("l.superseded")}, l.num, l.kind,
@@ -58,6 +58,7 @@ FROM unnest(%s::bigint[], %s::timestamptz[]) AS k (series, source_time)
 CROSS JOIN LATERAL (
     SELECT * FROM sample_superseded WHERE tenant = current_tenant()
       AND sample_superseded.series = k.series AND sample_superseded.source_time = k.source_time
+      AND superseded <= %s
       ORDER BY superseded DESC, recorded DESC LIMIT {LOST_MAX}) AS l
 ORDER BY l.superseded DESC, l.recorded DESC"""
 
@@ -70,11 +71,12 @@ class Place(NamedTuple):
 
 
 class Stretch(NamedTuple):
-    """Which source times (µs, both inclusive), and whether the newest come first."""
+    """Which source times (µs, both inclusive), whether the newest come first, and by what was recorded by when."""
 
     from_us: int
     to_us: int
     newest_first: bool
+    known_at_us: int = END_US
 
 
 class Lost(NamedTuple):
@@ -90,7 +92,7 @@ class Lost(NamedTuple):
 
 
 class Move(NamedTuple):
-    """A value that holds its key, the one before it in time, and those that lost the key.
+    """A value that holds its key, or held it then, the one before it in time, and those that lost the key.
 
     `before` and `before_us` are None where it is the first. `late`: when a value for this time first came, a
     newer one was there.
@@ -132,42 +134,59 @@ async def read_moves(
     if not series or stretch.from_us > stretch.to_us:
         return []
     wanted = _parameters(stretch, place) | {"series": _numbers(series), "each": limit, "limit": limit}
-    return await _finished(tx, series, await tx.rows(BACKWARD if stretch.newest_first else ONWARD, wanted))
+    return await _finished(tx, series, stretch.known_at_us, await tx.rows(_sql(stretch), wanted))
 
 
-async def read_last(tx: ReadTransaction, series: Mapping[int, PathKey]) -> list[Move]:
-    """Return the last move of each series, by series."""
-    wanted = _parameters(Stretch(0, END_US, newest_first=True), None)
-    more = {"series": _numbers(series), "each": 1, "limit": len(series)}
-    moves = await _finished(tx, series, await tx.rows(BACKWARD, wanted | more))
+async def read_last(tx: ReadTransaction, series: Mapping[int, PathKey], moment: Moment) -> list[Move]:
+    """Return the last move of each series at a moment, by series."""
+    stretch = Stretch(0, moment.as_of_us, newest_first=True, known_at_us=moment.known_at_us)
+    wanted = _parameters(stretch, None) | {"series": _numbers(series), "each": 1, "limit": len(series)}
+    moves = await _finished(tx, series, moment.known_at_us, await tx.rows(_sql(stretch), wanted))
     return sorted(moves, key=lambda move: move.series)
 
 
+def _sql(stretch: Stretch) -> str:
+    order, beyond = ("DESC", BACKWARD) if stretch.newest_first else ("ASC", ONWARD)
+    now = stretch.known_at_us >= END_US
+    own = (WITHIN + beyond, f"ORDER BY source_time {order} LIMIT %(each)s")
+    return MOVES.format(
+        order=order,
+        late="s.late" if now else LATE,
+        own=LIVE.format(*own) if now else known_samples(stretch.known_at_us, *own),
+        before=known_samples(stretch.known_at_us, *BEFORE),
+    )
+
+
 def _parameters(stretch: Stretch, place: Place | None) -> dict[str, Any]:
-    first, last, newest_first = stretch
+    first, last, newest_first, known_at_us = stretch
     if place is None:
         place = Place(last, SERIES_MAX) if newest_first else Place(first, -1)
     if newest_first:
         last = min(last, place.time_us)
     else:
         first = max(first, place.time_us)
-    return {"from": from_us(first), "to": from_us(last), "at": place.time_us, "past": place.series}
+    bounds = {"from": from_us(first), "to": from_us(last), "known_at": from_us(known_at_us)}
+    return bounds | {"at": place.time_us, "past": place.series}
 
 
 def _numbers(series: Mapping[int, PathKey]) -> BigintArray:
     return bigints(np.array(sorted(series), np.int64))
 
 
-async def _finished(tx: ReadTransaction, series: Mapping[int, PathKey], rows: Sequence[Row]) -> list[Move]:
-    lost = await _lost(tx, rows)
+async def _finished(
+    tx: ReadTransaction, series: Mapping[int, PathKey], known_at_us: int, rows: Sequence[Row]
+) -> list[Move]:
+    lost = await _lost(tx, rows, known_at_us)
     return [_move(row, series[row[0]], lost.get((row[0], row[1]), ())) for row in rows]
 
 
-async def _lost(tx: ReadTransaction, rows: Sequence[Row]) -> dict[tuple[int, int], list[Lost]]:
+async def _lost(
+    tx: ReadTransaction, rows: Sequence[Row], known_at_us: int
+) -> dict[tuple[int, int], list[Lost]]:
     keys = np.array([row[:2] for row in rows], np.int64).reshape(-1, 2)
     found: dict[tuple[int, int], list[Lost]] = {}
     for series, time_us, recorded_us, superseded_us, *value in await tx.rows(
-        LOST, (bigints(keys[:, 0]), timestamps(keys[:, 1]))
+        LOST, (bigints(keys[:, 0]), timestamps(keys[:, 1]), from_us(known_at_us))
     ):
         found.setdefault((series, time_us), []).append(
             Lost(*_value(*value), recorded_us, superseded_us, _rank(*value))

@@ -1,4 +1,4 @@
-"""Why the values of a twin are what they are."""
+"""Why the values of a twin are what they are, or were at a moment."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 
 from gemel.base.clock import iso_us
-from gemel.graph.directory import TwinRef
+from gemel.graph.readable import ReadableTwin
+from gemel.history.moment import Moment, check_kept
 from gemel.history.moves import Lost, Move, read_last
-from gemel.history.paths import PathKey, series_of
+from gemel.history.paths import Paths, series_of
 from gemel.past.causes import Cause, Causes, read_causes
 from gemel.past.rules import Rule, rules_of
 from gemel.store.database import ReadTransaction
@@ -31,7 +32,7 @@ class Superseded(msgspec.Struct, frozen=True):
 
 
 class Explained(msgspec.Struct, frozen=True, rename="camel"):
-    """A current value: its times, what made it so, by which rules, the value before it and those that lost to it.
+    """A value of a moment: its times, what made it so, by which rules, the value before it and those that lost to it.
 
     `late`: when a value for this time first came, a newer one was there.
     """
@@ -53,22 +54,25 @@ class Explained(msgspec.Struct, frozen=True, rename="camel"):
     superseded: list[Superseded]
 
 
-async def explain(tx: ReadTransaction, twin: TwinRef, paths: Collection[str]) -> list[Explained]:
-    """Return what explains the current values of a twin, in the order of the model; of all paths where none is given.
+async def explain(
+    tx: ReadTransaction, paths: Paths, twin: ReadableTwin, wanted: Collection[str], moment: Moment
+) -> list[Explained]:
+    """Return what explains the values of a twin at a moment, in the order of the model; of all paths of it without any.
 
-    `paths` must be of the twin's model. A property that was removed is explained where it is asked for.
+    `wanted` must be of what can be read of the twin. A property that was removed is explained where it is asked
+    for. Raises InvalidError (MomentBeforeRetention).
     """
-    slots = twin.twin_type.slots
-    wanted: dict[int, PathKey] = {
-        series_of(twin.twin_no, bound.path_no): (path, bound.slot.role)
-        for path, bound in slots.items()
-        if not paths or path in paths
+    check_kept(tx, moment)
+    shown = [path for path in twin.paths if (path in wanted if wanted else path in twin.own)]
+    keys = await paths.keys(tx, {twin.paths[path].path_no for path in shown})
+    series = {
+        series_of(twin.twin_no, number): keys[number]
+        for number in (twin.paths[path].path_no for path in shown)
     }
-    moves = [move for move in await read_last(tx, wanted) if paths or not move.removed] if wanted else []
+    moves = [move for move in await read_last(tx, series, moment) if wanted or not move.removed]
     causes = await causes_of(tx, moves)
-    order = list(slots)
-    moves.sort(key=lambda move: order.index(move.path))
-    return [_explained(move, slots[move.path].slot.unit, causes) for move in moves]
+    moves.sort(key=lambda move: shown.index(move.path))
+    return [_explained(move, twin.paths[move.path].unit, causes, moment) for move in moves]
 
 
 async def causes_of(tx: ReadTransaction, moves: Collection[Move]) -> Causes:
@@ -90,7 +94,7 @@ def superseded_of(lost: Lost, causes: Causes) -> Superseded:
     )
 
 
-def _explained(move: Move, unit: str | None, causes: Causes) -> Explained:
+def _explained(move: Move, unit: str | None, causes: Causes, moment: Moment) -> Explained:
     cause = causes.of(move.recorded_us)
     return Explained(
         path=move.path,
@@ -104,7 +108,7 @@ def _explained(move: Move, unit: str | None, causes: Causes) -> Explained:
         revision=move.revision,
         late=move.late,
         cause=cause,
-        rules=rules_of(move, cause),
+        rules=rules_of(move, cause, moment),
         before=move.before,
         before_time=None if move.before_us is None else iso_us(move.before_us),
         superseded=[superseded_of(lost, causes) for lost in move.lost],

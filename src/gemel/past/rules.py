@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import msgspec
 
 from gemel.base.clock import iso_us
+from gemel.history.moment import END_US, LIVE, Moment
 from gemel.history.moves import Lost, Move
 from gemel.past.causes import Cause
 
@@ -30,9 +31,9 @@ class Rule(msgspec.Struct, frozen=True):
     text: str
 
 
-def rules_of(move: Move, cause: Cause | None) -> list[Rule]:
-    """Return the rules that made a move its series' last value: its time, its key, its place."""
-    return [*_time(move, cause), *_key(move), _newest(move)]
+def rules_of(move: Move, cause: Cause | None, moment: Moment = LIVE) -> list[Rule]:
+    """Return the rules that made a move its series' last value at a moment: its time, its key, its place."""
+    return [*_time(move, cause), *_key(move), _newest(move, _asked(moment))]
 
 
 def _time(move: Move, cause: Cause | None) -> Iterator[Rule]:
@@ -67,10 +68,15 @@ def _key(move: Move) -> Iterator[Rule]:
         yield Rule(name, f"For the same time there came {others}: {said}.")
 
 
-def _newest(move: Move) -> Rule:
+def _newest(move: Move, asked: str) -> Rule:
     if move.before_us is None:
-        return Rule("newestTime", "It is the only value of its path.")
-    return Rule(
-        "newestTime",
-        f"No other value has a newer source time; the one before is of {iso_us(move.before_us)}.",
-    )
+        return Rule("newestTime", f"It is the only value of its path{asked}.")
+    text = f"No other value{asked} has a newer source time; the one before is of {iso_us(move.before_us)}."
+    return Rule("newestTime", text)
+
+
+def _asked(moment: Moment) -> str:
+    """Say among which values a moment chooses; a source time after all that was known is none that was asked for."""
+    as_of_us, known_at_us = moment
+    until = f" up to {iso_us(as_of_us)}" if as_of_us <= known_at_us and as_of_us < END_US else ""
+    return until + (f" known at {iso_us(known_at_us)}" if known_at_us < END_US else "")

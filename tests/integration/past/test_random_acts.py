@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import httpx
@@ -271,3 +273,69 @@ def test_every_current_value_names_its_event(client: httpx.Client, seed: int) ->
                 best = max(each["superseded"], key=lambda lost: (lost["revision"], float(lost["value"])))
                 higher = each["revision"] > best["revision"]
                 assert rules[1] == ("higherRevision" if higher else "greaterValue"), each
+
+
+def explained(client: httpx.Client, twin: str, **moment: str) -> Any:
+    """Return the explanations of a twin, but for the words of their rules, which name the moment; None without it."""
+    answer = client.get(f"/v1/twins/{twin}/explain", params=moment)
+    assert answer.status_code in {200, 404}, answer.text
+    if answer.status_code == 404:
+        return None
+    values = answer.json()["values"]
+    return [value | {"rules": [rule["rule"] for rule in value["rules"]]} for value in values]
+
+
+@pytest.mark.parametrize("seed", range(10, 14))
+def test_known_at_tells_what_was_told_then(client: httpx.Client, seed: int) -> None:
+    print(f"seed {seed}")
+    acts = Acts(client, seed)
+    acts.put()
+    asks = [(ask, acts.twin(name)) for ask in ASKS for name in TWINS]
+    seen: list[tuple[str, list[Any]]] = []
+    for _ in range(25):
+        acts.play(4)
+        live = [ask(client, twin) for ask, twin in asks]
+        seen.append((iso_us(now_us()), live))
+    for known_at, answers in seen:
+        for (ask, twin), answer in zip(asks, answers, strict=True):
+            assert ask(client, twin, knownAt=known_at) == answer, (ask.__name__, twin, known_at)
+    assert any(before != after for (_, before), (_, after) in pairwise(seen))
+
+
+@pytest.mark.parametrize("seed", range(14, 16))
+def test_a_value_of_a_moment_is_explained(client: httpx.Client, seed: int) -> None:
+    """The value of every path is that of the read of the same moment, and its cause the one that brought it."""
+    print(f"seed {seed}")
+    acts = Acts(client, seed)
+    acts.put()
+    acts.play(100)
+    moments = sorted(
+        {entry[of] for n in acts.live for entry in acts.entries(n) for of in ("time", "recorded")}
+    )
+    explained_values = 0
+    for as_of in [*acts.random.sample(moments, 12), *(acts.time() for _ in range(12))]:
+        moment = {"asOf": as_of} | acts.random.choice([{}, {"knownAt": acts.random.choice(moments)}])
+        for name in TWINS:
+            answer = client.get(f"/v1/twins/{acts.twin(name)}/explain", params=moment)
+            read = client.get(f"/v1/twins/{acts.twin(name)}/telemetry", params=moment)
+            assert answer.status_code == read.status_code, (answer.text, moment)
+            if answer.status_code == 404:
+                continue
+            found = {each["path"]: each for each in answer.json()["values"]}
+            values = {path: held["value"] for path, held in read.json()["values"].items()}
+            assert {path: each["value"] for path, each in found.items()} == values, moment
+            for each in found.values():
+                acts.check_cause(each["value"], each["cause"])
+                explained_values += 1
+                assert each["sourceTime"] <= as_of
+                assert each["beforeTime"] is None or each["beforeTime"] < each["sourceTime"]
+                for lost in each["superseded"]:
+                    acts.check_cause(lost["value"], lost["cause"])
+                    assert lost["superseded"] <= moment.get("knownAt", END)
+
+                assert each["recorded"] <= moment.get("knownAt", END)
+    assert explained_values
+
+
+END = "9999"
+ASKS: list[Callable[..., Any]] = [explained]
