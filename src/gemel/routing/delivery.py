@@ -46,6 +46,7 @@ LOOK_AGAIN_S = 5.0
 """How long a part is delivered before the route is looked at again: its endpoint may have been put anew."""
 MOVE_S = 2.0
 """How often at most a cursor is written that only passed over what the filter leaves out."""
+GENERATION = "SELECT generation FROM generation"
 
 log = structlog.get_logger(__name__)
 
@@ -86,6 +87,8 @@ class _Work:
 
 async def naming_of(tx: ReadTransaction, context: GraphContext, part: Part, source: str) -> Naming:
     """Return how events of a part are named; the types of its twins are looked up now, since that needs I/O."""
+    row = await tx.row(GENERATION)
+    assert row is not None, "migrating makes it"
     types: dict[str, TwinType | None] = {}
     for model_id in {twin.model_id for twin in part.known.twins.values()}:
         types[model_id] = await context.library.twin_type(tx, model_id)
@@ -94,7 +97,7 @@ async def naming_of(tx: ReadTransaction, context: GraphContext, part: Part, sour
         known = types.get(model_id)
         return {} if known is None else known.components
 
-    return Naming(source, components)
+    return Naming(source, row[0], components)
 
 
 class RouteDelivery:

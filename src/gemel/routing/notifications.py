@@ -50,9 +50,13 @@ Components = Callable[[str], Mapping[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Naming:
-    """How events name where they come from: `source` is ours, and `components` knows the models of parts."""
+    """How events name where they come from: `source` is ours, and `components` knows the models of parts.
+
+    `generation` is that of the database: change numbers repeat after a restore, and it does not.
+    """
 
     source: str
+    generation: str
     components: Components
 
 
@@ -61,6 +65,14 @@ class Notification(NamedTuple):
 
     position: int
     event: dict[str, Any]
+
+
+class _Place(NamedTuple):
+    """What names an event for good."""
+
+    generation: str
+    change_no: int
+    position: int
 
 
 @dataclass(slots=True)
@@ -103,7 +115,8 @@ def _of_graph(change: Change, known: Known, naming: Naming) -> dict[str, Any] | 
     if data is None:
         return None
     kind = GRAPH_TYPES[change.kind]
-    return _event(change, 0, kind, naming.source, data, subject=subject, time=iso_us(change.recorded_us))
+    about = {"subject": subject, "time": iso_us(change.recorded_us)}
+    return _event(_Place(naming.generation, change.change_no, 0), kind, naming.source, data, **about)
 
 
 def _twin_data(kind: str, payload: dict[str, Any]) -> dict[str, Any] | None:
@@ -203,9 +216,9 @@ def _update(
             op = "add" if effects[position] & FIRST else "replace"
             patch.append({"op": op, "path": path, "value": _value(batch, position)})
     data = {"modelId": group.twin.model_id, "patch": patch}
-    first = group.positions[0]
-    moment = iso_us(int(batch.recorded_us[first]))
-    return _event(change, first, TWIN_UPDATE, naming.source, data, subject=group.twin.twin_id, time=moment)
+    place = _Place(naming.generation, change.change_no, group.positions[0])
+    about = {"subject": group.twin.twin_id, "time": iso_us(int(batch.recorded_us[place.position]))}
+    return _event(place, TWIN_UPDATE, naming.source, data, **about)
 
 
 def _telemetry(
@@ -221,10 +234,10 @@ def _telemetry(
     if group.component:
         about["subject"] = group.component
         model_id = naming.components(model_id).get(group.component, model_id)
-    first = group.positions[0]
-    about |= {"time": iso_us(int(batch.time_us[first])), "dataschema": model_id}
+    place = _Place(naming.generation, change.change_no, group.positions[0])
+    about |= {"time": iso_us(int(batch.time_us[place.position])), "dataschema": model_id}
     source = f"{naming.source}/{quote(group.twin.twin_id, safe=SAFE)}"
-    return _event(change, first, TELEMETRY, source, data, **about)
+    return _event(place, TELEMETRY, source, data, **about)
 
 
 def _value(batch: SampleBatch, position: int) -> Any:
@@ -233,17 +246,16 @@ def _value(batch: SampleBatch, position: int) -> Any:
     return decode(float(batch.num[position]), kind, None if doc is None else msgspec.json.decode(doc))
 
 
-def _event(
-    change: Change, position: int, kind: str, source: str, data: dict[str, Any], **about: Any
-) -> dict[str, Any]:
+def _event(place: _Place, kind: str, source: str, data: dict[str, Any], **about: Any) -> dict[str, Any]:
     """Return a CloudEvent; `sequence` orders the events of a source as texts (the CloudEvents extension)."""
+    generation, change_no, position = place
     return {
         "specversion": "1.0",
-        "id": f"{change.change_no}.{position}",
+        "id": f"{generation}.{change_no}.{position}",
         "type": kind,
         "source": source,
         **about,
         "datacontenttype": "application/json",
-        "sequence": f"{change.change_no:0{DIGITS}}.{position:05}",
+        "sequence": f"{generation}.{change_no:0{DIGITS}}.{position:05}",
         "data": data,
     }

@@ -27,6 +27,8 @@ __all__ = ["KEYS", "backup", "restore"]
 
 DUMP = "database.dump"
 KEYS = ("hmac.key", "default.key")
+# Else events of what is restored would have ids that others had.
+WITHOUT = "--exclude-table-data=public.generation"
 SWAP_ATTEMPTS = 3
 
 SEES_ALL = "SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user"
@@ -67,7 +69,12 @@ def backup(dsn: str, install: Path, data_dir: Path, file: Path) -> Manifest:
         bypass = _truth(connection, SEES_ALL)
         if not bypass:
             _refuse_hidden(connection)
-    options = ["--format=custom", "--compress=gzip:1", *([] if bypass else ["--enable-row-security"])]
+    options = [
+        "--format=custom",
+        "--compress=gzip:1",
+        WITHOUT,
+        *([] if bypass else ["--enable-row-security"]),
+    ]
     with written_archive(file, created_us // 1_000_000) as archive:
         with _program(install, "pg_dump", dsn, options) as output:
             archive.add(DUMP, output)
@@ -84,8 +91,9 @@ def restore(dsn: str, install: Path, data_dir: Path, file: Path, *, replace: boo
 
     `dsn` is the owner's, of an existing database, served by nobody. One that has tables is refused unless
     `replace`; then the backup goes into a new database, which takes the other's name and place when it is
-    whole. The caller migrates afterwards. Raises InvalidError (FileUnreadable, BackupInvalid), ConflictError
-    (OperationNotAllowed), EnvironmentFaultError (DatabaseTooOld, CommandFailed).
+    whole. The caller migrates afterwards, which begins another generation. Raises InvalidError
+    (FileUnreadable, BackupInvalid), ConflictError (OperationNotAllowed), EnvironmentFaultError (DatabaseTooOld,
+    CommandFailed).
     """
     with opened_archive(file) as archive:
         _refuse_newer(archive.manifest)

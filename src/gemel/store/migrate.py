@@ -19,6 +19,9 @@ CREATE TABLE IF NOT EXISTS schema_migration (
     applied timestamptz NOT NULL DEFAULT now()
 )"""
 
+# What was restored has none: a backup leaves it out.
+GENERATION = "INSERT INTO generation DEFAULT VALUES ON CONFLICT DO NOTHING"
+
 
 @dataclass(frozen=True, slots=True)
 class Migration:
@@ -42,7 +45,7 @@ def applied(dsn: str) -> list[str]:
 
 
 def migrate(dsn: str, *, upto: str | None = None) -> list[str]:
-    """Bring a database to this program's schema; return the names that were applied now.
+    """Bring a database to this program's schema, with a generation; return the names that were applied now.
 
     `dsn` is the owner's. One caller works, others wait and find nothing to do. Each migration is one
     transaction. Raises EnvironmentFaultError (DatabaseTooOld) where the database is newer than the program.
@@ -59,6 +62,8 @@ def migrate(dsn: str, *, upto: str | None = None) -> list[str]:
             with connection.transaction():
                 connection.execute(step.sql.encode())
                 connection.execute("INSERT INTO schema_migration (name) VALUES (%s)", (step.name,))
+        if upto is None:
+            connection.execute(GENERATION)
         return [step.name for step in fresh]
 
 

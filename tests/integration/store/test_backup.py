@@ -60,12 +60,21 @@ ORDER BY 1, 2, 3, 4, 5"""
 
 
 def content(dsn: str) -> dict[str, object]:
+    """Return all that a backup holds: everything but the generation."""
     with psycopg.connect(dsn) as connection:
         found: dict[str, object] = {"shape": connection.execute(SHAPE).fetchall()}
         for (table,) in connection.execute(TABLES).fetchall():
+            if table == "generation":
+                continue
             query = sql.SQL("SELECT t::text FROM {} t ORDER BY 1").format(sql.SQL(table))
             found[table] = connection.execute(query).fetchall()
         return found
+
+
+def generation(dsn: str) -> str:
+    with psycopg.connect(dsn) as connection:
+        ((found,),) = connection.execute("SELECT generation FROM generation").fetchall()
+    return str(found)
 
 
 @pytest.fixture
@@ -109,6 +118,30 @@ def test_everything_comes_back(filled: str, empty: str, home: Path, tmp_path: Pa
         assert (other / key).read_bytes() == (home / key).read_bytes()
         assert stat.S_IMODE((other / key).stat().st_mode) == 0o600
     assert migrate.migrate(empty) == []
+
+
+def test_each_restore_begins_a_generation_that_lasts(
+    filled: str, empty: str, home: Path, tmp_path: Path
+) -> None:
+    file, first = tmp_path / "b.tar", generation(filled)
+    migrate.migrate(filled)
+    assert generation(filled) == first
+    backup(filled, locate(), home, file)
+    assert generation(filled) == first
+    found = [first]
+    for replace in (False, True, True):
+        restore(empty, locate(), home, file, replace=replace)
+        migrate.migrate(empty)
+        found.append(generation(empty))
+        migrate.migrate(empty)
+        assert generation(empty) == found[-1]
+    # In their order as texts, too: `sequence` begins with it.
+    assert len(set(found)) == 4
+    assert found == sorted(found)
+    with psycopg.connect(make_conninfo(empty, user="gemel_serve"), autocommit=True) as connection:
+        assert connection.execute("SELECT generation FROM generation").fetchall() == [(found[-1],)]
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("DELETE FROM generation")
 
 
 def test_row_security_holds_after_a_restore(filled: str, empty: str, home: Path, tmp_path: Path) -> None:

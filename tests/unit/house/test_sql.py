@@ -20,6 +20,7 @@ TABLE = re.compile(r"\b(?:FROM|JOIN|INTO|UPDATE|LOCK TABLE)\s+(?:ONLY\s+)?([a-z_
 OWNERS = {
     "tenant_head": "store",
     "schema_migration": "store",
+    "generation": "store",
     "tenant": "security",
     "api_key": "security",
     "audit": "security",
@@ -56,6 +57,7 @@ SHARED = {
     ("history", "tenant_head"),  # retention: the line under which nothing is taken again
     ("security", "tenant_head"),  # a tenant is born with its head
     ("routing", "tenant"),  # deliveries: events name their tenant as their source
+    ("routing", "generation"),  # ids of events name the history they are of
     ("routing", "tenant_head"),  # a route starts with the next change, and lags behind the newest
     ("routing", "change"),  # since when the next change of a route has waited
     ("sources", "tenant"),  # the supervisor: what a tenant may use is allowed by its name

@@ -31,7 +31,7 @@ KNOWN = Known(
         3: ("motor.heat", "telemetry"),
     },
 )
-NAMING = Naming("gemel/default", lambda model_id: {"motor": MOTOR} if model_id == MODEL else {})
+NAMING = Naming("gemel/default", "0a", lambda model_id: {"motor": MOTOR} if model_id == MODEL else {})
 ONE = Encoded(1.5, 0, None)
 
 
@@ -65,13 +65,13 @@ def test_a_life_cycle_carries_the_twin(kind: str) -> None:
     event = only(graph(f"twin.{kind}", **told_whole_twin(twin)))
     assert event == {
         "specversion": "1.0",
-        "id": "9.0",
+        "id": "0a.9.0",
         "type": f"Microsoft.DigitalTwins.Twin.{ {'created': 'Create', 'deleted': 'Delete'}[kind] }",
         "source": "gemel/default",
         "subject": "a",
         "time": "1970-01-01T00:00:00.000007Z",
         "datacontenttype": "application/json",
-        "sequence": "0000000000000000009.00000",
+        "sequence": "0a.0000000000000000009.00000",
         "data": twin.document().body,
     }
 
@@ -137,9 +137,9 @@ def test_properties_that_one_act_changed_are_one_patch() -> None:
     )
     found = events(told)
     assert [(position, event["id"], event["subject"]) for position, event in found] == [
-        (0, "9.0", "a"),
-        (2, "9.2", "b#"),
-        (3, "9.3", "a"),
+        (0, "0a.9.0", "a"),
+        (2, "0a.9.2", "b#"),
+        (3, "0a.9.3", "a"),
     ]
     assert found[0][1]["data"] == {
         "modelId": MODEL,
@@ -171,17 +171,17 @@ def test_telemetry_is_told_by_part_whatever_its_time() -> None:
     flow, heat, again = (event for _, event in events(told))
     assert flow == {
         "specversion": "1.0",
-        "id": "9.0",
+        "id": "0a.9.0",
         "type": "microsoft.iot.telemetry",
         "source": "gemel/default/b%23",
         "time": "1970-01-01T00:00:00.000005Z",
         "dataschema": MODEL,
         "datacontenttype": "application/json",
-        "sequence": "0000000000000000009.00000",
+        "sequence": "0a.0000000000000000009.00000",
         "data": {"flow": 3},
     }
     assert (heat["subject"], heat["dataschema"], heat["data"]) == ("motor", MOTOR, {"heat": 1.5})
-    assert again["id"] == "9.2"
+    assert again["id"] == "0a.9.2"
 
 
 def test_types_and_positions_choose() -> None:
