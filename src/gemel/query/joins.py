@@ -43,15 +43,18 @@ def keeps_plan(query: Query) -> bool:
     """Say whether the plan of a bound query is as good when it is made without the values, which saves much.
 
     It cannot know how few rows they leave. So it is kept where every row has a twin or relationship that the query
-    names by its id; and where all that is asked is one value of an index, which has its twins in their order.
+    names by its id; where all that is asked is one value of an index, which has its twins in their order; and where
+    nothing is asked, so that a page is the next rows of one key.
     """
     said = _said(query)
     if any(rank == KEYED for source, rank in said.items() if source not in query.optional):
         return True
-    alone = isinstance(query.where, Test) and len(query.sources) == 1 and not (query.order or query.grouped)
-    return alone and any(
-        isinstance(use.check, Compare) and use.check.operator is Operator.EQ for use in query.indexes
-    )
+    if len(query.sources) > 1 or query.order or query.grouped:
+        return False
+    if query.where is None:
+        return True
+    equal = [isinstance(use.check, Compare) and use.check.operator is Operator.EQ for use in query.indexes]
+    return isinstance(query.where, Test) and any(equal)
 
 
 class _Joiner:
