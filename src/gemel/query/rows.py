@@ -10,6 +10,7 @@ from gemel.history.values import JSON, decode
 from gemel.query.clauses import Collection
 from gemel.query.layout import Fetch, Layout, Member
 from gemel.query.tables import Tables
+from gemel.store.columns import read_json
 from gemel.store.database import ReadTransaction, Row
 
 __all__ = ["answer_rows"]
@@ -96,11 +97,11 @@ def _document(key: Any, documents: Mapping[Any, Document]) -> Document:
     }
 
 
-def _stored(told: Any) -> tuple[bool, Any]:
+def _stored(told: str | None) -> tuple[bool, Any]:
     if told is None:
         return False, None
-    kind, value = told
-    return True, decode(None, JSON, value) if kind == JSON else decode(float(value), kind, None)
+    kind, value = int(told[0]), told[1:]
+    return True, decode(None, JSON, read_json(value)) if kind == JSON else decode(float(value), kind, None)
 
 
 def _follow(value: Any, way: Sequence[str]) -> tuple[bool, Any]:

@@ -94,7 +94,9 @@ def _cell(scope: Scope, source: str, cell: Cell) -> Sql:
 
 
 def stored_sql(scope: Scope, number: Sql, stored: Stored) -> Sql:
-    """Return a property of the twin of a number as it is stored: jsonb [kind, value], or null where it has none.
+    """Return a property of the twin of a number as it is stored: its kind, one digit, and then its value as text.
+
+    It is null where the twin has none. A number takes less time as text than in jsonb, which has decimals.
 
     It is a look-up for each row, which the planner does last: just for the rows of the page.
     """
@@ -104,13 +106,11 @@ def stored_sql(scope: Scope, number: Sql, stored: Stored) -> Sql:
         if cell.inner:
             inner = inner_sql(Sql("l.doc"), cell.inner)
             picked = sql(f"(SELECT {{}} AS v FROM {{}} AS l WHERE l.kind = {JSON})", inner, row)
-            found.append(
-                sql(f"(SELECT jsonb_build_array({JSON}, d.v) FROM {{}} AS d WHERE d.v IS NOT NULL)", picked)
-            )
+            found.append(sql(f"(SELECT '{JSON}' || d.v::text FROM {{}} AS d WHERE d.v IS NOT NULL)", picked))
         else:
-            told = "jsonb_build_array(l.kind, coalesce(to_jsonb(l.num), l.doc))"
+            told = "l.kind::text || coalesce(l.num::text, l.doc::text)"
             found.append(sql(f"(SELECT {told} FROM {{}} AS l WHERE l.kind <> {REMOVED})", row))
-    return sql("coalesce({})", joined(", ", found)) if found else Sql("NULL::jsonb")
+    return sql("coalesce({})", joined(", ", found)) if found else Sql("NULL::text")
 
 
 def sort_parts(value: Value, *, descending: bool) -> list[SortPart]:
