@@ -78,7 +78,7 @@ def test_buckets_and_limits_are_as_asked_for(site: Site) -> None:
     assert len(site.run(*arguments, "--limit", "3", "--json").json()) == 3
     assert site.run(*arguments, "--limit", "3", "--csv").out.count("\n") == 4
     limited = site.run(*arguments, "--limit", "3", "--table")
-    assert "There are more; --limit was 3" in limited.err
+    assert "more than these 3" in limited.err
     both = site.run(*arguments, "--csv", "--json")
     assert (both.code, both.error()["code"]) == (2, "UsageInvalid")
 
@@ -110,7 +110,7 @@ def test_bad_rows_wait_in_quarantine_and_exit_says_so(site: Site, ingested: Path
     assert [event["number"] for event in after] == sorted(numbers)[1:]
     newest = site.run("quarantine", "list", "--limit", "1", "--json")
     assert [event["number"] for event in newest.json()] == numbers[:1]
-    assert "more than these 1" in newest.err
+    assert "There are more; --limit was 1" in newest.err
 
     assert site.run("quarantine", "replay", number, "--json").code == 4
     for action in ("replay", "discard"):

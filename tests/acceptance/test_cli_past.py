@@ -101,7 +101,7 @@ def test_a_timeline_in_the_terminal(site: Site) -> None:
     assert "flow" not in done.out
     assert "flow" in site.run("timeline", "pump-1", "--kind", "telemetry").out
     some = site.run("timeline", "pump-1", "--limit", "2")
-    assert "more than these 2" in some.err
+    assert "There are more; --limit was 2" in some.err
 
 
 def test_a_deleted_twin_keeps_its_timeline(site: Site) -> None:

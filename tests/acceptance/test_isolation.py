@@ -455,6 +455,8 @@ def test_no_moment_gives_what_is_anothers(site: Site, owned: Owned) -> None:
         "/digitaltwins/b/incomingrelationships",
         "/v1/twins/a/history",
         "/v1/twins/a/telemetry",
+        "/v1/twins/a/explain",
+        "/v1/twins/a/lifecycle",
     )
     now = datetime.now(UTC).isoformat()
     for moment in ({"asOf": now}, {"knownAt": now}, {"asOf": now, "knownAt": now}):
@@ -467,6 +469,14 @@ def test_no_moment_gives_what_is_anothers(site: Site, owned: Owned) -> None:
         assert SECRET in site.client("one").post("/query", json=query).text
         found = site.client("two").post("/query", json=query).json()["value"]
         assert [twin["$dtId"] for twin in found] == ["own"]
+    for path, wanted in (
+        ("/v1/twins/a/timeline", {}),
+        ("/v1/diff", {"from": "2026-01-01T00:00:00Z", "twin": "a"}),
+    ):
+        assert site.client("one").get(path, params=wanted | {"knownAt": now}).status_code == 200, path
+        answer = site.client("two").get(path, params=wanted | {"knownAt": now})
+        assert answer.status_code == 404, path
+        assert SECRET not in answer.text
 
 
 def test_lists_hold_the_callers_own_only(site: Site, owned: Owned) -> None:

@@ -14,7 +14,7 @@ from gemel.base.clock import now_us
 from gemel.base.errors import InvalidError
 from gemel.history.moment import END_US, Moment
 
-__all__ = ["MOMENT", "AsOf", "KnownAt", "given_moment", "moment_of"]
+__all__ = ["MOMENT", "AsOf", "KnownAt", "given_moment", "moment_of", "past_us"]
 
 AsOf = Annotated[
     str | None,
@@ -45,13 +45,17 @@ def moment_of(request: AnyRequest, as_of: str | None, known_at: str | None) -> M
     With `known_at` alone it is what a live read answered then. Raises InvalidError (InvalidArgument) for what is
     no RFC 3339 time with a zone, or is in the future.
     """
-    as_of_us, known_at_us = _past_us("asOf", as_of), _past_us("knownAt", known_at)
+    as_of_us, known_at_us = past_us("asOf", as_of), past_us("knownAt", known_at)
     # What had been recorded was not of a source time much ahead of the clock: nothing later has to be looked at.
     ahead_us = call_of(request).services.context.future_tolerance_us
     return Moment(min(as_of_us, known_at_us + ahead_us, END_US), known_at_us)
 
 
-def _past_us(name: str, text: str | None) -> int:
+def past_us(name: str, text: str | None) -> int:
+    """Return the time (µs) of a parameter, END_US where it is left out.
+
+    Raises InvalidError (InvalidArgument) for what is no RFC 3339 time with a zone, or is in the future.
+    """
     if text is None:
         return END_US
     time_us = parse_moment_us(name, text)

@@ -15,7 +15,7 @@ from gemel.api.bodies import json_answer
 from gemel.api.call import AnyRequest, call_of
 from gemel.api.durations import parse_moment_us
 from gemel.api.history_query import given_window, readable_of
-from gemel.api.moments import MOMENT
+from gemel.api.moments import MOMENT, KnownAt, past_us
 from gemel.api.params import ID_SCHEMA, MOMENT_SCHEMA, TwinId
 from gemel.api.routing import JSON, RouteInfo, route
 from gemel.base.clock import now_us
@@ -108,6 +108,7 @@ class Part(NamedTuple):
     newest_first: bool
     limit: int
     after: str | None
+    known_at_us: int
 
 
 def given_part(
@@ -126,10 +127,11 @@ def given_part(
         int, QueryParameter(name="limit", ge=1, le=1000, description="Entries of a page.")
     ] = 100,
     after: Annotated[str | None, QueryParameter(name="after", description="From the page before.")] = None,
+    known_at: KnownAt = None,
 ) -> Part:
     """Return which part of a timeline a request asks for; with paths alone, values of either role."""
     kinds = kind or (VALUES if path else [each for each in KINDS if each != "telemetry"])
-    return Part(path or [], kinds, order == "desc", limit, after)
+    return Part(path or [], kinds, order == "desc", limit, after, past_us("knownAt", known_at))
 
 
 @get(
@@ -145,7 +147,7 @@ async def timeline(
 ) -> Response[bytes]:
     """Tell what happened to a twin, a deleted one too: who or what changed which value when."""
     call = call_of(request)
-    stretch = Stretch(window.from_us, window.to_us - 1, part.newest_first)
+    stretch = Stretch(window.from_us, window.to_us - 1, part.newest_first, part.known_at_us)
     wanted = TimelineWanted(stretch, part.kinds, part.paths, part.limit, part.after)
     async with call.services.database.read(call.tenant) as tx:
         return json_answer(await read_timeline(tx, call.services.context.paths, twin_id, wanted))
@@ -200,6 +202,7 @@ def given_diff(
     telemetry: Annotated[
         bool, QueryParameter(name="telemetry", description="Tell of telemetry, too.")
     ] = False,
+    known_at: KnownAt = None,
 ) -> DiffWanted:
     """Return which differences a request asks for."""
     from_us = max(0, parse_moment_us("from", start))
@@ -208,7 +211,9 @@ def given_diff(
         raise InvalidError("InvalidArgument", "from must not be after to.")
     if depth and twin is None:
         raise InvalidError("MissingArgument", "depth needs twin.")
-    return DiffWanted(Between(from_us, to_us), twin, depth, telemetry, end is None)
+    return DiffWanted(
+        Between(from_us, to_us, past_us("knownAt", known_at)), twin, depth, telemetry, end is None
+    )
 
 
 @get(

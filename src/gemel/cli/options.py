@@ -13,7 +13,7 @@ from gemel.base.settings import Settings, load_settings
 if TYPE_CHECKING:
     from gemel.cli.client import Client
 
-__all__ = ["LocalOptions", "MomentOptions", "ServerOptions"]
+__all__ = ["KnownAt", "LocalOptions", "MomentOptions", "ServerOptions"]
 
 SHARED = "Shared options"
 
@@ -80,6 +80,12 @@ class ServerOptions:
         return Client(locate(self.settings()))
 
 
+KnownAt = Annotated[
+    str | None,
+    typer.Option("--known-at", metavar="TIME", help="By what had been recorded then. RFC 3339."),
+]
+
+
 @dataclass(frozen=True, slots=True)
 class MomentOptions:
     """Of commands that read what may be of the past."""
@@ -90,10 +96,7 @@ class MomentOptions:
             "--as-of", metavar="TIME", help="As it was then: what existed, at its last values. RFC 3339."
         ),
     ] = None
-    known_at: Annotated[
-        str | None,
-        typer.Option("--known-at", metavar="TIME", help="By what had been recorded then. RFC 3339."),
-    ] = None
+    known_at: KnownAt = None
 
     def params(self) -> dict[str, str]:
         """Return the parameters of a request, or members of a query: none for what is now."""

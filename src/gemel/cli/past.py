@@ -12,7 +12,7 @@ import typer
 from gemel.base.errors import InvalidError
 from gemel.cli import output
 from gemel.cli.command import Panel, command
-from gemel.cli.options import MomentOptions, ServerOptions
+from gemel.cli.options import KnownAt, MomentOptions, ServerOptions
 from gemel.cli.rows import Limit, print_rows
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class Part:
         ),
     ] = None
     oldest: Annotated[bool, typer.Option("--oldest-first", help="In the order in which it happened.")] = False
+    known_at: KnownAt = None
 
     def params(self) -> dict[str, Any]:
         """Return the parameters of the request."""
@@ -50,7 +51,13 @@ class Part:
         if unknown:
             raise InvalidError("UsageInvalid", f"--kind {unknown[0]} is unknown.", f"Use {', '.join(KINDS)}.")
         order = "asc" if self.oldest else "desc"
-        given = {"from": self.start, "to": self.end, "kind": self.kind, "order": order}
+        given = {
+            "from": self.start,
+            "to": self.end,
+            "kind": self.kind,
+            "order": order,
+            "knownAt": self.known_at,
+        }
         return {name: value for name, value in given.items() if value}
 
 
@@ -66,12 +73,19 @@ class Around:
         int, typer.Option("--depth", min=0, max=10, help="And of all within so many relationships of it.")
     ] = 0
     telemetry: Annotated[bool, typer.Option("--telemetry", help="Of telemetry, too.")] = False
+    known_at: KnownAt = None
 
     def params(self) -> dict[str, Any]:
         """Return the parameters of the request."""
         if self.depth and self.twin is None:
             raise InvalidError("UsageInvalid", "--depth needs a twin.", "Give --twin, too.")
-        given = {"twin": self.twin, "depth": self.depth, "telemetry": "true" if self.telemetry else None}
+        telemetry = "true" if self.telemetry else None
+        given = {
+            "twin": self.twin,
+            "depth": self.depth,
+            "telemetry": telemetry,
+            "knownAt": self.known_at,
+        }
         return {name: value for name, value in given.items() if value}
 
 
@@ -83,6 +97,7 @@ def register(app: typer.Typer) -> None:
         ("gemel timeline pump-1", "what happened to it, the newest first, and who or what did it"),
         ("gemel timeline pump-1 motor.speed --from 2026-01-31T12:00:00Z", "one path, since then"),
         ("gemel timeline pump-1 --kind twin --kind relationship --oldest-first", "its life in the graph"),
+        ("gemel timeline pump-1 --known-at 2026-01-31T12:00:00Z", "what was known of it then"),
         panel=Panel.DATA,
     )(timeline)
     command(

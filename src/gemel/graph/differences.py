@@ -11,6 +11,7 @@ from gemel.base.clock import from_us
 from gemel.base.errors import InvalidError
 from gemel.graph.loading import twin_not_found
 from gemel.graph.names import check_twin_id
+from gemel.history.moment import END_US
 from gemel.store.database import ReadTransaction, Row
 
 __all__ = [
@@ -28,13 +29,16 @@ __all__ = [
 SCOPE_MAX = 10_000
 """Twins of a neighbourhood; the whole graph has no such limit, for it is gone through in parts."""
 
-# A span that is known now, of either moment.
+# A span that is known now, or was then, of either moment.
 KNOWN = "tenant = current_tenant() AND recorded_to = 'infinity'"
+KNOWN_THEN = "tenant = current_tenant() AND recorded_from <= %(known_at)s AND recorded_to > %(known_at)s"
 IN_FROM, IN_TO = (f"(valid_from <= %({name})s AND valid_to > %({name})s)" for name in ("from", "to"))
 THEN = f"{KNOWN} AND ({IN_FROM} OR {IN_TO})"
 
 OF_ID = f"SELECT DISTINCT twin_no FROM twin_span WHERE {THEN} AND twin_id = %(id)s"
-EVER = "SELECT 1 FROM twin_span WHERE tenant = current_tenant() AND twin_id = %s LIMIT 1"
+EVER = """
+SELECT 1 FROM twin_span
+WHERE tenant = current_tenant() AND twin_id = %(id)s AND recorded_from <= %(known_at)s LIMIT 1"""
 # By their ids: a twin that was deleted and made anew is of the scope both times.
 NEIGHBOURS = f"""
 SELECT DISTINCT o.twin_no FROM (
@@ -95,15 +99,21 @@ Place = tuple[int, int, str]
 
 
 class Between(NamedTuple):
-    """Two moments of source time in µs; the state of each includes what is so at it."""
+    """Two moments of source time in µs, and by what was recorded by when; each state includes what is so at it."""
 
     from_us: int
     to_us: int
+    known_at_us: int = END_US
 
     @property
     def parameters(self) -> dict[str, datetime]:
         """The moments as SQL of this module names them."""
-        return {"from": from_us(self.from_us), "to": from_us(self.to_us)}
+        moments = {"from": self.from_us, "to": self.to_us, "known_at": self.known_at_us}
+        return {name: from_us(time_us) for name, time_us in moments.items()}
+
+    def known(self, text: str) -> str:
+        """Return SQL of this module by what was known then: of what is known now there is an index."""
+        return text if self.known_at_us == END_US else text.replace(KNOWN, KNOWN_THEN)
 
 
 class Standing(NamedTuple):
@@ -139,14 +149,14 @@ async def read_neighbourhood(tx: ReadTransaction, twin_id: str, depth: int, betw
     InvalidError (LimitExceeded) for more than SCOPE_MAX twins.
     """
     check_twin_id(twin_id)
-    if await tx.row(EVER, (twin_id,)) is None:
+    if await tx.row(EVER, between.parameters | {"id": twin_id}) is None:
         raise twin_not_found(twin_id)
-    rows = await tx.rows(OF_ID, between.parameters | {"id": twin_id})
+    rows = await tx.rows(between.known(OF_ID), between.parameters | {"id": twin_id})
     found = rim = {row[0] for row in rows}
     for _ in range(depth):
         if not rim:
             break
-        neighbours = await tx.rows(NEIGHBOURS, between.parameters | {"nos": list(rim)})
+        neighbours = await tx.rows(between.known(NEIGHBOURS), between.parameters | {"nos": list(rim)})
         rim = {row[0] for row in neighbours} - found
         found = found | rim
         if len(found) > SCOPE_MAX:
@@ -164,7 +174,7 @@ async def read_presences(
     """Return the next twins of a scope (None: the whole graph) from a number on, and where to go on, if anywhere."""
     part = PRESENCES.format(part=ALL if scope is None else OWN)
     wanted = {"start": start, "limit": limit, "nos": list(scope or ())}
-    rows = await tx.rows(part, between.parameters | wanted)
+    rows = await tx.rows(between.known(part), between.parameters | wanted)
     found: list[TwinPresence] = []
     numbers: list[int] = []
     for number, own in groupby(rows, key=lambda row: int(row[0])):
@@ -199,7 +209,7 @@ async def read_relationship_differences(
         # At most two versions of each differ, and one more row shows whether the last has both.
         "limit": 2 * limit + 1,
     }
-    rows = await tx.rows(RELATIONSHIPS, between.parameters | wanted)
+    rows = await tx.rows(between.known(RELATIONSHIPS), between.parameters | wanted)
     groups = [(place, list(own)) for place, own in groupby(rows, key=lambda row: (row[0], row[1], row[2]))]
     more = len(groups) > limit or len(rows) > 2 * limit
     kept = groups[:limit]

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby, pairwise
 from typing import Any, Literal, NamedTuple
 
+from gemel.base.clock import from_us
 from gemel.graph.loading import MICROSECONDS, twin_not_found
 from gemel.graph.names import check_twin_id
 from gemel.store.database import ReadTransaction
@@ -15,8 +16,9 @@ __all__ = ["TwinMove", "read_twin_moves"]
 SPANS = f"""
 SELECT twin_no, {MICROSECONDS.format("valid_from")},
        CASE WHEN valid_to < 'infinity' THEN {MICROSECONDS.format("valid_to")} END,
-       {MICROSECONDS.format("recorded_from")}, recorded_to = 'infinity', model_id, lifecycle, reason
-FROM twin_span WHERE tenant = current_tenant() AND twin_id = %s ORDER BY twin_no, valid_from, recorded_from"""
+       {MICROSECONDS.format("recorded_from")}, recorded_to > %(known_at)s, model_id, lifecycle, reason
+FROM twin_span WHERE tenant = current_tenant() AND twin_id = %(id)s AND recorded_from <= %(known_at)s
+ORDER BY twin_no, valid_from, recorded_from"""
 
 Kind = Literal["created", "model", "lifecycle", "deleted"]
 
@@ -47,13 +49,13 @@ class _Span(NamedTuple):
     reason: str | None
 
 
-async def read_twin_moves(tx: ReadTransaction, twin_id: str) -> list[TwinMove]:
-    """Return what became of all twins that an id has named, as it is known now, in the order of time.
+async def read_twin_moves(tx: ReadTransaction, twin_id: str, known_at_us: int) -> list[TwinMove]:
+    """Return what became of all twins that an id had named by a recorded time, as known then, in the order of time.
 
-    Raises NotFoundError (DigitalTwinNotFound) where it never named one.
+    Raises NotFoundError (DigitalTwinNotFound) where it had named none.
     """
     check_twin_id(twin_id)
-    spans = [_Span(*row) for row in await tx.rows(SPANS, (twin_id,))]
+    spans = [_Span(*row) for row in await tx.rows(SPANS, {"id": twin_id, "known_at": from_us(known_at_us)})]
     if not spans:
         raise twin_not_found(twin_id)
     found: list[TwinMove] = []

@@ -16,16 +16,17 @@ __all__ = ["RelationshipMove", "read_relationship_moves"]
 MOVES = f"""
 WITH own AS (
     SELECT 'outgoing' AS direction, * FROM relationship_span
-    WHERE tenant = current_tenant() AND source_no = ANY(%(nos)s)
+    WHERE tenant = current_tenant() AND source_no = ANY(%(nos)s) AND recorded_from <= %(known_at)s
     UNION ALL
-    SELECT 'incoming', * FROM relationship_span WHERE tenant = current_tenant() AND target_no = ANY(%(nos)s)
+    SELECT 'incoming', * FROM relationship_span
+    WHERE tenant = current_tenant() AND target_no = ANY(%(nos)s) AND recorded_from <= %(known_at)s
 ), told AS (
     SELECT *, min(recorded_from) OVER (PARTITION BY direction, source_no, relationship_id, valid_from) AS told
     FROM own
 ), known AS (
     SELECT *, lag(valid_to) OVER w = valid_from AS goes_on, lag(properties) OVER w AS old, lag(name) OVER w AS old_name,
            lag(target_no) OVER w AS old_target, lead(valid_from) OVER w IS NOT DISTINCT FROM valid_to AS is_followed
-    FROM told WHERE recorded_to = 'infinity'
+    FROM told WHERE recorded_to > %(known_at)s
     WINDOW w AS (PARTITION BY direction, source_no, relationship_id ORDER BY valid_from)
 ), moves AS (
     SELECT CASE WHEN goes_on THEN 'changed' ELSE 'created' END AS kind, valid_from AS at, told AS recorded, *,
@@ -98,7 +99,7 @@ async def read_relationship_moves(
     limit: int,
     beyond: tuple[int, str],
 ) -> list[RelationshipMove]:
-    """Return at most `limit` moves of the relationships of twins (by number) in a stretch, as is known now.
+    """Return at most `limit` moves of the relationships of twins (by number) in a stretch, as was known then.
 
     They are those beyond a time (µs) and key, in the stretch's order.
     """
@@ -106,6 +107,7 @@ async def read_relationship_moves(
         "nos": list(twin_nos),
         "from": from_us(stretch.from_us),
         "to": from_us(stretch.to_us),
+        "known_at": from_us(stretch.known_at_us),
         "at": from_us(beyond[0]),
         "key": beyond[1],
         "limit": limit,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from gemel.base.clock import from_us
+from gemel.history.moment import END_US, known_samples
 from gemel.history.paths import Paths, path_no_of, series_of, twin_no_of
 from gemel.history.values import canonical_json, decode
 from gemel.store.database import ReadTransaction
@@ -25,13 +26,15 @@ OWN = """
 SELECT series, source_time, num, kind, doc FROM {}
 WHERE tenant = current_tenant() AND series >= t.low AND series < t.high
   AND (source_time > %(from)s OR NOT (t.in_from AND t.in_to))"""
+# By what was known then, the last of all may not count: but series end where they end, whatever was known.
+AT_KNOWN = "LEFT JOIN LATERAL {} AS at_{} ON t.in_{}"
+BY_THEN = "series = e.series AND source_time <= %({})s"
 READ = f"""
 SELECT e.series, at_from.num, at_from.kind, at_from.doc, at_to.num, at_to.kind, at_to.doc
 FROM unnest(%(low)s::bigint[], %(high)s::bigint[], %(in_from)s::bool[], %(in_to)s::bool[])
     AS t (low, high, in_from, in_to)
 CROSS JOIN LATERAL ({OWN.format("latest")} UNION ALL {OWN.format("latest_ended")} OFFSET 0) AS e
-{AT.format("from")}
-{AT.format("to")}
+{{at}}
 ORDER BY e.series"""
 
 
@@ -54,18 +57,21 @@ class ValueDifference(NamedTuple):
 
 
 async def read_differences(
-    tx: ReadTransaction, paths: Paths, twins: Sequence[Presence], from_us_: int, to_us: int
+    tx: ReadTransaction, paths: Paths, twins: Sequence[Presence], moments: tuple[int, int, int]
 ) -> list[ValueDifference]:
-    """Return the values that differ between two source times (µs, inclusive) as they are known now, by series."""
+    """Return the values that differ, by series: `moments` are two source times (inclusive), and by when known; µs."""
+    first_us, last_us, known_at_us = moments
     wanted = {
         "low": [series_of(twin.twin_no, 0) for twin in twins],
         "high": [series_of(twin.twin_no + 1, 0) for twin in twins],
         "in_from": [twin.in_from for twin in twins],
         "in_to": [twin.in_to for twin in twins],
-        "from": from_us(from_us_),
-        "to": from_us(to_us),
+        "from": from_us(first_us),
+        "to": from_us(last_us),
+        "known_at": from_us(known_at_us),
     }
-    rows = await tx.rows(READ, wanted)
+    at = "\n".join(_at(name, known_at_us) for name in ("from", "to"))
+    rows = await tx.rows(READ.format(at=at), wanted)
     keys = await paths.keys(tx, {path_no_of(row[0]) for row in rows})
     found = []
     for series, *stored in rows:
@@ -75,3 +81,10 @@ async def read_differences(
         if canonical_json(before) != canonical_json(after):
             found.append(ValueDifference(twin_no_of(series), *keys[path_no_of(series)], before, after))
     return found
+
+
+def _at(name: str, known_at_us: int) -> str:
+    if known_at_us == END_US:
+        return AT.format(name)
+    last = known_samples(known_at_us, BY_THEN.format(name), "ORDER BY source_time DESC LIMIT 1")
+    return AT_KNOWN.format(last, name, name)

@@ -92,15 +92,17 @@ class DiffWanted:
 async def read_diff(
     tx: ReadTransaction, paths: Paths, wanted: DiffWanted, limit: int, after: str | None = None
 ) -> Diff:
-    """Return a page of what differs, as it is known now, at most `limit` items; `after` is from the page before.
+    """Return a page of what differs, as it is or was known, at most `limit` items; `after` is from the page before.
 
     What is held at once is a part of PART_TWINS twins with the values that differ of them, and the page.
     Raises NotFoundError (DigitalTwinNotFound), InvalidError (MomentBeforeRetention, LimitExceeded,
     InvalidArgument for a token of another list).
     """
-    listing = Listing(tx.tenant, TOKEN, (wanted.twin_id, wanted.depth, wanted.telemetry))
+    listing = Listing(
+        tx.tenant, TOKEN, (wanted.twin_id, wanted.depth, wanted.telemetry, wanted.between.known_at_us)
+    )
     between, place = (wanted.between, FROM_FIRST) if after is None else _continued(listing, wanted, after)
-    check_kept(tx, Moment(as_of_us=between.from_us))
+    check_kept(tx, Moment(between.from_us, between.known_at_us))
     scope = None
     if wanted.twin_id is not None:
         scope = await read_neighbourhood(tx, wanted.twin_id, wanted.depth, between)
@@ -143,7 +145,7 @@ class _Reading:
             Presence(twin.twin_no, twin.before is not None, twin.after is not None) for twin in twins
         ]
         values: dict[int, list[PathDifference]] = {}
-        for each in await read_differences(self.tx, self.paths, presences, *self.between):
+        for each in await read_differences(self.tx, self.paths, presences, self.between):
             if each.role == "property" or self.telemetry:
                 values.setdefault(each.twin_no, []).append(_path(each))
         return [
@@ -168,12 +170,14 @@ class _Reading:
 
 def _token(listing: Listing, between: Between, place: Place) -> str:
     number, source, relationship_id = place
-    return listing.encode(**between._asdict(), no=number, source=source, id=relationship_id)
+    return listing.encode(
+        from_us=between.from_us, to_us=between.to_us, no=number, source=source, id=relationship_id
+    )
 
 
 def _continued(listing: Listing, wanted: DiffWanted, token: str) -> tuple[Between, Place]:
     state = listing.decode(token, from_us=int, to_us=int, no=int, source=int, id=str)
-    between = Between(state["from_us"], state["to_us"])
+    between = wanted.between._replace(from_us=state["from_us"], to_us=state["to_us"])
     place = (state["no"], state["source"], state["id"])
     is_one = 0 <= between.from_us <= between.to_us <= END_US
     is_one = is_one and between == wanted.between._replace(

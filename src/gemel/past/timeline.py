@@ -14,7 +14,7 @@ from gemel.base.errors import InvalidError
 from gemel.graph.incarnations import TwinMove, read_twin_moves
 from gemel.graph.paging import Listing, foreign_token
 from gemel.graph.relationship_moves import RelationshipMove, read_relationship_moves
-from gemel.history.moment import END_US
+from gemel.history.moment import END_US, Moment, check_kept
 from gemel.history.moves import Move, Place, Stretch, read_moves, read_series
 from gemel.history.paths import PathKey, Paths
 from gemel.past.causes import Cause, Causes, read_causes
@@ -94,12 +94,14 @@ class _Thing:
 
 
 async def read_timeline(tx: ReadTransaction, paths: Paths, twin_id: str, wanted: TimelineWanted) -> Timeline:
-    """Return a page of what happened to the twins of an id, deleted ones too, as it is known now.
+    """Return a page of what happened to the twins of an id, deleted ones too, as it is known, or was known then.
 
     Raises NotFoundError (DigitalTwinNotFound) where the id never named one, InvalidError (PathNotInModel for a
-    path that no twin of the tenant ever had, InvalidArgument for a token of another list).
+    path that no twin of the tenant ever had, InvalidArgument for a token of another list, MomentBeforeRetention).
     """
-    moves = await read_twin_moves(tx, twin_id)
+    known_at_us = wanted.stretch.known_at_us
+    check_kept(tx, Moment(known_at_us=known_at_us))
+    moves = await read_twin_moves(tx, twin_id, known_at_us)
     await _check_paths(tx, paths, wanted.paths)
     stretch, limit = wanted.stretch, wanted.limit
     narrowed = (twin_id, *stretch, sorted(wanted.kinds), sorted(wanted.paths))

@@ -310,7 +310,6 @@ def test_a_moment_spelt_otherwise_is_no_present(client: httpx.Client, path: str,
         "/jobs/imports",
         "/v1/check",
         "/v1/changes",
-        "/v1/twins/m/timeline",
     ],
 )
 def test_what_takes_no_moment_says_so(client: httpx.Client, path: str) -> None:

@@ -177,7 +177,7 @@ async def pages(site: Site, tx: ReadTransaction, wanted: DiffWanted, limit: int)
     while True:
         page = await read_diff(tx, site.context.paths, wanted, limit, after)
         assert len(page.items) <= limit
-        assert (page.from_, page.to) == tuple(map(iso_us, wanted.between))
+        assert (page.from_, page.to) == tuple(map(iso_us, wanted.between[:2]))
         found += page.items
         after = page.after
         if after is None:
@@ -207,7 +207,7 @@ def test_the_difference_leads_from_one_state_to_the_other(
         async with site.db.read(site.tenant) as tx:
             for _ in range(25):
                 between = walk.pair()
-                before, after = [await state(site, tx, at_us) for at_us in between]
+                before, after = [await state(site, tx, at_us) for at_us in between[:2]]
                 whole = await pages(site, tx, DiffWanted(between), walk.random.choice([1, 2, 5, 100]))
                 assert applied(before, whole) == after, between
                 differing += bool(whole)

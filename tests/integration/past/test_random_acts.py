@@ -285,6 +285,40 @@ def explained(client: httpx.Client, twin: str, **moment: str) -> Any:
     return [value | {"rules": [rule["rule"] for rule in value["rules"]]} for value in values]
 
 
+def told(client: httpx.Client, twin: str, **moment: str) -> Any:
+    """Return the whole timeline of a twin; None where it was never there."""
+    wanted: dict[str, Any] = {"kind": EVERY, "limit": 1000, "order": "asc"} | moment
+    answer = client.get(f"/v1/twins/{twin}/timeline", params=wanted)
+    assert answer.status_code in {200, 404}, answer.text
+    return None if answer.status_code == 404 else answer.json()["entries"]
+
+
+def differing(client: httpx.Client, **wanted: str) -> Any:
+    """Return what differs in the whole graph."""
+    answer = client.get("/v1/diff", params=wanted | {"telemetry": "true", "limit": "1000"})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["after"] is None
+    return answer.json()["items"]
+
+
+@pytest.mark.parametrize("seed", range(20, 24))
+def test_known_at_differs_as_it_did_then(client: httpx.Client, seed: int) -> None:
+    print(f"seed {seed}")
+    acts = Acts(client, seed)
+    acts.put()
+    early = iso_us(acts.start_us + 3000)
+    moments, seen = [early], []
+    for _ in range(12):
+        acts.play(5)
+        moments.append(iso_us(now_us()))
+        for start in {early, moments[-2]}:
+            window = {"from": start, "to": moments[-1]}
+            seen.append((window, differing(client, **window)))
+    for window, answer in seen:
+        assert differing(client, knownAt=window["to"], **window) == answer, window
+    assert any(differing(client, **window) != answer for window, answer in seen)
+
+
 @pytest.mark.parametrize("seed", range(10, 14))
 def test_known_at_tells_what_was_told_then(client: httpx.Client, seed: int) -> None:
     print(f"seed {seed}")
@@ -338,4 +372,4 @@ def test_a_value_of_a_moment_is_explained(client: httpx.Client, seed: int) -> No
 
 
 END = "9999"
-ASKS: list[Callable[..., Any]] = [explained]
+ASKS: list[Callable[..., Any]] = [explained, told]

@@ -131,7 +131,7 @@ def test_what_cannot_be_told_is_refused(client: httpx.Client, path: str, status:
 
 # What a request that says nothing else asks for.
 OF_TIMELINE: tuple[Any, ...] = ("t", 0, END_US - 1, True, END_US, sorted(set(KINDS) - {"telemetry"}), [])
-OF_DIFF = (None, 0, False)
+OF_DIFF = (None, 0, False, END_US)
 STATES = [
     {"at": at, "key": key}
     for at, key in [
