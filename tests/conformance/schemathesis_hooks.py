@@ -37,6 +37,8 @@ REFUSALS: dict[str, set[str]] = {
     "ingest": {"MissingArgument", "InvalidArgument", "ValidationFailed"},  # headers that go together
     "put_mapping": {"MappingInvalid", "InvalidArgument", "LimitExceeded"},  # a schema cannot say what YAML holds
     "push": {"MissingArgument", "InvalidArgument"},  # as ingest
+    "describe_source": {"SourceInvalid", "SourceNotAllowed", "MappingInvalid", "InvalidArgument", "LimitExceeded"},
+    "try_source": {"SourceInvalid", "SourceNotAllowed", "MappingInvalid", "InvalidArgument", "LimitExceeded"},
     "history": {"MissingArgument", "InvalidArgument", "PathNotInModel"},  # parameters that need each other
     "put_event_route": {"EventRouteEndpointInvalid", "EventRouteFilterInvalid", "EventRouteIdInvalid"},
     "put_endpoint": {"InvalidArgument", "EventRouteEndpointInvalid", "LimitExceeded", "OutboundRefused"},
