@@ -15,6 +15,7 @@ from gemel.base.errors import InvalidError
 from gemel.cli import output
 from gemel.cli.command import command, group
 from gemel.cli.options import ServerOptions
+from gemel.cli.removing import remove_named
 
 __all__ = ["app"]
 
@@ -105,12 +106,7 @@ def show(name: Name, server: ServerOptions) -> None:
 @command(app, "remove", ("gemel endpoint remove hooks", "refused while routes lead to it"))
 def remove(name: Name, server: ServerOptions) -> None:
     """Remove an endpoint that no route leads to."""
-    with server.client() as client:
-        client.send("DELETE", _path(name))
-    if server.as_json:
-        output.print_json({"name": name, "removed": True})
-    else:
-        output.note(f"Removed the endpoint {name}.")
+    remove_named(server, _path(name), "endpoint", ("name", name))
 
 
 def _path(name: str) -> str:

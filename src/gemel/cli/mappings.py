@@ -15,6 +15,7 @@ from gemel.cli import output
 from gemel.cli.command import command, group
 from gemel.cli.exits import Exit
 from gemel.cli.options import ServerOptions
+from gemel.cli.removing import remove_named
 
 if TYPE_CHECKING:
     from gemel.mapping.preview import Preview
@@ -184,12 +185,7 @@ def show(
 @command(app, "remove", ("gemel mapping remove plant", "with all its versions; what it brought in stays"))
 def remove(name: Name, server: ServerOptions) -> None:
     """Remove a mapping with all its versions."""
-    with server.client() as client:
-        client.send("DELETE", _path(name))
-    if server.as_json:
-        output.print_json({"name": name, "removed": True})
-    else:
-        output.note(f"Removed the mapping {name}.")
+    remove_named(server, _path(name), "mapping", ("name", name))
 
 
 def _path(name: str) -> str:

@@ -10,6 +10,7 @@ import typer
 from gemel.cli import output
 from gemel.cli.command import command, group
 from gemel.cli.options import ServerOptions
+from gemel.cli.removing import remove_named
 
 __all__ = ["app"]
 
@@ -88,12 +89,7 @@ def skip(route_id: Id, server: ServerOptions) -> None:
 @command(app, "remove", ("gemel route remove all", "what it has not delivered, it never will"))
 def remove(route_id: Id, server: ServerOptions) -> None:
     """Remove a route."""
-    with server.client() as client:
-        client.send("DELETE", f"/eventroutes/{quote(route_id, safe='')}")
-    if server.as_json:
-        output.print_json({"id": route_id, "removed": True})
-    else:
-        output.note(f"Removed the route {route_id}.")
+    remove_named(server, f"/eventroutes/{quote(route_id, safe='')}", "route", ("id", route_id))
 
 
 def _path(route_id: str) -> str:

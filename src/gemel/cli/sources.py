@@ -13,6 +13,7 @@ from gemel.cli import output
 from gemel.cli.command import command, group
 from gemel.cli.exits import Exit
 from gemel.cli.options import ServerOptions
+from gemel.cli.removing import remove_named
 
 __all__ = ["app"]
 
@@ -114,12 +115,7 @@ def stop(name: Name, server: ServerOptions) -> None:
 @command(app, "remove", ("gemel source remove meters", "what it brought stays"))
 def remove(name: Name, server: ServerOptions) -> None:
     """Forget a source, and how far it was read; what it brought stays."""
-    with server.client() as client:
-        client.send("DELETE", _path(name))
-    if server.as_json:
-        output.print_json({"name": name, "removed": True})
-    else:
-        output.note(f"Removed the source {name}.")
+    remove_named(server, _path(name), "source", ("name", name))
 
 
 def _want(name: str, act: str, server: ServerOptions) -> None:

@@ -10,7 +10,7 @@ import yaml
 
 from gemel.base.errors import InvalidError
 
-__all__ = ["Section", "mapping_fault", "parse_section", "read_bytes"]
+__all__ = ["FlatLoader", "Section", "mapping_fault", "parse_section", "read_bytes"]
 
 REQUIRED: Final[Any] = object()
 FILE_BYTES_MAX: Final = 1 << 20
@@ -110,12 +110,13 @@ class _UniqueLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-class _FlatLoader(_UniqueLoader):
+class FlatLoader(_UniqueLoader):
     """Without aliases: some lines of them, each twice the one before, would stand for more than memory holds."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Return the next node; an alias raises ConstructorError at its place."""
         if self.check_event(yaml.AliasEvent):
-            mark = self.get_mark()
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
             raise yaml.composer.ComposerError(None, None, "aliases are not taken here", mark)
         return super().compose_node(parent, index)
 
@@ -137,7 +138,7 @@ def parse_section(data: bytes, file: str, *, aliases: bool = True) -> Section:
     if len(data) > FILE_BYTES_MAX:
         raise mapping_fault(file, "", f"is over {FILE_BYTES_MAX} bytes.", "Is this the mapping, or the data?")
     try:
-        loader = _UniqueLoader(data) if aliases else _FlatLoader(data)
+        loader = _UniqueLoader(data) if aliases else FlatLoader(data)
         raw = loader.get_single_data()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark

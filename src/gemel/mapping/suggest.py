@@ -262,7 +262,13 @@ def _zone(time: Guess) -> dict[str, str]:
 
 
 def _yaml(value: Any) -> str:
+    """Write a value on one line; one with line breaks of its own is written with escapes, for it may be a comment."""
+    shown = _flow(value, plain=True)
+    return shown if len(shown.splitlines()) <= 1 else _flow(value, plain=False)
+
+
+def _flow(value: Any, *, plain: bool) -> str:
     text: str = yaml.safe_dump(
-        value, default_flow_style=True, width=10_000, allow_unicode=True, sort_keys=False
+        value, default_flow_style=True, width=10_000, allow_unicode=plain, sort_keys=False
     )
     return text.removesuffix("\n").removesuffix("\n...")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Hashable
 from typing import Any, Final
 
 import yaml
 
 from gemel.base.errors import InvalidError
+from gemel.base.words import did_you_mean, nearest
+from gemel.mapping.sections import FlatLoader
 
 __all__ = ["Fields", "read_fields"]
 
@@ -74,34 +74,16 @@ class Fields:
     def finish(self) -> None:
         """Refuse whatever key was not asked for."""
         for key in self._left:
-            near = difflib.get_close_matches(str(key), self._known, 1)
-            meant = f"Did you mean {near[0]}? " if near else ""
-            raise self.fault(str(key), "is not a key known here", f"{meant}Known: {', '.join(self._known)}.")
+            known = f"Known: {', '.join(self._known)}."
+            meant = did_you_mean(str(key), self._known)
+            raise self.fault(str(key), "is not a key known here", f"{meant} {known}" if meant else known)
 
     def _suggestion(self, key: str) -> str:
-        near = difflib.get_close_matches(key, map(str, self._left), 1)
-        return f"Is {near[0]} meant to be it?" if near else "Add it; see docs/guides/sources.md."
+        near = nearest(key, map(str, self._left))
+        return f"Is {near} meant to be it?" if near else "Add it; see docs/guides/sources.md."
 
     def _name(self, key: str) -> str:
         return f"{self.place}.{key}" if self.place else key
-
-
-class _PlainLoader(yaml.SafeLoader):
-    """The safe loader without aliases, which can stand for endlessly much, and with each key but once."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            raise yaml.composer.ComposerError(None, None, "an alias stands there; write it out", mark)
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        for key in keys:
-            if keys.count(key) > 1:
-                problem = f"the key {key!r} stands there twice"
-                raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
-        return super().construct_mapping(node, deep)
 
 
 def read_fields(text: str) -> Fields:
@@ -109,7 +91,7 @@ def read_fields(text: str) -> Fields:
     if len(text) > BYTES_MAX:
         raise _fault("", f"has more than {BYTES_MAX} characters", "Is this the description, or the data?")
     try:
-        raw = _PlainLoader(text).get_single_data()
+        raw = FlatLoader(text).get_single_data()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gemel.base.errors import InvalidError
@@ -154,6 +154,8 @@ VALUES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) 
 KEYS = st.text(max_size=6) | st.sampled_from(["ts", "device", "motorTemp", "state", "a.b", '"', "running"])
 
 
+@example([{'\0"\u2028': "#", "motorTemp": 1}])
+@example([{"a\x85b": "\u2029", "motorTemp": 1}])
 @given(
     st.lists(
         st.dictionaries(KEYS, VALUES | st.dictionaries(KEYS, VALUES, max_size=2), max_size=5), min_size=1

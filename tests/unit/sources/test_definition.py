@@ -57,7 +57,7 @@ def test_what_is_not_said_has_a_default_and_a_mapping_may_stand_inside() -> None
         (("first_s: 0.5", "first_s: true"), ["backoff.first_s"]),
         (("create_twins: true", "create_twins: yep"), ["create_twins"]),
         (("mapping: line.yaml", "mapping: [1]"), ["mapping"]),
-        (("kind: mqtt", "kind: mqtt\nkind: kafka"), ["line 2", "twice"]),
+        (("kind: mqtt", "kind: mqtt\nkind: kafka"), ["line 4", "twice"]),
         (("kind: mqtt", "kind: [mqtt"), ["line"]),
         (("kind: mqtt", "kind: *there"), ["line 3", "alias"]),
         (("url: mqtts://broker:8883", "url: &u [1]\n  more: [*u, *u]"), ["alias"]),
