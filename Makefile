@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CODE := src tests bench tools
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test javascript explore unit check formatted lint types floors tidy bench format docs clean
+.PHONY: help venv demo test javascript explore unit check formatted lint types floors tidy bench bench-peers format docs clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ tidy: $(DEV_STAMP)
 
 bench: $(DEV_STAMP) ## measure the figures, print them as a table, write bench.json
 	@$(BIN)/python -m bench
+
+bench-peers: $(DEV_STAMP) ## feed the same samples to InfluxDB and to Gemel, and print both
+	@$(BIN)/python -m bench peers
 
 format: $(DEV_STAMP) ## bring all code to the house's format
 	@$(BIN)/ruff format $(CODE)

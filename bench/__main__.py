@@ -1,9 +1,9 @@
-"""Run the benchmarks: `python -m bench [events] [graph]`; prints a table and writes bench.json.
+"""Run the benchmarks: `python -m bench [events] [graph] [peers]`; prints a table and writes bench.json.
 
 It exits 1 if a goal is missed.
 
 Each part has a platform of its own, made new. `events`: ingest, single twins, overload, starting. `graph`: import,
-queries, and the past of 100,000 twins. Without a name, both.
+queries, and the past of 100,000 twins. `peers`: the same samples into InfluxDB. Without a name, the first two.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from bench import graph, ingest, overload, startup, twins
+from bench import graph, ingest, overload, peers, startup, twins
 from bench.figures import Figure
 from bench.platform import Platform, running
 
@@ -30,10 +30,16 @@ WIDTH_MIN = 132  # of the table, so that a narrow terminal or a log cuts nothing
 def main() -> int:
     """Run the parts that the command line names, in order."""
     console = Console(width=max(WIDTH_MIN, Console().width))
-    parts: dict[str, Callable[[Platform, Console], list[Figure]]] = {"events": _events, "graph": _graph}
+    parts: dict[str, Callable[[Platform, Console], list[Figure]]] = {
+        "events": _events,
+        "graph": _graph,
+        "peers": _peers,
+    }
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure the figures.")
-    parser.add_argument("part", nargs="*", help=f"which to measure: {', '.join(parts)}; without a name, all")
-    wanted = parser.parse_args().part or list(parts)
+    parser.add_argument(
+        "part", nargs="*", help=f"which to measure: {', '.join(parts)}; without a name, events and graph"
+    )
+    wanted = parser.parse_args().part or ["events", "graph"]
     if unknown := [name for name in wanted if name not in parts]:
         parser.error(f"there is no part {unknown[0]}; there are {', '.join(parts)}")
     figures: list[Figure] = []
@@ -68,6 +74,11 @@ def _events(platform: Platform, console: Console) -> list[Figure]:
 def _graph(platform: Platform, console: Console) -> list[Figure]:
     with console.status("measuring graph ...") as status:
         return graph.measure(platform, lambda step: status.update(f"graph: {step} ..."))
+
+
+def _peers(platform: Platform, console: Console) -> list[Figure]:
+    with console.status("measuring peers ..."):
+        return peers.measure(platform)
 
 
 def _table(figures: list[Figure]) -> Table:

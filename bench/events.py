@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from bench.platform import Platform
 
-__all__ = ["MODEL", "SHARDS", "TWINS", "bodies", "make_twins", "samples"]
+__all__ = ["MODEL", "SHARDS", "TWINS", "bodies", "line_bodies", "make_twins", "samples"]
 
 TWINS = 5_000
 SHARDS = 4
@@ -28,6 +28,7 @@ EVENT = (
     '{"specversion":"1.0","id":"%d","source":"/bench","type":"gemel.telemetry","subject":"sensor-%d",'
     '"time":"%s","data":{"temperature":%r,"pressure":%r}}'
 )
+LINE = "sensor,twin=sensor-%d temperature=%r,pressure=%r %d"
 START = datetime(2026, 1, 5, tzinfo=UTC)
 
 
@@ -53,12 +54,21 @@ def bodies(shard: int, count: int, size: int) -> Iterator[bytes]:
 
     A shard is what one gateway sends: its twins' events in order of time.
     """
-    width = TWINS // SHARDS
-    for start in range(0, count, size):
+    for numbers in _numbers(count, size):
         lines = []
-        for number in range(start, start + size):
-            second, twin = number // width, shard * width + number % width
+        for number in numbers:
+            second, twin = _place(shard, number)
             lines.append(EVENT % (number, twin, _time(second), *_values(second, twin)))
+        yield "\n".join(lines).encode()
+
+
+def line_bodies(shard: int, count: int, size: int) -> Iterator[bytes]:
+    """Yield the same events as InfluxDB's line protocol, with times in seconds."""
+    for numbers in _numbers(count, size):
+        lines = []
+        for number in numbers:
+            second, twin = _place(shard, number)
+            lines.append(LINE % (twin, *_values(second, twin), int(START.timestamp()) + second))
         yield "\n".join(lines).encode()
 
 
@@ -71,6 +81,16 @@ def samples(seconds: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64],
         (20.0 + (second * 7 + twin) % 997 / 16, 1.0 + (second + twin) % 251 / 64), axis=1
     ).reshape(-1)
     return series.astype(np.int64), time_us.astype(np.int64), value
+
+
+def _numbers(count: int, size: int) -> Iterator[range]:
+    return (range(start, start + size) for start in range(0, count, size))
+
+
+def _place(shard: int, number: int) -> tuple[int, int]:
+    """Return the second and the twin of an event of a shard."""
+    width = TWINS // SHARDS
+    return number // width, shard * width + number % width
 
 
 def _values(second: int, twin: int) -> tuple[float, float]:

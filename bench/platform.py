@@ -18,7 +18,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-__all__ = ["MemoryWatch", "Platform", "running"]
+__all__ = ["MemoryWatch", "Platform", "free_port", "running"]
 
 READY_S_MAX = 60.0
 
@@ -28,7 +28,7 @@ class Platform:
 
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = data_dir
-        self.port = _free_port()
+        self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -129,7 +129,8 @@ class MemoryWatch:
             self.peak_mib = max(self.peak_mib, total / 2**20)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of loopback that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
