@@ -14,7 +14,7 @@ CODE := src tests bench tools
 .PHONY: help venv demo test javascript explore unit check formatted lint types floors tidy bench bench-peers format docs clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 venv: $(DEV_STAMP) ## set up .venv with everything for development
 
