@@ -31,11 +31,12 @@ async def explained(
             passes.append({"pass": name, "tree": tree})
     bound = steps[-1][1]
     used = {use.path_no for use in bound.indexes}
-    plan = await tx.rows(f"EXPLAIN {compiled.sql}", compiled.parameters, keeps_plan=False)
+    text, parameters, _ = compiled.statement
+    plan = await tx.rows(f"EXPLAIN {text}", parameters, keeps_plan=False)
     return {
         "passes": passes,
-        "sql": compiled.sql,
-        "parameters": [_plain(each) for each in compiled.parameters],
+        "sql": text,
+        "parameters": _plain(parameters),
         "indexes": {path: path_no in used for path, path_no in indexable_paths(bound).items()},
         "plan": [row[0] for row in plan],
     }

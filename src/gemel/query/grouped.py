@@ -9,7 +9,7 @@ from gemel.query.fields import condition_sql
 from gemel.query.joins import from_sql
 from gemel.query.layout import Columns, Fetch, Layout, Member
 from gemel.query.limits import ROWS_MAX, within
-from gemel.query.paging import after_key, key_column, order_sql
+from gemel.query.paging import after_key, key_column, limit_sql, order_sql
 from gemel.query.scope import Scope
 from gemel.query.sql import TRUE, Sql, joined, param, sql
 from gemel.query.token import Key
@@ -102,13 +102,12 @@ def grouped_sql(scope: Scope, after: Key | None, rows_max: int) -> tuple[Sql, La
     parts = [*ordered, *(part for value in groups.key_values() for part in _key_parts(value))]
     shown = [*columns.found, *map(key_column, parts)]
     whole = sql(
-        "SELECT {} FROM ({}) AS g WHERE {} ORDER BY {} LIMIT {} OFFSET {}",
+        "SELECT {} FROM ({}) AS g WHERE {} ORDER BY {} {}",
         joined(", ", shown),
         rows,
         after_key(parts, (), after),
         order_sql(parts),
-        param(rows_max),
-        param(query.offset if after is None else 0),
+        limit_sql(rows_max, query.offset, after),
     )
     return whole, Layout(members=members, key_at=len(columns.found))
 

@@ -8,7 +8,7 @@ from gemel.query.sql import FALSE, TRUE, Sql, all_of, any_of, joined, param, sql
 from gemel.query.token import Key, check_key
 from gemel.query.values import SortPart
 
-__all__ = ["after_key", "key_column", "order_sql"]
+__all__ = ["after_key", "key_column", "limit_sql", "order_sql"]
 
 
 def after_key(parts: Sequence[SortPart], never_null: Sequence[SortPart], after: Key | None) -> Sql:
@@ -43,6 +43,13 @@ def order_sql(parts: Sequence[SortPart]) -> Sql:
     )
 
 
+def limit_sql(rows_max: int, offset: int, after: Key | None) -> Sql:
+    """Return how many rows a page has, and how many it passes over, of which only the first page knows."""
+    if not offset or after is not None:
+        return sql("LIMIT {}", param(rows_max))
+    return sql("LIMIT {} OFFSET {}", param(rows_max), param(offset))
+
+
 def key_column(part: SortPart) -> Sql:
-    """Return a part of a key as a column: JSON as text, which keeps every digit of a number."""
-    return sql("{}::text", part.sql) if part.type == "jsonb" else part.sql
+    """Return a part of a key as a column: numbers and JSON as text, which keeps every digit."""
+    return sql("{}::text", part.sql) if part.type in ("float8", "jsonb") else part.sql

@@ -7,21 +7,20 @@ time, at the same place of the order.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
-from gemel.query.clauses import Query, Term
+from gemel.query.clauses import Query
 from gemel.query.fields import condition_sql
 from gemel.query.grouped import grouped_sql
 from gemel.query.joins import from_sql, keeps_plan
 from gemel.query.layout import Columns, Fetch, Layout, Member, Property
-from gemel.query.limits import ROWS_MAX, within
-from gemel.query.paging import after_key, key_column, order_sql
+from gemel.query.ordered import ordered_sql
+from gemel.query.paging import after_key, limit_sql
 from gemel.query.scope import Scope
 from gemel.query.sql import TRUE, Sql, all_of, joined, param, sql
 from gemel.query.tables import Tables
 from gemel.query.token import Key
 from gemel.query.tree import Column, Of, PathColumn, Stored, StoredWindow, Whole
-from gemel.query.values import SortPart, Value, sort_parts, stored_sql, value_of
+from gemel.query.values import stored_sql, value_of
 from gemel.store.database import Statement
 
 __all__ = ["Compiled", "Window", "to_sql"]
@@ -32,21 +31,11 @@ VALUED = (Column, PathColumn, Stored, StoredWindow)
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A statement and its parameters, what its rows are, and what is worth saying beside them.
+    """A statement, what its rows are, and what is worth saying beside them."""
 
-    `keeps_plan` says that a plan which is made without the parameters is as good.
-    """
-
-    sql: str
-    parameters: tuple[Any, ...]
+    statement: Statement
     layout: Layout
     warnings: tuple[str, ...] = ()
-    keeps_plan: bool = False
-
-    @property
-    def statement(self) -> Statement:
-        """The statement as the database takes it."""
-        return Statement(self.sql, self.parameters, self.keeps_plan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,74 +54,32 @@ def to_sql(query: Query, window: Window, tables: Tables) -> Compiled:
     """
     scope = Scope(query, tables, window.now_us)
     if query.grouped:
-        statement, layout = grouped_sql(scope, window.after, window.rows_max)
+        whole, layout = grouped_sql(scope, window.after, window.rows_max)
     else:
-        statement, layout = _matches_sql(scope, window)
-    return Compiled(statement.text, statement.parameters, layout, query.warnings, keeps_plan(query))
+        whole, layout = _matches_sql(scope, window)
+    return Compiled(Statement(whole.text, whole.parameters, keeps_plan(query)), layout, query.warnings)
 
 
 def _matches_sql(scope: Scope, window: Window) -> tuple[Sql, Layout]:
     """Return the statement of a page whose rows are matches."""
     query = scope.query
-    condition = condition_sql(query.where, scope) if query.where else TRUE
     columns = Columns()
     layout, stored = _layout(scope, columns)
-    terms = list(dict.fromkeys(sort.term for sort in query.order if isinstance(sort.term, Of)))
-    values = [value_of(term, scope) for term in terms]
+    if query.order:
+        return ordered_sql(scope, columns, stored, window.after, window.rows_max), layout
+    condition = condition_sql(query.where, scope) if query.where else TRUE
     whence = from_sql(query, scope)
-    if not query.order:
-        keys = [key.sql for key in whence.key]
-        whole = sql(
-            "SELECT {} FROM {} WHERE {} ORDER BY {} LIMIT {}",
-            joined(", ", [*columns.found, *_stored(scope, columns.found, stored), *keys]),
-            whence.sql,
-            all_of([after_key((), whence.key, window.after), condition]),
-            joined(", ", keys),
-            param(window.rows_max),
-        )
-        return _skipping(whole, query, window), layout
-    # Each value is looked up once, whatever the order does with it.
-    looked_up = [
-        sql(f"CROSS JOIN LATERAL (SELECT {{}} AS v OFFSET 0) AS v{i}", v.sql) for i, v in enumerate(values)
-    ]
-    parts = [
-        part
-        for sort in query.order
-        for part in sort_parts(_column(terms, values, sort.term), descending=sort.descending)
-    ]
-    inner = [*columns.found, *(part.sql for part in parts), *(part.sql for part in whence.key)]
-    outer = [
-        SortPart(Sql(f"m.c{place}"), part.type, part.descending)
-        for place, part in enumerate((*parts, *whence.key), len(columns.found))
-    ]
-    shown = [Sql(f"m.c{place}") for place in range(len(columns.found))]
+    keys = [key.sql for key in whence.key]
+    properties = [stored_sql(scope, columns.found[place], each) for place, each in stored]
     whole = sql(
-        "SELECT {} FROM (SELECT {}, row_number() OVER () AS n FROM {} WHERE {}) AS m WHERE {} ORDER BY {} LIMIT {}",
-        joined(", ", [*shown, *_stored(scope, shown, stored), *map(key_column, outer)]),
-        joined(", ", [sql("{} AS c" + str(place), each) for place, each in enumerate(inner)]),
-        joined(" ", [whence.sql, *looked_up]),
-        all_of([after_key(parts, whence.key, window.after), condition]),
-        within(Sql("m.n"), ROWS_MAX),
-        order_sql(outer),
-        param(window.rows_max),
+        "SELECT {} FROM {} WHERE {} ORDER BY {} {}",
+        joined(", ", [*columns.found, *properties, *keys]),
+        whence.sql,
+        all_of([after_key((), whence.key, window.after), condition]),
+        joined(", ", keys),
+        limit_sql(window.rows_max, query.offset, window.after),
     )
-    return _skipping(whole, query, window), layout
-
-
-def _column(terms: list[Of], values: list[Value], term: Term) -> Value:
-    assert isinstance(term, Of)
-    place = terms.index(term)
-    return Value(Sql(f"v{place}.v"), values[place].kind)
-
-
-def _skipping(whole: Sql, query: Query, window: Window) -> Sql:
-    """Return the statement without the rows before OFFSET, of which only the first page knows."""
-    return sql("{} OFFSET {}", whole, param(query.offset)) if query.offset and window.after is None else whole
-
-
-def _stored(scope: Scope, columns: list[Sql], stored: list[tuple[int, Stored]]) -> list[Sql]:
-    """Return properties as columns; each comes with the place of its twin's number among `columns`."""
-    return [stored_sql(scope, columns[place], each) for place, each in stored]
+    return whole, layout
 
 
 def _layout(scope: Scope, columns: Columns) -> tuple[Layout, list[tuple[int, Stored]]]:

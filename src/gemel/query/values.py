@@ -24,9 +24,22 @@ from gemel.query.tree import (
 )
 from gemel.query.windows import window_sql
 
-__all__ = ["Kind", "SortPart", "Value", "aggregate_sql", "shown_sql", "sort_parts", "stored_sql", "value_of"]
+__all__ = [
+    "TOLD",
+    "Kind",
+    "SortPart",
+    "Value",
+    "aggregate_sql",
+    "shown_sql",
+    "sort_parts",
+    "stored_sql",
+    "value_of",
+]
 
 Kind = Literal["jsonb", "text", "timestamptz", "bigint"]
+
+TOLD = "{}::text || coalesce({}::text, {}::text)"
+"""Of kind, num and doc: a value that is there as text, its kind, one digit, and then itself."""
 
 INSTANTS = {"lastUpdateTime": "recorded", "sourceTime": "source_time"}
 TIME_TEXT = """to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
@@ -108,7 +121,7 @@ def stored_sql(scope: Scope, number: Sql, stored: Stored) -> Sql:
             picked = sql(f"(SELECT {{}} AS v FROM {{}} AS l WHERE l.kind = {JSON})", inner, row)
             found.append(sql(f"(SELECT '{JSON}' || d.v::text FROM {{}} AS d WHERE d.v IS NOT NULL)", picked))
         else:
-            told = "l.kind::text || coalesce(l.num::text, l.doc::text)"
+            told = TOLD.format("l.kind", "l.num", "l.doc")
             found.append(sql(f"(SELECT {told} FROM {{}} AS l WHERE l.kind <> {REMOVED})", row))
     return sql("coalesce({})", joined(", ", found)) if found else Sql("NULL::text")
 

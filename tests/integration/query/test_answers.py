@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import psycopg
@@ -14,7 +15,7 @@ from gemel.graph.indexes import add_index
 from gemel.query import Ask, QueryPage, run_query
 from gemel.query.token import Position, decode_position, encode_position
 from integration.query.conftest import World
-from support.graph import PUMP, ROOM, Site, open_site
+from support.graph import PUMP, ROOM, Site, interface, open_site, prop
 from support.postgres import Dsns
 
 DESCENDING = "SELECT T.$dtId FROM digitaltwins T WHERE IS_OF_MODEL(T, 'dtmi:t:Room;1') ORDER BY T.area DESC"
@@ -185,6 +186,77 @@ def test_pages_go_on_where_an_index_is_made_between_them(database: Dsns, runner:
     runner.run(work())
 
 
+# What one path of several models may have, in order; of two that are equal, the twin made first comes first. A double
+# is the number that its shortest digits are.
+ORDERED: list[tuple[str, Any]] = [
+    ("long", -(2**63)),
+    ("double", -1.5),
+    ("double", -0.0),
+    ("long", 0),
+    ("double", 0.1),
+    ("double", 2.0),
+    ("long", 2),
+    ("long", 2**53 - 1),
+    ("double", 2.0**53),
+    ("long", 2**53),
+    ("long", 2**53 + 1),
+    ("long", 2**60 - 1),
+    ("long", 2**60),
+    ("double", 2.0**60),
+    ("double", 1e300),
+    ("boolean", False),
+    ("boolean", True),
+    ("string", ""),
+    ("string", "2"),
+    ("string", "a"),
+    ("string", "\u00e4"),
+    ("object", {"x": 1.0}),
+    ("double", None),
+]
+
+
+def _is_before(one: tuple[str, Any], other: tuple[str, Any]) -> bool:
+    """Say whether two neighbours of ORDERED differ in their place."""
+    numbers = [
+        Decimal(repr(value))
+        for kind, value in (one, other)
+        if kind in ("double", "long") and value is not None
+    ]
+    return numbers[0] < numbers[1] if len(numbers) == 2 else one[0] != "object"
+
+
+@pytest.mark.parametrize("size", [1, 4, 1000])
+def test_values_of_all_types_are_in_one_order(database: Dsns, runner: asyncio.Runner, size: int) -> None:
+    async def work() -> None:
+        async with open_site(database) as site:
+            fields = {"@type": "Object", "fields": [{"name": "x", "schema": "double"}]}
+            for kind in ("double", "long", "boolean", "string", "object"):
+                schema = fields if kind == "object" else kind
+                await site.add_models([interface(f"dtmi:t:v:{kind};1", prop("v", schema))])
+            for kind, value in ORDERED:
+                own = {} if value is None else {"v": value}
+                await site.put(f"t{ORDERED.index((kind, value))}", f"dtmi:t:v:{kind};1", **own)
+            groups: list[list[str]] = []
+            for number, each in enumerate(ORDERED):
+                if number == 0 or _is_before(ORDERED[number - 1], each):
+                    groups.append([])
+                groups[-1].append(f"t{number}")
+            falling = [*groups[-2::-1], groups[-1]]
+            for direction, expected in (("", groups), (" DESC", falling)):
+                for top in ("", "TOP(100) "):
+                    text = f"SELECT {top}T.$dtId, T.v FROM digitaltwins T ORDER BY T.v{direction}"
+                    found, answer = [], await page(site, text, size=size)
+                    found += answer.items
+                    while answer.token is not None:
+                        answer = await page(site, token=answer.token, size=size)
+                        found += answer.items
+                    assert [row["$dtId"] for row in found] == [name for group in expected for name in group]
+                    values = {f"t{number}": value for number, (_, value) in enumerate(ORDERED)}
+                    assert {row["$dtId"]: row.get("v") for row in found} == values
+
+    runner.run(work())
+
+
 def test_a_key_of_another_shape_is_refused(world: World) -> None:
     token = world.page("SELECT * FROM digitaltwins T ORDER BY T.head", page_size=2).token
     assert token is not None
@@ -194,9 +266,10 @@ def test_a_key_of_another_shape_is_refused(world: World) -> None:
     position = decode_position(token, world.site.tenant)
     for after in (
         decode_position(plain, world.site.tenant).after,
-        ("1e999999999", None, 1),
-        ("[", None, 1),
-        ("{}", "x", None),
+        ("1e999999999", None, None, 1),
+        ("1", "[", None, 1),
+        ("1", "{}", "x", None),
+        ("1", None, 1),
     ):
         forged = encode_position(Position(position.text, after), world.site.tenant)
         with pytest.raises(InvalidError) as error:
@@ -207,7 +280,7 @@ def test_a_key_of_another_shape_is_refused(world: World) -> None:
 @pytest.mark.parametrize(
     ("limit", "text"),
     [
-        ("statement.ROWS_MAX", "SELECT T.$dtId FROM digitaltwins T ORDER BY T.head"),
+        ("ordered.ROWS_MAX", "SELECT T.$dtId FROM digitaltwins T ORDER BY T.head"),
         ("grouped.ROWS_MAX", "SELECT DISTINCT T.head FROM digitaltwins T"),
         ("grouped.ROWS_MAX", "SELECT T.head, COUNT() FROM digitaltwins T GROUP BY T.head"),
         ("shortest.STEPS_MAX", "SELECT a FROM digitaltwins MATCH SHORTEST (a)-[]-(b)"),

@@ -103,9 +103,9 @@ def test_many_twins_are_not_scanned_under_row_level_security(database: Dsns) -> 
             _fill(database, site.tenant, path_no, 20_000)
             catalog = Catalog({"level": path_no}, {}, promoted=frozenset({path_no}))
             text = "SELECT * FROM digitaltwins T WHERE T.level = 777"
-            compiled = compile_query(analyse(text), catalog, Window(None, 101), LIVE)
+            statement = compile_query(analyse(text), catalog, Window(None, 101), LIVE).statement
             async with site.db.read(site.tenant) as tx:
-                plan = await tx.rows(f"EXPLAIN (FORMAT JSON) {compiled.sql}", compiled.parameters)
+                plan = await tx.rows(f"EXPLAIN (FORMAT JSON) {statement.sql}", statement.parameters)
             used = json.dumps(plan[0][0])
             assert "promoted_num" in used, used
             assert "Seq Scan" not in used, used

@@ -50,7 +50,8 @@ class Compiled(NamedTuple):
 
 def compiled(text: str, after: tuple[int | str, ...] | None = None) -> Compiled:
     found = compile_query(analyse(text), CATALOG, Window(after, 101), LIVE)
-    return Compiled(" ".join(found.sql.split()), found.parameters, found.warnings)
+    sql, parameters, _ = found.statement
+    return Compiled(" ".join(sql.split()), tuple(parameters), found.warnings)
 
 
 def counted(source: str) -> tuple[str, tuple[Any, ...]]:
