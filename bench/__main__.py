@@ -17,7 +17,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from bench import graph, ingest, overload, peers, startup, twins
+from bench import arrow, graph, ingest, overload, peers, startup, twins
 from bench.figures import Figure
 from bench.platform import Platform, running
 
@@ -60,6 +60,7 @@ def _events(platform: Platform, console: Console) -> list[Figure]:
 
     steps: dict[str, Callable[[Platform], list[Figure]]] = {
         "ingest": ingest.measure,
+        "arrow": arrow.measure,
         "twins": twins.measure,
         "overload": flood,
         "startup": startup.measure,

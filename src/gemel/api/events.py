@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Annotated
 from urllib.parse import unquote
@@ -21,9 +21,12 @@ from gemel.base.clock import now_us
 from gemel.base.errors import Detail, InvalidError
 from gemel.history.ordering import OUTCOMES
 from gemel.history.origins import Sending
-from gemel.ingest.events import BATCH, LINES, SINGLE, Decoded, Event, decode_body
+from gemel.ingest.arrow import ARROW
+from gemel.ingest.bodies import decode_any, weigh_any
+from gemel.ingest.events import BATCH, LINES, SINGLE, Decoded, Event
 from gemel.ingest.positions import Position, read_position
 from gemel.ingest.requests import IngestRequest, IngestResult
+from gemel.ingest.table import EventTable
 from gemel.security.audit import storable
 from gemel.security.principal import Scope
 
@@ -99,7 +102,7 @@ class SourcePosition(msgspec.Struct, frozen=True):
         RouteInfo(
             Scope.INGEST,
             "events.ingest",
-            body={BATCH: list[Event], SINGLE: Event, LINES: str, JSON: Event | list[Event]},
+            body={BATCH: list[Event], SINGLE: Event, LINES: str, JSON: Event | list[Event], ARROW: bytes},
             body_example=EVENT,
             answer={JSON: IngestResult},
             answer_example=RESULT,
@@ -115,7 +118,7 @@ async def ingest(
     mapping: Mapping = None,
     create_model: CreateModel = None,
 ) -> Response[bytes]:
-    """Take CloudEvents 1.0: one, a batch, or one a line; answered once they are durable and visible.
+    """Take CloudEvents 1.0: one, a batch, one a line, or an Arrow stream; answered once durable and visible.
 
     `subject` is the twin and `data` an object of dotted path to value. A bad event goes to quarantine and the
     rest of its batch lands.
@@ -142,7 +145,11 @@ async def ingest(
 
     body = await request.body()
     result = await call.services.ingest.receive(
-        call.tenant, body, lambda held: decode_body(held, media_type), request_of
+        call.tenant,
+        body,
+        lambda held: decode_any(held, media_type),
+        request_of,
+        lambda held: weigh_any(held, media_type),
     )
     count_batch(call, result, time.perf_counter() - started_s)
     return json_answer(result)
@@ -180,10 +187,16 @@ def batch_target(source: str | None, events: Sequence[Event | Detail]) -> str:
     The source is the one that the request names, else those of the events: at most three, then "…".
     """
     count = f"({len(events)} event{'' if len(events) == 1 else 's'})"
-    sources = {source} if source else dict.fromkeys(e.source for e in events if isinstance(e, Event))
+    sources = {source} if source else dict.fromkeys(_sources(events))
     # Clipped, so that the count stands within what the trail keeps of a target.
     shown = [_clipped(name) for name in islice(sources, SOURCES_MAX)]
     return " ".join([", ".join(shown) + ", …" * (len(sources) > SOURCES_MAX), count]).strip()
+
+
+def _sources(events: Sequence[Event | Detail]) -> Iterable[str]:
+    if isinstance(events, EventTable):
+        return (name for name in events.sources.values if name)
+    return (event.source for event in events if isinstance(event, Event))
 
 
 def _clipped(name: str) -> str:

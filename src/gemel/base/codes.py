@@ -20,7 +20,13 @@ CODES: dict[str, Code] = {
         "A parameter, header or body is not as the route wants it.", "Read the message; it names the part."
     ),
     "MissingArgument": Code("A required parameter or header is absent.", "Add it."),
-    "BodyMalformed": Code("The body is not what its content type says.", "Send well-formed JSON in UTF-8."),
+    "BodyMalformed": Code(
+        "The body is not what its content type says.", "Send it well-formed and whole, JSON in UTF-8."
+    ),
+    "ColumnsInvalid": Code(
+        "The columns of an Arrow stream are not those of its layout.",
+        "Send twin, path, time, value; or twin, time and a column for each path. The message names the column.",
+    ),
     "BodyTooLarge": Code("The body is over the size limit.", "Split it; the message names the limit."),
     "MediaTypeUnsupported": Code(
         "The content type is not taken by this route.", "Use one that the message lists."

@@ -68,12 +68,17 @@ class Sending(msgspec.Struct, array_like=True, frozen=True):
 
 
 class EventColumns(NamedTuple):
-    """The n events of a request as columns; `untimed` has the indices of those that named no time."""
+    """The n events of a request as columns; one name stands for all where all have it.
+
+    `untimed` has the indices of those that named no time. Where there are no ids, that of each event is
+    `id_base`, "-", and its index.
+    """
 
     ids: Sequence[str]
     sources: Sequence[str]
     types: Sequence[str]
     untimed: Sequence[int]
+    id_base: str = ""
 
 
 class Origin(NamedTuple):
@@ -104,6 +109,7 @@ class _Body(msgspec.Struct, array_like=True, frozen=True):
     types: list[str]
     type_nos: bytes
     untimed: bytes
+    id_base: str = ""
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -114,9 +120,8 @@ def pack_origin(events: EventColumns, sending: Sending) -> bytes:
     """Return the body of a request's row."""
     sources, types = _numbered(events.sources), _numbered(events.types)
     untimed = np.array(events.untimed, "<u4").tobytes()
-    return zlib.compress(
-        _encoder.encode(_Body(sending, events.ids, *sources, *types, untimed)), DEFLATE_LEVEL
-    )
+    body = _Body(sending, events.ids, *sources, *types, untimed, events.id_base)
+    return zlib.compress(_encoder.encode(body), DEFLATE_LEVEL)
 
 
 async def store_origins(tx: WriteTransaction, origins: Sequence[Origin]) -> None:
@@ -156,7 +161,7 @@ def _events(rows: Sequence[tuple[list[int], int, bytes]]) -> dict[int, EventOrig
         for each in recorded_us:
             index = each - first_us
             found[each] = EventOrigin(
-                body.ids[index],
+                body.ids[index] if body.ids else f"{body.id_base}-{index}",
                 body.sources[sources[index] if len(sources) else 0],
                 body.types[types[index] if len(types) else 0],
                 index,

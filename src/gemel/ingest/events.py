@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import InitVar, dataclass, field, replace
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
 
-from gemel.base.errors import Detail, InvalidError
+from gemel.base.errors import Detail
 from gemel.graph.jsonpatch import pointer_text
 from gemel.graph.names import is_twin_id
 from gemel.history.values import QUALITIES
@@ -71,18 +71,20 @@ class Decoded:
     """The n events of a body in order; a Detail stands where one cannot be decoded.
 
     `subjects` are the ids of twins that they name, without names that no twin can have; `raw(index)` gives an
-    event's own bytes, for quarantine.
+    event's own bytes, for quarantine. `named` are the subjects, where they are known without a look at each event.
     """
 
     events: Sequence[Event | Detail]
     body: bytes
     media_type: str
     _parts: Sequence[bytes] | None = None
+    named: InitVar[Iterable[str | None] | None] = None
     subjects: set[str] = field(init=False)
 
-    def __post_init__(self) -> None:
-        named = {event.subject for event in self.events if isinstance(event, Event)}
-        self.subjects = {subject for subject in named if is_twin_id(subject)}
+    def __post_init__(self, named: Iterable[str | None] | None) -> None:
+        if named is None:
+            named = {event.subject for event in self.events if isinstance(event, Event)}
+        self.subjects = {subject for subject in named if subject and is_twin_id(subject)}
 
     def raw(self, index: int) -> bytes:
         """Return the bytes of one event as they came; parsed once, and only when asked."""
@@ -100,15 +102,9 @@ _many = msgspec.json.Decoder(list[Event])
 def decode_body(body: bytes, media_type: str) -> Decoded:
     """Decode a request body of one of MEDIA_TYPES.
 
-    Raises InvalidError: BodyMalformed where a batch is no JSON array (nothing of it is kept),
-    MediaTypeUnsupported for another type; TooLargeError (BodyTooLarge) for more than EVENTS_MAX events.
+    Raises InvalidError (BodyMalformed) where a batch is no JSON array (nothing of it is kept), TooLargeError
+    (BodyTooLarge) for more than EVENTS_MAX events.
     """
-    if media_type not in MEDIA_TYPES:
-        raise InvalidError(
-            "MediaTypeUnsupported",
-            f"Content type {media_type!r} is not taken.",
-            f"Send one of {', '.join(MEDIA_TYPES)}.",
-        )
     try:
         events: Sequence[Event | Detail] = _decode_all(body, media_type)
         if b"\\u" in body:

@@ -9,6 +9,7 @@ from gemel.base.clock import EPOCH
 from gemel.base.errors import Detail
 from gemel.history.origins import EventColumns, Sending, pack_origin
 from gemel.ingest.events import Event
+from gemel.ingest.table import EventTable
 
 __all__ = ["pack"]
 
@@ -18,6 +19,8 @@ NAMELESS = Event("", "", "", "1.0", "", {}, EPOCH)
 
 def pack(events: Sequence[Event | Detail], sending: Sending) -> bytes:
     """Return the packed names of events, in order; one that could not be decoded has none."""
+    if isinstance(events, EventTable):
+        return pack_origin(events.names(), sending)
     named = cast("Sequence[Event]", events)
     if Detail in set(map(type, events)):
         named = [event if isinstance(event, Event) else NAMELESS for event in events]

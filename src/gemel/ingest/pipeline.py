@@ -15,17 +15,18 @@ import msgspec
 import numpy as np
 
 from gemel.base.clock import Clock
-from gemel.base.errors import Detail, GemelError, TooLargeError
+from gemel.base.errors import Detail, GemelError
 from gemel.graph.context import GraphContext
 from gemel.graph.directory import Directory
 from gemel.history.ordering import DUPLICATE, OUTCOMES
 from gemel.history.write import foresee_samples
 from gemel.ingest import seen
+from gemel.ingest.bodies import weigh_json
 from gemel.ingest.events import SINGLE, Decoded, Event
-from gemel.ingest.framing import VALUES_MAX, count_values
 from gemel.ingest.origins import pack
 from gemel.ingest.requests import Fate, IngestOptions, IngestRequest, IngestResult
-from gemel.ingest.resolve import TimeRules, resolve
+from gemel.ingest.resolve import TimeRules
+from gemel.ingest.resolve_table import resolve_batch
 from gemel.ingest.room import Room
 from gemel.ingest.steps import STEPS, Group, Parts, Prepared
 from gemel.security.audit import AuditEntry
@@ -36,9 +37,6 @@ __all__ = ["Ingest"]
 
 INLINE_EVENTS = 50
 ROOM_BYTES = 10 << 20
-VALUE_BYTES = 10
-"""What a value counts for at least, in bytes of a body; VALUES_MAX of them fill the room."""
-
 T = TypeVar("T")
 
 
@@ -66,17 +64,14 @@ class Ingest:
         body: bytes,
         decode: Callable[[bytes], Decoded],
         request_of: Callable[[Decoded], IngestRequest],
+        weigh: Callable[[bytes], int] = weigh_json,
     ) -> IngestResult:
         """Decode a body off the event loop, and submit what `request_of` makes of it.
 
         Decoded events weigh a multiple of their bytes, so that only so many bodies are in work at once; others
-        wait as they came. Raises what `decode` and `submit` raise, and TooLargeError (BodyTooLarge) for a
-        body of more than VALUES_MAX values.
+        wait as they came; `weigh` says how much room a body takes. Raises what `weigh`, `decode` and `submit` raise.
         """
-        values = count_values(body)
-        if values > VALUES_MAX:
-            raise TooLargeError("BodyTooLarge", f"The body has more than {VALUES_MAX} values.", "Split it.")
-        async with self.room.hold(max(len(body), VALUE_BYTES * values)):
+        async with self.room.hold(weigh(body)):
             decoded = await asyncio.to_thread(decode, body)
             return await self.submit(tenant, request_of(decoded))
 
@@ -104,7 +99,7 @@ class Ingest:
             view = await parts.directory.with_models(tx, view, models)
             rules = self._rules(tenant, request)._replace(retention_us=tx.line_us or 0)
             events = request.decoded.events
-            resolved = await _off_loop(len(events), lambda: resolve(events, view, rules))
+            resolved = await _off_loop(len(events), lambda: resolve_batch(events, view, rules))
             since_us = self.clock() - parts.dedupe_window_us
             repeated = await seen.known_repeats(tx, events, resolved.faults, since_us)
             repeats = np.isin(resolved.owner, np.array(sorted(repeated), np.int64))
@@ -132,7 +127,7 @@ class Ingest:
         rules = self._rules(tenant, request)
         events = request.decoded.events
         resolved, origin = await _off_loop(
-            len(events), lambda: (resolve(events, view, rules), pack(events, request.sending))
+            len(events), lambda: (resolve_batch(events, view, rules), pack(events, request.sending))
         )
         await self._parts.context.weeks.ensure(resolved.batch.time_us)
         return Prepared(request, rules, frozenset(view.twins), view.epochs, resolved, origin)

@@ -20,7 +20,16 @@ from gemel.history.samples import Ints, SampleBatch
 from gemel.history.values import DOUBLE, QUALITIES, Encoded, encode
 from gemel.ingest.events import INT64, Event, place_of
 
-__all__ = ["Resolved", "TimeRules", "resolve"]
+__all__ = [
+    "FLOAT_MAX",
+    "QUALITY_NO",
+    "TIME_MAX_US",
+    "TIME_MIN_US",
+    "Resolved",
+    "TimeRules",
+    "encode_fitting",
+    "resolve",
+]
 
 TIME_MIN_US = 0
 TIME_MAX_US = 9_214_646_400_000_000  # 2262-01-01
@@ -174,6 +183,15 @@ class _Columns:
         del self.series[start:], self.nums[start:]
         while self.odd and self.odd[-1][0] >= start:
             self.odd.pop()
+
+
+def encode_fitting(slot: BoundSlot, value: Any) -> Encoded | None:
+    """Return a value in its stored form; None where it does not fit its slot."""
+    try:
+        _check(slot.slot.path, value, slot)
+        return _encode(slot.slot.path, value, slot)
+    except _FaultError:
+        return None
 
 
 def _not_of(time_us: int, twin: TwinRef) -> _FaultError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import psycopg
@@ -12,6 +12,7 @@ from gemel.history.samples import Ints, SampleBatch
 from gemel.ingest.events import Event
 from gemel.ingest.names import key_text
 from gemel.ingest.resolve import Resolved
+from gemel.ingest.table import EventTable
 from gemel.store.database import ReadTransaction, WriteTransaction
 
 __all__ = ["find_repeats", "forget_seen", "known_repeats", "merge", "values_of"]
@@ -48,10 +49,8 @@ async def find_repeats(
     firsts: dict[Name, tuple[int, int]] = {}
     repeats: list[set[int]] = [set() for _ in requests]
     for number, (events, faults) in enumerate(requests):
-        for index, event in enumerate(events):
-            if not isinstance(event, Event) or event.time is not None or index in faults:
-                continue
-            if firsts.setdefault(_name(event), (number, index)) != (number, index):
+        for index, name in _untimed(events, faults):
+            if firsts.setdefault(name, (number, index)) != (number, index):
                 repeats[number].add(index)
     if firsts:
         sources, ids = [name[0] for name in firsts], [name[1] for name in firsts]
@@ -66,11 +65,7 @@ async def known_repeats(
     tx: ReadTransaction, events: Sequence[Event | Detail], faults: Mapping[int, Detail], since_us: int
 ) -> set[int]:
     """Return the indices of events without a time that came before, and remember none of the others."""
-    names = {
-        index: _name(event)
-        for index, event in enumerate(events)
-        if isinstance(event, Event) and event.time is None and index not in faults
-    }
+    names = dict(_untimed(events, faults))
     if not names:
         return set()
     sources, ids = [name[0] for name in names.values()], [name[1] for name in names.values()]
@@ -99,6 +94,18 @@ def merge(requests: Sequence[tuple[Resolved, set[int]]]) -> tuple[SampleBatch, I
 def values_of(resolved: Resolved, repeated: set[int]) -> int:
     """Return how many values the repeated events carry."""
     return int(_repeated(resolved, repeated).sum()) if repeated else 0
+
+
+def _untimed(events: Sequence[Event | Detail], faults: Mapping[int, Detail]) -> Iterator[tuple[int, Name]]:
+    """Give the events that name no time and are sound, each with its index and name."""
+    if isinstance(events, EventTable):
+        for row in np.flatnonzero(~events.timed).tolist():
+            if row not in faults:
+                yield row, (key_text(events.sources.at(row) or ""), key_text(events.id(row) or ""))
+        return
+    for index, event in enumerate(events):
+        if isinstance(event, Event) and event.time is None and index not in faults:
+            yield index, _name(event)
 
 
 def _name(event: Event) -> Name:

@@ -20,7 +20,8 @@ from gemel.ingest import positions, quarantine, seen
 from gemel.ingest.events import LINES, Decoded, Event
 from gemel.ingest.origins import pack
 from gemel.ingest.requests import IngestRequest, IngestResult, Rejected
-from gemel.ingest.resolve import Resolved, TimeRules, resolve
+from gemel.ingest.resolve import Resolved, TimeRules
+from gemel.ingest.resolve_table import resolve_batch
 from gemel.security.audit import record
 from gemel.store.database import Epochs, WriteTransaction
 
@@ -113,7 +114,7 @@ async def settle(parts: Parts, tx: WriteTransaction, group: Group) -> None:
             continue
         view = await parts.directory.resolve(tx, item.request.decoded.subjects)
         item.rules = item.rules._replace(retention_us=tx.retention_us)
-        item.resolved = await asyncio.to_thread(resolve, item.events, view, item.rules)
+        item.resolved = await asyncio.to_thread(resolve_batch, item.events, view, item.rules)
         await parts.context.weeks.ensure_within(tx, item.resolved.batch.time_us)
 
 

@@ -15,11 +15,11 @@ from datetime import date
 from gemel.models.literals import DURATION
 from gemel.models.schemas import Array, Enum, Geospatial, Map, Object, Primitive, Schema
 
-__all__ = ["validate_value"]
+__all__ = ["INTEGERS", "validate_value"]
 
 _DEPTH_MAX = 64
 _FLOAT_MAX = 3.4028234663852886e38
-_INTEGERS = {
+INTEGERS = {
     "byte": (-(2**7), 2**7 - 1),
     "short": (-(2**15), 2**15 - 1),
     "integer": (-(2**31), 2**31 - 1),
@@ -86,8 +86,8 @@ def _primitive_problem(kind: str, value: object) -> str | None:
     """What a value should have been; None when it is that."""
     if kind in ("double", "float"):
         return _real_problem(kind, value)
-    if kind in _INTEGERS:
-        least, most = _INTEGERS[kind]
+    if kind in INTEGERS:
+        least, most = INTEGERS[kind]
         fits = type(value) is int and least <= value <= most
         return None if fits else f"a whole number from {least} to {most} (DTDL {kind})"
     if kind == "boolean":

@@ -10,6 +10,7 @@ import pytest
 from litestar.routes import HTTPRoute
 
 from gemel.api.routing import info_of
+from gemel.ingest.arrow import ARROW
 from gemel.sources.permits import Permits
 from support.api_site import PUMP, Site
 
@@ -72,8 +73,8 @@ def test_parameters_bodies_and_answers_are_complete(spec: dict[str, Any]) -> Non
         answer = operation["responses"][successes[0]]
         assert ("content" in answer) == (successes[0] not in ("204", "302")), path
         if method in ("POST", "PUT", "PATCH") and path not in BODILESS:
-            for content in operation["requestBody"]["content"].values():
-                assert "example" in content, path
+            for media_type, content in operation["requestBody"]["content"].items():
+                assert ("example" in content) != (media_type == ARROW), path  # JSON cannot show bytes
         if operation["security"]:
             assert {"401", "403", "400", "500", "503"} <= set(operation["responses"])
 

@@ -1,0 +1,113 @@
+"""Durable ingest of Arrow streams over HTTP, against a bare COPY of such samples in the same run."""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import psutil
+
+from bench.events import SHARDS, START, TWINS
+from bench.figures import Figure, at_least, percentiles_ms, told
+from bench.ingest import copy_samples_per_s
+from bench.platform import MemoryWatch, Platform
+from bench.wire import Connection, request_bytes
+
+__all__ = ["measure"]
+
+EVENTS = 2_000_000
+BODY_EVENTS = 50_000
+AFTER_S = 100_000
+"""How far behind START the first source time is: beyond those of the other parts."""
+
+
+def measure(platform: Platform) -> list[Figure]:
+    """Measure the ingest of EVENTS rows of two values, what it cost in processor time, and bare COPY beside it."""
+    before = copy_samples_per_s(platform)
+    with MemoryWatch(platform) as memory:
+        cpu = _cpu_s(platform)
+        samples_per_s, latencies_s = _ingest(platform)
+        server_s, database_s = (after - first for after, first in zip(_cpu_s(platform), cpu, strict=True))
+    limit = (before + copy_samples_per_s(platform)) / 2
+    ratio = samples_per_s / limit
+    return [
+        at_least("arrow_samples", samples_per_s, "samples/s", 1_000_000),
+        Figure("arrow_copy", samples_per_s, "samples/s", limit, ratio, ">= 2.0 of bare COPY", ratio >= 2.0),
+        told("arrow_server_cpu", server_s / (2 * EVENTS) * 1e6, "us/sample"),
+        told("arrow_database_cpu", database_s / (2 * EVENTS) * 1e6, "us/sample"),
+        *(told(f"arrow_ack_{name}", value, "ms") for name, value in percentiles_ms(latencies_s).items()),
+        told("arrow_memory_peak", memory.peak_mib, "MiB"),
+    ]
+
+
+def _ingest(platform: Platform) -> tuple[float, list[float]]:
+    """Send all bodies from SHARDS connections; return samples/s, and the seconds to the answer of each request."""
+    prepared = [
+        [
+            request_bytes("POST", "/v1/events", platform.key, body, "application/vnd.apache.arrow.stream")
+            for body in _bodies(shard)
+        ]
+        for shard in range(SHARDS)
+    ]
+    latencies_s: list[float] = []
+    faults: list[str] = []
+
+    def send(requests: list[bytes]) -> None:
+        connection = Connection(platform.port)
+        for request in requests:
+            begun = time.perf_counter()
+            status, body = connection.send(request)
+            latencies_s.append(time.perf_counter() - begun)
+            if status != 200 or f'"accepted":{2 * BODY_EVENTS}'.encode() not in body:
+                faults.append(f"{status} {body[:300]!r}")
+        connection.close()
+
+    threads = [threading.Thread(target=send, args=(requests,)) for requests in prepared]
+    begun = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    elapsed_s = time.perf_counter() - begun
+    if faults:
+        raise RuntimeError(f"{len(faults)} requests failed, the first: {faults[0]}")
+    return 2 * EVENTS / elapsed_s, latencies_s
+
+
+def _bodies(shard: int) -> Iterator[bytes]:
+    """Yield the streams of one shard: its twins' rows in order of time."""
+    import pyarrow as pa
+
+    width = TWINS // SHARDS
+    names = pa.array([f"sensor-{shard * width + number}" for number in range(width)])
+    first_us = int((START.timestamp() + AFTER_S) * 1e6)
+    for start in range(0, EVENTS // SHARDS, BODY_EVENTS):
+        second, twin = np.divmod(np.arange(start, start + BODY_EVENTS), width)
+        table = pa.table(
+            {
+                "twin": pa.DictionaryArray.from_arrays(pa.array(twin.astype(np.int32)), names),
+                "time": pa.array(first_us + second * 1_000_000, pa.timestamp("us", tz="UTC")),
+                "temperature": 20.0 + (second * 7 + twin) % 997 / 16,
+                "pressure": 1.0 + (second + twin) % 251 / 64,
+            }
+        ).replace_schema_metadata({"gemel.source": "/bench", "gemel.id": f"{shard}-{start}"})
+        sink = io.BytesIO()
+        with pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table)
+        yield sink.getvalue()
+
+
+def _cpu_s(platform: Platform) -> tuple[float, float]:
+    """Return the processor seconds so far of the server and of its database, those of ended backends included."""
+    assert platform.process is not None
+    leader = psutil.Process(int(next(platform.data_dir.rglob("postmaster.pid")).read_text().split()[0]))
+    ended = leader.cpu_times()
+    database = ended.user + ended.system + ended.children_user + ended.children_system
+    for child in leader.children(recursive=True):
+        times = child.cpu_times()
+        database += times.user + times.system
+    own = psutil.Process(platform.process.pid).cpu_times()
+    return own.user + own.system, database
