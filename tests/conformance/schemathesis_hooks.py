@@ -46,6 +46,8 @@ REFUSALS: dict[str, set[str]] = {
     "discard": {"InvalidArgument"},  # a number written as 4400.0, which JSON Schema calls whole
     "replay": {"InvalidArgument", "JsonPatchInvalid", "ValidationFailed", "ModelDecommissioned"},
     "set_expiry": {"InvalidArgument"},
+    "delete_range": {"InvalidArgument", "PathNotInModel"},
+    "replace_range": {"InvalidArgument", "PathNotInModel", "ValidationFailed"},
     "explain_values": {"PathNotInModel"},
     "timeline": {"PathNotInModel"},
     "add_import": {"ValidationFailed", "JobLimitReached", "InvalidArgument"},

@@ -33,7 +33,7 @@ from gemel.security.principal import Scope
 __all__ = ["HANDLERS", "Explanation", "Part", "given_diff", "given_part"]
 
 TAG = "History"
-VALUES: tuple[Kind, ...] = ("property", "telemetry")
+VALUES: tuple[Kind, ...] = ("property", "telemetry", "correction")
 CAUSE = {
     "actor": "key:line-1",
     "keyId": "k7f3",

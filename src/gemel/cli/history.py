@@ -17,6 +17,7 @@ import typer
 from gemel.base.errors import InvalidError
 from gemel.cli import output
 from gemel.cli.command import command, group
+from gemel.cli.correct import register as register_correct
 from gemel.cli.options import MomentOptions, ServerOptions
 from gemel.cli.retain import register as register_retain
 
@@ -113,6 +114,7 @@ def show(
 
 
 register_retain(app)
+register_correct(app)
 
 
 def _check_time(option: str, text: str | None) -> None:

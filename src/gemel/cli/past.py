@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["register"]
 
 PAGE = 500
-KINDS = ("twin", "relationship", "property", "telemetry")
+KINDS = ("twin", "relationship", "property", "telemetry", "correction")
 
 Twin = Annotated[str, typer.Argument(metavar="TWIN", help="The twin's id.")]
 Paths = Annotated[

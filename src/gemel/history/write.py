@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import datetime
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy.typing as npt
 
 from gemel.base.clock import from_us
 from gemel.history.changes import CURRENT, FIRST, append_samples
+from gemel.history.gaps import find_refused
 from gemel.history.ordering import ACCEPTED, NEVER_US, Known, Plan, plan
 from gemel.history.promoted import write_promoted
 from gemel.history.samples import Ints, Sample, SampleBatch
@@ -29,16 +31,21 @@ from gemel.store.columns import (
 )
 from gemel.store.database import ReadTransaction, WriteTransaction
 
-__all__ = ["foresee_samples", "write_samples"]
+__all__ = ["foresee_samples", "restate", "write_samples"]
 
 Flags = npt.NDArray[np.bool_]
 
 INLINE_MAX = 2_000
 """Samples that are classified on the event loop; more go to a thread, for repeats cost some µs each."""
 
-LAST = """
-SELECT series, (extract(epoch FROM source_time) * 1000000)::bigint
-FROM latest WHERE tenant = current_tenant() AND series = ANY(%s)"""
+# A series whose samples were all deleted stands in the state as removed, with no revision: whatever comes is newer.
+LAST = f"""
+SELECT series, CASE WHEN revision < 0 THEN {NEVER_US + 1} ELSE (extract(epoch FROM source_time) * 1000000)::bigint END,
+       NULL::bigint
+FROM latest WHERE tenant = current_tenant() AND series = ANY(%(series)s)
+UNION ALL
+SELECT series, (extract(epoch FROM low) * 1000000)::bigint, (extract(epoch FROM high) * 1000000)::bigint
+FROM sample_gap WHERE tenant = current_tenant() AND series = ANY(%(series)s)"""
 
 HELD = """
 SELECT k.series, k.time_us, s.num, s.kind, s.doc, s.revision, s.quality,
@@ -95,7 +102,19 @@ async def write_samples(tx: WriteTransaction, batch: SampleBatch) -> npt.NDArray
     """
     if not len(batch):
         return np.zeros(0, np.int8)
-    last_us = await _last(tx, batch.series)
+    last_us, gaps = await _last(tx, batch.series)
+    refused = await find_refused(tx, batch, gaps) if gaps else None
+    if refused is None:
+        return await _write(tx, batch, last_us)
+    outcomes, taken = refused.outcomes, ~refused.mask
+    if refused.lost:
+        await _supersede(tx, [(sample, sample.recorded_us) for sample in refused.lost])
+    if taken.any():
+        outcomes[taken] = await _write(tx, batch.take(taken), last_us[taken])
+    return outcomes
+
+
+async def _write(tx: WriteTransaction, batch: SampleBatch, last_us: Ints) -> npt.NDArray[np.int8]:
     known = await _known(tx, batch, last_us)
     made = (
         plan(batch, last_us, known)
@@ -118,18 +137,30 @@ async def foresee_samples(tx: ReadTransaction, batch: SampleBatch) -> npt.NDArra
     """Return the outcome that each sample would have, int8[n], and write nothing."""
     if not len(batch):
         return np.zeros(0, np.int8)
-    last_us = await _last(tx, batch.series)
-    return (await asyncio.to_thread(plan, batch, last_us, await _known(tx, batch, last_us))).outcomes
+    last_us, gaps = await _last(tx, batch.series)
+    refused = await find_refused(tx, batch, gaps) if gaps else None
+    taken = np.ones(len(batch), np.bool_) if refused is None else ~refused.mask
+    outcomes = np.zeros(len(batch), np.int8) if refused is None else refused.outcomes
+    if taken.any():
+        rest, rest_us = batch.take(taken), last_us[taken]
+        made = await asyncio.to_thread(plan, rest, rest_us, await _known(tx, rest, rest_us))
+        outcomes[taken] = made.outcomes
+    return outcomes
 
 
-async def _last(tx: ReadTransaction, series: Ints) -> Ints:
+async def _last(tx: ReadTransaction, series: Ints) -> tuple[Ints, dict[int, tuple[int, int]]]:
+    """Return the last source time of each sample's series, and by series the stretch of its deleted keys."""
     wanted, inverse = np.unique(series, return_inverse=True)
     last = np.full(len(wanted), NEVER_US, np.int64)
-    rows = await tx.rows(LAST, (bigints(wanted),))
+    gaps: dict[int, tuple[int, int]] = {}
+    rows = await tx.rows(LAST, {"series": bigints(wanted)})
+    if rows and any(row[2] is not None for row in rows):
+        gaps = {number: (low, high) for number, low, high in rows if high is not None}
+        rows = [row for row in rows if row[2] is None]
     if rows:
-        found = np.array(rows, np.int64)
+        found = np.array([row[:2] for row in rows], np.int64)
         last[np.searchsorted(wanted, found[:, 0])] = found[:, 1]
-    return last[inverse]
+    return last[inverse], gaps
 
 
 async def _known(tx: ReadTransaction, batch: SampleBatch, last_us: Ints) -> Known:
@@ -237,9 +268,31 @@ async def _correct(tx: WriteTransaction, batch: SampleBatch, made: Plan) -> None
         winners = batch.take(np.array(made.winners, np.int64))
         await tx.execute(REPLACE, (*_columns(winners), *_bounds(winners.time_us)))
     if made.lost:
-        lost = SampleBatch.of([sample for sample, _ in made.lost])
-        superseded_us = np.array([lost_us for _, lost_us in made.lost], np.int64)
-        await tx.execute(SUPERSEDE, (*_columns(lost), timestamps(superseded_us)))
+        await _supersede(tx, made.lost)
+
+
+async def _supersede(tx: WriteTransaction, lost: Sequence[tuple[Sample, int]]) -> None:
+    """Keep samples that lost their keys, each with the recorded time (µs) of what it lost to."""
+    batch = SampleBatch.of([sample for sample, _ in lost])
+    superseded_us = np.array([lost_us for _, lost_us in lost], np.int64)
+    await tx.execute(SUPERSEDE, (*_columns(batch), timestamps(superseded_us)))
+
+
+async def restate(tx: WriteTransaction, fallen: SampleBatch, emptied: SampleBatch) -> None:
+    """Make older samples the state of their series again, and tell the feed; `emptied` stands for series without any.
+
+    What falls back is recorded anew, as `fallen` says: from then on it is so again. `emptied` are removals of
+    revision -1 at the last time that there was.
+    """
+    state = SampleBatch.concatenate([fallen, emptied])
+    if not len(state):
+        return
+    if len(fallen):
+        await tx.execute(REPLACE, (*_columns(fallen), *_bounds(fallen.time_us)))
+    await tx.execute(UPSERT_LATEST, _columns(state))
+    await write_promoted(tx, state)
+    state.revision = np.maximum(state.revision, 0)
+    await append_samples(tx, state, np.full(len(state), CURRENT, np.uint8))
 
 
 def _columns(batch: SampleBatch) -> tuple[object, ...]:

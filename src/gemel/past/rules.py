@@ -57,14 +57,17 @@ def _time(move: Move, cause: Cause | None) -> Iterator[Rule]:
 
 
 def _key(move: Move) -> Iterator[Rule]:
-    if move.lost:
-        other: Lost = max(move.lost, key=lambda lost: lost.rank)
+    rivals = [lost for lost in move.lost if lost.rank != move.rank]
+    if len(rivals) < len(move.lost):
+        yield Rule("stateAgain", "A newer value was deleted, so that this one became the last again.")
+    if rivals:
+        other: Lost = max(rivals, key=lambda lost: lost.rank)
         place = next(
             i for i, (own, their) in enumerate(zip(move.rank, other.rank, strict=True)) if own != their
         )
         name, text = CONTESTS[place]
         said = text.format(own=move.revision, other=other.revision)
-        others = "another value" if len(move.lost) == 1 else f"{len(move.lost)} other values"
+        others = "another value" if len(rivals) == 1 else f"{len(rivals)} other values"
         yield Rule(name, f"For the same time there came {others}: {said}.")
 
 

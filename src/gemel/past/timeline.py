@@ -14,6 +14,7 @@ from gemel.base.errors import InvalidError
 from gemel.graph.incarnations import TwinMove, read_twin_moves
 from gemel.graph.paging import Listing, foreign_token
 from gemel.graph.relationship_moves import RelationshipMove, read_relationship_moves
+from gemel.history.corrections import Correction, read_corrections
 from gemel.history.moment import END_US, Moment, check_kept
 from gemel.history.moves import Move, Place, Stretch, read_moves, read_series
 from gemel.history.paths import PathKey, Paths
@@ -23,15 +24,15 @@ from gemel.store.database import ReadTransaction
 
 __all__ = ["KINDS", "Entry", "Kind", "Timeline", "TimelineWanted", "read_timeline"]
 
-Kind = Literal["twin", "relationship", "property", "telemetry"]
-KINDS: tuple[Kind, ...] = ("twin", "relationship", "property", "telemetry")
+Kind = Literal["twin", "relationship", "property", "telemetry", "correction"]
+KINDS: tuple[Kind, ...] = ("twin", "relationship", "property", "telemetry", "correction")
 
 TOKEN = "timeline"
 FIRST, LAST = "", "\U0010ffff"
-# At one time relationships stand before twins and twins before values.
-OF_RELATIONSHIP, OF_TWIN, OF_VALUE = "r", "t", "v"
+# At one time corrections stand before relationships, those before twins and twins before values.
+OF_CORRECTION, OF_RELATIONSHIP, OF_TWIN, OF_VALUE = "c", "r", "t", "v"
 SERIES_WIDTH = 20
-KEY = re.compile(r"v\d{20}|[rt]\d{20}[^\0\ud800-\udfff]{0,1024}")
+KEY = re.compile(r"v\d{20}|[crt]\d{20}[^\0\ud800-\udfff]{0,1024}")
 SERIES_MAX = 2**63 - 1
 
 
@@ -39,8 +40,10 @@ class Entry(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """One thing that happened: when it was so, when it was recorded, what it was, and its cause.
 
     `what` is twin.created, twin.model, twin.lifecycle, twin.deleted, relationship.created, relationship.changed,
-    relationship.removed, property or telemetry. `before` and `after` are the value of a path, or a relationship
-    with its name and target, or model and lifecycle; null where there is none. `path` and what follows it are of
+    relationship.removed, history.deleted, history.replaced, property or telemetry. Of a correction `time` is since
+    when samples went, and `after` has its paths, until when, and how many went and came. Else
+    `before` and `after` are the value of a path, or a relationship with its name and target, or model and
+    lifecycle; null where there is none. `path` and what follows it are of
     values: `late`, when a value for this time first came, a newer one was there; `superseded`, what it won
     against. `relationship` and what follows it are of relationships, `direction` as the twin sees it.
     """
@@ -90,7 +93,7 @@ class _Thing:
 
     time_us: int
     key: str
-    told: TwinMove | RelationshipMove | Move
+    told: TwinMove | RelationshipMove | Correction | Move
 
 
 async def read_timeline(tx: ReadTransaction, paths: Paths, twin_id: str, wanted: TimelineWanted) -> Timeline:
@@ -114,6 +117,12 @@ async def read_timeline(tx: ReadTransaction, paths: Paths, twin_id: str, wanted:
             for number, move in enumerate(moves)
         ]
     numbers = {move.twin_no for move in moves}
+    if "correction" in wanted.kinds:
+        things += [
+            _Thing(each.from_us, f"{OF_CORRECTION}{each.twin_no:0{SERIES_WIDTH}}{each.recorded_us:020}", each)
+            for each in await read_corrections(tx, numbers, stretch.from_us, stretch.to_us)
+            if not wanted.paths or set(wanted.paths) & set(each.paths)
+        ]
     if "relationship" in wanted.kinds:
         beyond = (at_us, _within(OF_RELATIONSHIP, key))
         things += [
@@ -183,17 +192,20 @@ async def _values(
     return [_Thing(move.time_us, f"{OF_VALUE}{move.series:0{SERIES_WIDTH}}", move) for move in moves]
 
 
-def _recorded_us(told: TwinMove | RelationshipMove | Move) -> list[int]:
+def _recorded_us(told: TwinMove | RelationshipMove | Correction | Move) -> list[int]:
     lost = told.lost if isinstance(told, Move) else ()
     return [told.recorded_us, *(each.recorded_us for each in lost)]
 
 
-def _entry(told: TwinMove | RelationshipMove | Move, causes: Causes) -> Entry:
-    times = (iso_us(told.time_us), iso_us(told.recorded_us))
+def _entry(told: TwinMove | RelationshipMove | Correction | Move, causes: Causes) -> Entry:
+    time_us = told.from_us if isinstance(told, Correction) else told.time_us
+    times = (iso_us(time_us), iso_us(told.recorded_us))
     cause = causes.of(told.recorded_us)
     if isinstance(told, TwinMove):
         what = f"twin.{told.kind}"
         return Entry(*times, what, told.before or None, told.after or None, cause, reason=told.reason)
+    if isinstance(told, Correction):
+        return Entry(*times, f"history.{told.action}", None, _after(told), cause, reason=told.reason)
     if isinstance(told, RelationshipMove):
         return _relationship(told, times, cause)
     return Entry(
@@ -209,6 +221,11 @@ def _entry(told: TwinMove | RelationshipMove | Move, causes: Causes) -> Entry:
         late=told.late,
         superseded=[superseded_of(lost, causes) for lost in told.lost],
     )
+
+
+def _after(told: Correction) -> dict[str, Any]:
+    counts = {"deleted": told.deleted, "added": told.added}
+    return {"paths": list(told.paths), "to": iso_us(told.to_us), **counts}
 
 
 def _relationship(told: RelationshipMove, times: tuple[str, str], cause: Cause | None) -> Entry:

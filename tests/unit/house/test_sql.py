@@ -32,6 +32,8 @@ OWNERS = {
     "sample_superseded": "history",
     "change": "history",
     "origin": "history",
+    "correction": "history",
+    "sample_gap": "history",
     "model": "graph",
     "model_log": "graph",
     "twin": "graph",
