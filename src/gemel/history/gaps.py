@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from gemel.base.clock import from_us
 from gemel.history.ordering import CORRECTED, DUPLICATE
 from gemel.history.samples import Ints, Sample, SampleBatch
 from gemel.history.values import JSON, Encoded, Rank, canonical_json, rank
@@ -25,11 +26,12 @@ Key = tuple[int, int]
 DELETED = """
 SELECT k.series, k.time_us, l.num, l.kind, l.doc, l.revision, l.quality
 FROM unnest(%s::bigint[], %s::timestamptz[], %s::bigint[]) AS k (series, source_time, time_us)
-JOIN sample_superseded AS l
-  ON l.tenant = current_tenant() AND l.series = k.series AND l.source_time = k.source_time
+CROSS JOIN LATERAL (
+    SELECT * FROM sample_superseded WHERE tenant = current_tenant() AND sample_superseded.series = k.series
+    AND sample_superseded.source_time = k.source_time OFFSET 0) AS l
 WHERE NOT EXISTS (
-    SELECT FROM sample AS s WHERE s.tenant = current_tenant() AND s.series = k.series
-    AND s.source_time = k.source_time)"""
+    SELECT FROM sample WHERE tenant = current_tenant() AND sample.series = k.series
+    AND sample.source_time = k.source_time AND sample.source_time BETWEEN %s AND %s OFFSET 0)"""
 
 
 class Refused(NamedTuple):
@@ -53,7 +55,8 @@ async def find_refused(
         return None
     keys = np.unique(np.stack((batch.series[near], batch.time_us[near]), axis=1), axis=0)
     ranks: dict[Key, set[Rank]] = {}
-    columns = (bigints(keys[:, 0]), timestamps(keys[:, 1]), bigints(keys[:, 1]))
+    bounds = (from_us(int(keys[:, 1].min())), from_us(int(keys[:, 1].max())))
+    columns = (bigints(keys[:, 0]), timestamps(keys[:, 1]), bigints(keys[:, 1]), *bounds)
     for series, time_us, num, kind, doc, revision, quality in await tx.rows(DELETED, columns):
         value = Encoded(num, kind, canonical_json(doc) if kind == JSON else None)
         ranks.setdefault((series, time_us), set()).add(rank(revision, value, quality))
