@@ -9,6 +9,7 @@ import numpy as np
 
 from gemel.base.clock import from_us, iso_us
 from gemel.history.changes import append
+from gemel.history.moves import Stretch
 from gemel.history.paths import PathKey
 from gemel.history.samples import Sample, SampleBatch
 from gemel.history.values import JSON, REMOVED, Encoded, canonical_json
@@ -39,10 +40,10 @@ CROSS JOIN LATERAL (
     AND source_time >= %(from)s AND source_time < %(to)s ORDER BY source_time LIMIT %(limit)s + 1) AS s
 ORDER BY 1 OFFSET %(limit)s LIMIT 1"""
 DELETE = f"""
-WITH gone AS (DELETE FROM sample WHERE {WITHIN} RETURNING {COLUMNS}),
+WITH gone AS (DELETE FROM sample WHERE {WITHIN} RETURNING {COLUMNS}, late),
 kept AS (
-    INSERT INTO sample_superseded (tenant, superseded, {COLUMNS})
-    SELECT current_tenant(), %(now)s, {COLUMNS} FROM gone)
+    INSERT INTO sample_superseded (tenant, superseded, {COLUMNS}, late)
+    SELECT current_tenant(), %(now)s, {COLUMNS}, late FROM gone)
 SELECT series, count(*), min(source_time), max(source_time) FROM gone GROUP BY series ORDER BY series"""
 GAPS = """
 INSERT INTO sample_gap (tenant, series, low, high)
@@ -74,7 +75,8 @@ VALUES (current_tenant(), %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"""
 READ = f"""
 SELECT twin_no, {US.format("recorded")}, action, paths, {US.format("valid_from")}, {US.format("valid_to")}, deleted,
        added, reason, actor
-FROM correction WHERE tenant = current_tenant() AND twin_no = ANY(%s) AND valid_from <= %s AND valid_to > %s
+FROM correction
+WHERE tenant = current_tenant() AND twin_no = ANY(%s) AND valid_from <= %s AND valid_to > %s AND recorded <= %s
 ORDER BY twin_no, recorded"""
 
 
@@ -157,10 +159,11 @@ async def tell_correction(tx: WriteTransaction, twin_id: str, told: Correction) 
 
 
 async def read_corrections(
-    tx: ReadTransaction, twin_nos: Collection[int], from_us_: int, to_us: int
+    tx: ReadTransaction, twin_nos: Collection[int], stretch: Stretch
 ) -> list[Correction]:
-    """Return the corrections of twins (by number) that touch source times from and to (µs, both inclusive)."""
-    rows = await tx.rows(READ, (list(twin_nos), from_us(to_us), from_us(from_us_)))
+    """Return the corrections of twins (by number) that touch a stretch of source times, of those known by then."""
+    times = (from_us(stretch.to_us), from_us(stretch.from_us), from_us(stretch.known_at_us))
+    rows = await tx.rows(READ, (list(twin_nos), *times))
     return [Correction(*row) for row in rows]
 
 

@@ -25,15 +25,18 @@ LEFT JOIN LATERAL (
 OWN = """
 SELECT series, source_time, num, kind, doc FROM {}
 WHERE tenant = current_tenant() AND series >= t.low AND series < t.high
-  AND (source_time > %(from)s OR NOT (t.in_from AND t.in_to))"""
-# By what was known then, the last of all may not count: but series end where they end, whatever was known.
+  AND (source_time > %(from)s OR {later} NOT (t.in_from AND t.in_to))"""
+# By what was known then, the last of all may not count. One that had not been recorded may stand for later ones that
+# were deleted since: what takes their place as the last is always recorded anew.
+LATER_KNOWN = "recorded > %(known_at)s OR"
 AT_KNOWN = "LEFT JOIN LATERAL {} AS at_{} ON t.in_{}"
 BY_THEN = "series = e.series AND source_time <= %({})s"
 READ = f"""
 SELECT e.series, at_from.num, at_from.kind, at_from.doc, at_to.num, at_to.kind, at_to.doc
 FROM unnest(%(low)s::bigint[], %(high)s::bigint[], %(in_from)s::bool[], %(in_to)s::bool[])
     AS t (low, high, in_from, in_to)
-CROSS JOIN LATERAL ({OWN.format("latest")} UNION ALL {OWN.format("latest_ended")} OFFSET 0) AS e
+CROSS JOIN LATERAL ({OWN.format("latest", later="{later}")}
+    UNION ALL {OWN.format("latest_ended", later="{later}")} OFFSET 0) AS e
 {{at}}
 ORDER BY e.series"""
 
@@ -71,7 +74,8 @@ async def read_differences(
         "known_at": from_us(known_at_us),
     }
     at = "\n".join(_at(name, known_at_us) for name in ("from", "to"))
-    rows = await tx.rows(READ.format(at=at), wanted)
+    later = "" if known_at_us == END_US else LATER_KNOWN
+    rows = await tx.rows(READ.format(at=at, later=later), wanted)
     keys = await paths.keys(tx, {path_no_of(row[0]) for row in rows})
     found = []
     for series, *stored in rows:

@@ -46,10 +46,14 @@ AT = "to_timestamp(0) + (%(at)s {} (k.series {} %(past)s)::int) * interval '1 mi
 ONWARD, BACKWARD = f">= {AT.format('+', '<=')}", f"<= {AT.format('-', '>=')}"
 BEFORE = ("series = s.series AND source_time < s.source_time", "ORDER BY source_time DESC LIMIT 1")
 LIVE = "(SELECT * FROM sample WHERE tenant = current_tenant() AND {} {})"
-# Whether the first value for a key came late is kept with the one that holds it now.
-LATE = """(
+# Whether the first value for a key came late is kept with the one that holds it now, or that a deletion took it from.
+LATE = """coalesce((
+    SELECT h.late FROM sample_superseded AS h
+    WHERE h.tenant = current_tenant() AND h.series = s.series AND h.source_time = s.source_time
+      AND h.late IS NOT NULL AND h.superseded > %(known_at)s
+    ORDER BY h.superseded LIMIT 1), (
     SELECT h.late FROM sample AS h
-    WHERE h.tenant = current_tenant() AND h.series = s.series AND h.source_time = s.source_time)"""
+    WHERE h.tenant = current_tenant() AND h.series = s.series AND h.source_time = s.source_time))"""
 
 LOST = f"""
 SELECT k.series, {US.format("k.source_time")}, {US.format("l.recorded")}, {US.format("l.superseded")}, l.num, l.kind,

@@ -120,7 +120,7 @@ async def read_timeline(tx: ReadTransaction, paths: Paths, twin_id: str, wanted:
     if "correction" in wanted.kinds:
         things += [
             _Thing(each.from_us, f"{OF_CORRECTION}{each.twin_no:0{SERIES_WIDTH}}{each.recorded_us:020}", each)
-            for each in await read_corrections(tx, numbers, stretch.from_us, stretch.to_us)
+            for each in await read_corrections(tx, numbers, stretch)
             if not wanted.paths or set(wanted.paths) & set(each.paths)
         ]
     if "relationship" in wanted.kinds:

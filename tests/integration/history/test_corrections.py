@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from gemel.base.clock import iso_us, now_us
 from gemel.base.errors import InvalidError, NotFoundError, TooLargeError
 from gemel.graph.directory import Directory
+from gemel.graph.readable import readable
 from gemel.history.changes import CURRENT, effects_of, read_changes, samples_of
-from gemel.history.moment import END_US, Moment
+from gemel.history.moment import END_US, LIVE, Moment
 from gemel.history.moves import Stretch
 from gemel.history.read import Window, read_raw
 from gemel.history.state import read_state
@@ -206,7 +207,8 @@ def test_a_correction_is_told_explained_and_audited(database: Dsns) -> None:
             assert (gone.reason, gone.after["deleted"]) == ("calibration", 1)
             assert gone.cause is not None
             view = await Directory(parts.context.library, parts.context.paths).resolve(tx, ["t0"])
-            (why,) = await explain(tx, view.twins["t0"], [PATH])
+            twin = readable(view.twins["t0"])
+            (why,) = await explain(tx, parts.context.paths, twin, [PATH], LIVE)
             assert (why.value, [rule.rule for rule in why.rules]) == (
                 1.0,
                 ["requestTime", "stateAgain", "newestTime"],

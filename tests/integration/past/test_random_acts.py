@@ -30,6 +30,7 @@ class Acts:
 
     client: httpx.Client
     seed: int
+    corrects: bool = False
     number: int = 0
     calls: int = 0
     live: set[str] = field(default_factory=set)
@@ -133,11 +134,23 @@ class Acts:
         if self.act("DELETE", f"/digitaltwins/{self.twin(name)}")[0].is_success:
             self.live.discard(name)
 
+    def correct(self) -> None:
+        name = self.random.choice(TWINS)
+        paths = self.random.sample(PROPERTIES + TELEMETRY, 2)
+        first_us = self.start_us + self.random.randrange(8) * 1000
+        length_us = self.random.choice([1000, 4000, 600_000_000])
+        at, till = iso_us(first_us), iso_us(first_us + length_us)
+        body: dict[str, Any] = {"paths": paths, "from": at, "to": till, "reason": "calibration"}
+        way = self.random.choice(["delete", "delete", "replace"])
+        if way == "replace":
+            body["samples"] = [{"path": path, "time": at, "value": self.next(path)[1]} for path in paths]
+        response, _ = self.act("POST", f"/v1/twins/{self.twin(name)}/history/{way}", json=body)
+        assert response.status_code in {200, 400, 404}, response.text
+
     def play(self, steps: int) -> None:
+        acts = [self.put, self.patch, self.remove, self.ingest, self.relate, self.delete, self.correct]
         for _ in range(steps):
-            self.random.choices(
-                [self.put, self.patch, self.remove, self.ingest, self.relate, self.delete], [2, 6, 1, 8, 3, 1]
-            )[0]()
+            self.random.choices(acts, [2, 6, 1, 8, 3, 1, 3 * self.corrects])[0]()
 
     def entries(self, name: str, **params: Any) -> list[dict[str, Any]]:
         """Return the whole timeline of a twin, page by page."""
@@ -287,7 +300,7 @@ def explained(client: httpx.Client, twin: str, **moment: str) -> Any:
 
 def told(client: httpx.Client, twin: str, **moment: str) -> Any:
     """Return the whole timeline of a twin; None where it was never there."""
-    wanted: dict[str, Any] = {"kind": EVERY, "limit": 1000, "order": "asc"} | moment
+    wanted: dict[str, Any] = {"kind": [*EVERY, "correction"], "limit": 1000, "order": "asc"} | moment
     answer = client.get(f"/v1/twins/{twin}/timeline", params=wanted)
     assert answer.status_code in {200, 404}, answer.text
     return None if answer.status_code == 404 else answer.json()["entries"]
@@ -304,7 +317,7 @@ def differing(client: httpx.Client, **wanted: str) -> Any:
 @pytest.mark.parametrize("seed", range(20, 24))
 def test_known_at_differs_as_it_did_then(client: httpx.Client, seed: int) -> None:
     print(f"seed {seed}")
-    acts = Acts(client, seed)
+    acts = Acts(client, seed, corrects=True)
     acts.put()
     early = iso_us(acts.start_us + 3000)
     moments, seen = [early], []
@@ -322,7 +335,7 @@ def test_known_at_differs_as_it_did_then(client: httpx.Client, seed: int) -> Non
 @pytest.mark.parametrize("seed", range(10, 14))
 def test_known_at_tells_what_was_told_then(client: httpx.Client, seed: int) -> None:
     print(f"seed {seed}")
-    acts = Acts(client, seed)
+    acts = Acts(client, seed, corrects=True)
     acts.put()
     asks = [(ask, acts.twin(name)) for ask in ASKS for name in TWINS]
     seen: list[tuple[str, list[Any]]] = []

@@ -26,6 +26,9 @@ CREATE TABLE sample_gap (
     PRIMARY KEY (tenant, series)
 );
 
+-- Of a value that was deleted: whether the first one for its key came late. Else null: it is said by what holds the key.
+ALTER TABLE sample_superseded ADD COLUMN late boolean;
+
 DO $$
 DECLARE t text;
 BEGIN
