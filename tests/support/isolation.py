@@ -88,6 +88,7 @@ def attempts(owned: Owned) -> Rows:
         **on_models(owned),
         **on_twins(),
         **on_data(owned),
+        **on_corrections(),
         **on_jobs(),
         **on_sources(),
         **on_the_rest(owned),
@@ -246,6 +247,20 @@ def on_data(owned: Owned) -> Rows:
         ("POST", "/v1/quarantine/discard"): [
             Attempt("/v1/quarantine/discard", 200, numbers),
             Attempt("/v1/quarantine/discard", 200, every),
+        ],
+    }
+
+
+def on_corrections() -> Rows:
+    span = {"from": "2020-01-01T00:00:00Z", "to": "2030-01-01T00:00:00Z", "paths": ["flow"], "reason": "x"}
+    sample = {"path": "flow", "time": "2026-01-31T12:00:00Z", "value": 666.0}
+    correction, replacement = {"json": span}, {"json": {**span, "samples": [sample]}}
+    return {
+        ("POST", "/v1/twins/{twin_id}/history/delete"): [
+            Attempt("/v1/twins/a/history/delete", 404, correction)
+        ],
+        ("POST", "/v1/twins/{twin_id}/history/replace"): [
+            Attempt("/v1/twins/a/history/replace", 404, replacement)
         ],
     }
 
