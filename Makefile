@@ -7,6 +7,7 @@ BIN := .venv/bin
 VENV_STAMP := .venv/.made
 RUN_STAMP := .venv/.ready-run
 DEV_STAMP := .venv/.ready-dev
+BROKERS_STAMP := .venv/.ready-brokers
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CODE := src tests bench tools
 
@@ -21,7 +22,7 @@ venv: $(DEV_STAMP) ## set up .venv with everything for development
 demo: $(RUN_STAMP) ## run the demo site: a database, twins, telemetry, a live view; Ctrl-C stops it all
 	@$(BIN)/gemel demo
 
-test: $(DEV_STAMP) ## run all tests, the fast ones first
+test: $(DEV_STAMP) $(BROKERS_STAMP) ## run all tests, the fast ones first
 	@$(BIN)/pytest tests/unit
 	@$(BIN)/pytest tests --ignore=tests/unit
 
@@ -85,3 +86,8 @@ $(DEV_STAMP): pyproject.toml constraints.txt $(VENV_STAMP)
 	@echo "Installing gemel and its development tools into .venv ..."
 	@$(PIP) install -e '.[dev]' -c constraints.txt
 	@touch $@ $(RUN_STAMP)
+
+# The brokers that tests run against lie outside the checkout, so that another one finds them there.
+$(BROKERS_STAMP): tools/brokers.sh $(VENV_STAMP)
+	@tools/brokers.sh
+	@touch $@

@@ -12,9 +12,11 @@ from typing import Any
 from gemel.base.clock import now_us
 from gemel.base.errors import GemelError
 from gemel.connectors.folder import FolderKind
+from gemel.connectors.mqtt import MqttKind
 from gemel.ingest.events import LINES, decode_body
 from gemel.observe.metrics import Metrics
 from gemel.observe.tally import Tallies
+from gemel.outbound import OutboundPolicy
 from gemel.sources.contract import Kind, Marks, Source, SourceBatch
 from gemel.sources.definition import Definition, Limits
 from gemel.sources.feeding import Sink
@@ -114,7 +116,11 @@ class Workshop:
 
     def sources(self, parts: TenantParts) -> Sources:
         sink = Sink(parts.ingest, Metrics(), Tallies())
-        kinds: dict[str, Kind] = {"peer": PeerKind(self.peer), "folder": FolderKind()}
+        kinds: dict[str, Kind] = {
+            "peer": PeerKind(self.peer),
+            "folder": FolderKind(),
+            "mqtt": MqttKind(OutboundPolicy.parse("127.0.0.1")),
+        }
         return Sources(parts.db, kinds, Permits.parse(self.allow), sink)
 
     async def describe(self, definition: str = "", mapping: str | None = None, *, start: bool = True) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from gemel.connectors.folder import FolderKind
+from gemel.connectors.mqtt import MqttKind
+from gemel.outbound import OutboundPolicy
 from gemel.sources.contract import Kind
 
 __all__ = ["source_kinds"]
 
 
-def source_kinds() -> dict[str, Kind]:
-    """Return the kinds by the name that descriptions call them."""
-    return {"folder": FolderKind()}
+def source_kinds(policy: OutboundPolicy) -> dict[str, Kind]:
+    """Return the kinds by the name that descriptions call them; `policy` says which hosts may be called."""
+    return {"folder": FolderKind(), "mqtt": MqttKind(policy)}

@@ -60,7 +60,8 @@ def make_services(settings: Settings, database: Database, ready: Callable[[], bo
         dedupe_window_us=int(settings.dedupe_window_h * 3600 * US_PER_S),
     )
     hmac_key = load_hmac_key(settings.data_dir)
-    outbound = Outbound(OutboundPolicy.parse(settings.outbound_allow))
+    policy = OutboundPolicy.parse(settings.outbound_allow)
+    outbound = Outbound(policy)
     ingest = Ingest(database, directory, context, options, now_us)
     metrics, tallies = Metrics(), Tallies()
     return Services(
@@ -88,7 +89,7 @@ def make_services(settings: Settings, database: Database, ready: Callable[[], bo
         ),
         sources=Sources(
             database=database,
-            kinds=source_kinds(),
+            kinds=source_kinds(policy),
             permits=Permits.parse(settings.sources_allow),
             sink=Sink(ingest, metrics, tallies),
         ),

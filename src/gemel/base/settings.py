@@ -69,7 +69,7 @@ class Settings:
     outbound_allow: str = setting(
         "GEMEL_OUTBOUND_ALLOW",
         "",
-        "What jobs and webhooks may call beside public addresses: host names, host:port, networks (CIDR).",
+        "What jobs, webhooks and sources may call beside public addresses: host names, host:port, networks (CIDR).",
     )
     event_source: str = setting(
         "GEMEL_EVENT_SOURCE",

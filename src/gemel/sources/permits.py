@@ -73,11 +73,15 @@ class Permits:
 
 @dataclass(slots=True)
 class Place:
-    """Where a source is read: for which tenant, and with what it may use. Secrets live here alone, once resolved."""
+    """Where a source is read: for which tenant, and with what it may use. Secrets live here alone, once resolved.
+
+    With `trial` the source is only looked at: it leaves nothing on the other side, and takes nothing from others.
+    """
 
     tenant_name: str
     permits: Permits
     environ: Mapping[str, str] = field(repr=False, default_factory=lambda: os.environ)
+    trial: bool = False
     _secrets: set[str] = field(repr=False, init=False, default_factory=set)
 
     def folder(self, path: str) -> Path:

@@ -77,7 +77,7 @@ class Sources:
         """
         definition = await self.check(tenant_name, texts)
         limits = replace(definition.limits, events_max=TRIAL_EVENTS, wait_s=TRIAL_WAIT_S)
-        place = Place(tenant_name, self.permits)
+        place = Place(tenant_name, self.permits, trial=True)
         marks = SourceMarks(self.database, tenant, definition.name)
         kind = kind_of(self.kinds, definition)
         try:
