@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CODE := src tests bench tools
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test javascript explore unit check formatted lint types floors tidy bench bench-peers format docs clean
+.PHONY: help venv demo test javascript explore unit check formatted lint types floors tidy bench bench-peers faults format docs clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ bench: $(DEV_STAMP) ## measure the figures, print them as a table, write bench.j
 
 bench-peers: $(DEV_STAMP) ## feed the same samples to InfluxDB and to Gemel, and print both
 	@$(BIN)/python -m bench peers
+
+faults: $(DEV_STAMP) ## break things many times over, in each way there is, and print what was survived
+	@$(BIN)/pytest tests/faults --fault-seeds 40
 
 format: $(DEV_STAMP) ## bring all code to the house's format
 	@$(BIN)/ruff format $(CODE)

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,8 +26,9 @@ READY_S_MAX = 60.0
 class Platform:
     """A started platform: its URL, key and process."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, environment: Mapping[str, str] | None = None) -> None:
         self.data_dir = data_dir
+        self._environment = environment or {}
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -55,7 +56,10 @@ class Platform:
             str(self.port),
         ]
         with (self.data_dir.parent / "up.log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+            environment = {**os.environ, **self._environment}
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=log, start_new_session=True, env=environment
+            )
         while time.perf_counter() - begun < READY_S_MAX:
             try:
                 if httpx.get(f"{self.url}/readyz", timeout=1).status_code == 200:
@@ -85,11 +89,11 @@ class Platform:
 
 
 @contextmanager
-def running() -> Iterator[Platform]:
-    """Run a platform in a temporary directory, and clear it away at the end."""
-    folder = Path(tempfile.mkdtemp(prefix="gemel-bench-"))
+def running(within: Path | None = None, environment: Mapping[str, str] | None = None) -> Iterator[Platform]:
+    """Run a platform in a temporary directory, with further variables, and clear it away at the end."""
+    folder = Path(tempfile.mkdtemp(prefix="gemel-bench-", dir=within))
     os.chmod(folder, 0o755)
-    platform = Platform(folder / "data")
+    platform = Platform(folder / "data", environment)
     platform.data_dir.mkdir(mode=0o700)
     try:
         platform.start()

@@ -52,6 +52,10 @@ CODES: dict[str, Code] = {
     "DatabaseUnavailable": Code(
         "The database is starting or was lost for a moment.", "Wait for Retry-After, then send it again."
     ),
+    "DatabaseFull": Code(
+        "The database's disk is full; nothing of this request was kept.",
+        "Have room made (docs/runbooks/retention.md), then send it again.",
+    ),
     "PreconditionFailed": Code(
         "The If-Match or If-None-Match condition does not hold.", "Read the thing again and decide anew."
     ),

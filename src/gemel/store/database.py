@@ -45,6 +45,7 @@ class Statement(NamedTuple):
 
 
 POOL_WAIT_S = 10.0
+FULL_RETRY_S = 5
 READ_TIMEOUT_S = 60.0
 """How long each statement of a read may take."""
 READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
@@ -216,7 +217,7 @@ class Database:
     Writers of a tenant wait for each other before they take a connection, so that however many they are, the
     pool is there for others. A transaction must not open another: each holds a connection.
     Losing the database raises UnavailableError (DatabaseUnavailable), which says when to try again; while
-    `reachable` is false, at once.
+    `reachable` is false, at once. A full disk raises it, too (DatabaseFull).
     """
 
     def __init__(self, dsn: str, *, connections_max: int = 16) -> None:
@@ -338,6 +339,8 @@ class Database:
         except Exception as error:
             if _is_loss(error) or (connection is not None and connection.closed):
                 raise _unavailable() from error
+            if isinstance(error, psycopg.errors.DiskFull):
+                raise _full() from error
             raise
 
 
@@ -374,6 +377,15 @@ def _there(head: Row | None, tenant: int) -> Row:
     if head is None:
         raise NotFoundError("TenantNotFound", f"There is no tenant number {tenant}.")
     return head
+
+
+def _full() -> UnavailableError:
+    return UnavailableError(
+        "DatabaseFull",
+        "The database's disk is full; nothing of this was kept.",
+        "Make room as docs/runbooks/retention.md says, then send it again.",
+        retry_after_s=FULL_RETRY_S,
+    )
 
 
 def _unavailable() -> UnavailableError:

@@ -1,0 +1,115 @@
+"""Load with disorder and poison through blows of each kind; afterwards all equals the model, set for set.
+
+State, history, quarantine and change feed are read as a user reads them. What was acknowledged is sent again only
+where the stream itself repeats it. `make faults` runs many more seeds than `make test`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+
+import httpx
+import pytest
+
+from bench.platform import Platform, running
+from support.torture import blows
+from support.torture.clock import ShiftedClock
+from support.torture.run import Blow, TortureRun
+from support.torture.world import MODEL
+
+KINDS: dict[str, list[Blow]] = {
+    "server": [blows.kill_server],
+    "database": [blows.kill_database, blows.restart_database],
+    "network": [blows.cut_network, blows.refuse_network, blows.hush_network],
+    "mixed": [blows.kill_server, blows.kill_database, blows.cut_network, blows.hush_network],
+}
+BLOWS = 2
+SMALL_DISK = "size=320m"
+HOUR_S = 3_600
+
+
+@pytest.fixture(scope="module")
+def platform() -> Iterator[Platform]:
+    with running() as platform:
+        learn(platform)
+        yield platform
+
+
+@pytest.fixture(scope="module")
+def clocked() -> Iterator[tuple[Platform, ShiftedClock]]:
+    """A platform, and the wall clock that it and its database go by."""
+    with open_folder() as folder:
+        clock = ShiftedClock(folder)
+        with running(environment=clock.environment) as platform:
+            learn(platform)
+            clock.shift(HOUR_S)
+            assert told_s(platform) > time.time() + HOUR_S / 2, "the clock does not move"
+            clock.shift(0)
+            yield platform, clock
+
+
+@pytest.fixture(scope="module")
+def confined() -> Iterator[Platform]:
+    """A platform on a disk of its own, a small one. It takes the right to mount one."""
+    with open_folder() as folder:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", SMALL_DISK, "tmpfs", str(folder)], check=True)
+        try:
+            os.chmod(folder, 0o755)
+            with running(folder) as platform:
+                learn(platform)
+                yield platform
+        finally:
+            subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_all_equals_the_model_after(
+    platform: Platform, survived: dict[str, Counter[str]], kind: str, fault_seed: int
+) -> None:
+    run = TortureRun(platform, fault_seed, kind)
+    run.go([run.rng.choice(KINDS[kind]) for _ in range(BLOWS)])
+    survived[kind] += run.counts
+
+
+def test_all_equals_the_model_whatever_the_clock_says(
+    clocked: tuple[Platform, ShiftedClock], survived: dict[str, Counter[str]], fault_seed: int
+) -> None:
+    platform, clock = clocked
+    run = TortureRun(platform, fault_seed, "clock", clock)
+    run.go([blows.move_clock] * BLOWS)
+    survived["clock"] += run.counts
+
+
+def test_all_equals_the_model_after_a_full_disk(
+    confined: Platform, survived: dict[str, Counter[str]], fault_seed: int
+) -> None:
+    run = TortureRun(confined, fault_seed, "disk")
+    run.go([blows.fill_disk] * BLOWS)
+    survived["disk"] += run.counts
+
+
+@contextlib.contextmanager
+def open_folder() -> Iterator[Path]:
+    """A folder that the database's account can enter, too."""
+    with tempfile.TemporaryDirectory(prefix="gemel-torture-") as name:
+        os.chmod(name, 0o755)
+        yield Path(name)
+
+
+def learn(platform: Platform) -> None:
+    with platform.client() as client:
+        client.post("/models", json=[MODEL]).raise_for_status()
+
+
+def told_s(platform: Platform) -> float:
+    """Return the time that the server tells, once it had a second to see its clock anew."""
+    time.sleep(1.5)
+    return parsedate_to_datetime(httpx.get(f"{platform.url}/healthz").headers["date"]).timestamp()

@@ -1,0 +1,151 @@
+"""A seeded stream of events with the disorder of real senders, and what it must come to, by a model of the rules.
+
+The model knows no order of arrival: of the values for one twin, path and time the one of the greatest revision
+holds, and the state of a path is its value of the latest time.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+__all__ = ["MODEL", "PATHS", "Message", "Outcome", "Reading", "World", "expected"]
+
+MODEL: dict[str, Any] = {
+    "@context": "dtmi:dtdl:context;3",
+    "@id": "dtmi:gemel:torture:Pump;1",
+    "@type": "Interface",
+    "contents": [
+        {"@type": "Property", "name": "speed", "schema": "double"},
+        {"@type": "Telemetry", "name": "flow", "schema": "double"},
+    ],
+}
+PATHS = ("speed", "flow")
+TWINS = 12
+START = datetime(2026, 3, 2, tzinfo=UTC)
+POISON = {
+    "EventMalformed": "not json",
+    "PathNotInModel": "a path that the model has not",
+    "WrongType": "a text for a number",
+    "TimeInFuture": "a time that is far ahead",
+    "TimeNaive": "a time without a zone",
+}
+
+
+class Reading(NamedTuple):
+    """One value of a twin's path for a source time."""
+
+    twin: str
+    path: str
+    time: str
+    value: float
+    revision: int = 0
+
+
+class Message(NamedTuple):
+    """An event as it is sent: what it tells, or the code by which it must be set aside, and its id if it has one."""
+
+    body: bytes
+    reading: Reading | None
+    code: str | None = None
+    event_id: str | None = None
+
+
+class Outcome(NamedTuple):
+    """What is to be read back, whatever happened on the way."""
+
+    state: dict[tuple[str, str], tuple[str, float]]
+    history: set[Reading]
+    set_aside: set[tuple[str, str | None]]
+    nameless: int
+    """How many events without an id are set aside."""
+
+
+class World:
+    """All that is sent in one seeded run; `tag` begins the ids of its twins."""
+
+    def __init__(self, seed: int, tag: str, count: int) -> None:
+        self.tag = tag
+        self._rng = random.Random(f"{seed} {tag}")
+        self.messages = [self._message(number) for number in range(count)]
+
+    @property
+    def twins(self) -> list[str]:
+        """The ids of its twins."""
+        return [f"{self.tag}-{number}" for number in range(TWINS)]
+
+    def deliveries(self) -> list[Message]:
+        """Return the messages as they come: one in seven twice, late by up to forty places."""
+        sent = self.messages + self._rng.sample(self.messages, len(self.messages) // 7)
+        places = {id(message): place for place, message in enumerate(self.messages)}
+        return sorted(sent, key=lambda message: places[id(message)] + self._rng.uniform(0, 40))
+
+    def _message(self, number: int) -> Message:
+        twin, path = self._rng.choice(self.twins), self._rng.choice(PATHS)
+        if self._rng.random() < 0.06:
+            return self._poison(number, twin)
+        # Few places in time, so that some keys are told again, with another value and a greater revision.
+        at = START + timedelta(milliseconds=500 * self._rng.randrange(1, number + 40))
+        reading = Reading(twin, path, _text(at), float(number), number)
+        event = _event(f"{self.tag}-{number}", twin, reading.time, {path: reading.value})
+        return Message(_bytes(event | {"revision": reading.revision}), reading)
+
+    def _poison(self, number: int, twin: str) -> Message:
+        code = self._rng.choice(list(POISON))
+        event_id = f"{self.tag}-{number}"
+        if code == "EventMalformed":
+            return Message(b"{%s is no event" % event_id.encode(), None, code)
+        time, data = _text(START), {"speed": 1.0}
+        if code == "PathNotInModel":
+            data = {"smell": 1.0}
+        elif code == "TimeInFuture":
+            time = "2199-01-01T00:00:00Z"
+        elif code == "TimeNaive":
+            time = "2026-03-02T00:00:00"
+        told: dict[str, Any] = {"speed": "fast"} if code == "WrongType" else data
+        return Message(_bytes(_event(event_id, twin, time, told)), None, code, event_id)
+
+
+def expected(messages: Iterable[Message]) -> Outcome:
+    """Return what messages must come to, in whatever order, grouping and repetition they come."""
+    messages = list(messages)
+    held: dict[tuple[str, str, str], Reading] = {}
+    for message in messages:
+        reading = message.reading
+        if reading is not None:
+            before = held.get(reading[:3])
+            if before is None or reading.revision > before.revision:
+                held[reading[:3]] = reading
+    state: dict[tuple[str, str], tuple[str, float]] = {}
+    for reading in sorted(held.values(), key=lambda reading: reading.time):
+        state[reading.twin, reading.path] = (reading.time, reading.value)
+    aside = set(_aside(messages))
+    nameless = {message.body for message in messages if message.code and message.event_id is None}
+    return Outcome(state, {reading._replace(revision=0) for reading in held.values()}, aside, len(nameless))
+
+
+def _aside(messages: Iterable[Message]) -> Iterator[tuple[str, str | None]]:
+    return ((message.code, message.event_id) for message in messages if message.code is not None)
+
+
+def _event(event_id: str, twin: str, time: str, data: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "specversion": "1.0",
+        "id": event_id,
+        "source": "/torture",
+        "type": "reading",
+        "subject": twin,
+        "time": time,
+        "data": data,
+    }
+
+
+def _bytes(event: dict[str, Any]) -> bytes:
+    return json.dumps(event).encode()
+
+
+def _text(at: datetime) -> str:
+    return at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
