@@ -1,13 +1,15 @@
-"""The change feed: one row for each change of graph or models, one chunk row for each commit of samples.
+"""The change feed: changes of graph and models, each with its number, and one chunk for each commit of samples.
 
 Numbers are gapless in the order of commit (gemel.store.database), so a reader never passes a change that
-commits later. A chunk holds the samples that took effect, as little-endian columns in MessagePack.
+commits later. A chunk holds the samples that took effect, as little-endian columns in MessagePack. Changes of graph
+and models that a bulk write tells are stored many to a row, under the number of the last; a reader gets each by itself.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import struct
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -16,26 +18,37 @@ import numpy.typing as npt
 import psycopg
 
 from gemel.history.samples import SampleBatch
-from gemel.store.columns import bigints, byteas, texts, timestamps
 from gemel.store.database import ReadTransaction, WriteTransaction
 
 __all__ = [
+    "ALONE_MAX",
     "CHUNK_SAMPLES_MAX",
     "CURRENT",
     "FIRST",
     "SAMPLES",
+    "TOLD_BYTES_MAX",
+    "TOLD_CHANGES_MAX",
     "Change",
     "append",
     "append_all",
+    "append_packed",
     "append_samples",
     "effects_of",
     "forget_changes",
+    "pack",
     "read_changes",
     "samples_of",
 ]
 
 SAMPLES = "samples"
 CHUNK_SAMPLES_MAX = 20_000
+TOLD = "told"
+"""The kind of a row that holds many changes."""
+ALONE_MAX = 20
+"""Changes that are told one by one, each in its row; of more, many share one."""
+TOLD_CHANGES_MAX = 500
+TOLD_BYTES_MAX = 256 << 10
+"""What one row holds at most: whoever reads a page that ends in it, reads it again for the next."""
 INLINE_MAX = 200
 """Changes that are encoded on the event loop; of more, a thread does it."""
 BYTES_MAX = 4 << 20
@@ -49,11 +62,11 @@ Effects = npt.NDArray[np.uint8]
 INSERT = """
 INSERT INTO change (tenant, change_no, recorded, kind, body)
 VALUES (current_tenant(), %s, to_timestamp(0) + %s * interval '1 microsecond', %s, %s)"""
-INSERT_ALL = """
-INSERT INTO change (tenant, change_no, recorded, kind, body)
-SELECT current_tenant(), * FROM unnest(%s::bigint[], %s::timestamptz[], %s::text[], %s::bytea[])"""
+INSERT_TOLD = """
+INSERT INTO change (tenant, change_no, recorded, kind, body, changes)
+VALUES (current_tenant(), %s, to_timestamp(0) + %s * interval '1 microsecond', %s, %s, %s)"""
 READ = """
-SELECT change_no, (extract(epoch FROM recorded) * 1000000)::bigint, kind, body
+SELECT change_no, (extract(epoch FROM recorded) * 1000000)::bigint, kind, body, changes
 FROM (SELECT *, sum(octet_length(body)) OVER (ORDER BY change_no) - octet_length(body) AS before
       FROM (SELECT * FROM change WHERE tenant = current_tenant() AND change_no > %s
             ORDER BY change_no LIMIT %s) AS following) AS measured
@@ -90,6 +103,9 @@ class _Chunk(msgspec.Struct, array_like=True, frozen=True):
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(_Chunk)
+_told_decoder = msgspec.msgpack.Decoder(list[tuple[str, msgspec.Raw]])
+# MessagePack's "array 32": its byte, and how many follow.
+ARRAY, ARRAY_32 = struct.Struct(">BI"), 0xDD
 
 
 async def append(tx: WriteTransaction, kind: str, payload: dict[str, Any]) -> None:
@@ -98,18 +114,39 @@ async def append(tx: WriteTransaction, kind: str, payload: dict[str, Any]) -> No
 
 
 async def append_all(tx: WriteTransaction, told: Sequence[tuple[str, dict[str, Any]]]) -> None:
-    """Tell the feed of many changes, each with its kind and payload, in their order and in one statement."""
-    if not told:
+    """Tell the feed of many changes, each with its kind and payload, in their order."""
+    if len(told) <= ALONE_MAX:
+        async with tx.connection.pipeline():
+            for kind, payload in told:
+                await append(tx, kind, payload)
         return
-    numbers = [tx.next_change_no() for _ in told]
-    stamps = [tx.stamp() for _ in told]
-    columns = (bigints(np.array(numbers, np.int64)), timestamps(np.array(stamps, np.int64)))
-    bodies = await asyncio.to_thread(_bodies, told) if len(told) > INLINE_MAX else _bodies(told)
-    await tx.execute(INSERT_ALL, (*columns, texts([kind for kind, _ in told]), byteas(bodies)))
+    bodies = await asyncio.to_thread(pack, told) if len(told) > INLINE_MAX else pack(told)
+    await append_packed(tx, bodies)
 
 
-def _bodies(told: Sequence[tuple[str, dict[str, Any]]]) -> list[bytes]:
-    return [_encoder.encode(payload) for _, payload in told]
+def pack(told: Sequence[tuple[str, dict[str, Any]]]) -> list[bytes]:
+    """Return changes, each with its kind and payload, as `append_packed` takes them."""
+    return list(map(_encoder.encode, told))
+
+
+async def append_packed(tx: WriteTransaction, packed: Sequence[bytes]) -> None:
+    """Tell the feed of many changes, in their order, many to a row."""
+    for chunk in _chunks(packed):
+        count = len(chunk)
+        last_no = tx.next_change_nos(count) + count - 1
+        body = b"".join((ARRAY.pack(ARRAY_32, count), *chunk))
+        await tx.execute(INSERT_TOLD, (last_no, tx.stamps(count), TOLD, body, count))
+
+
+def _chunks(packed: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    start, size = 0, 0
+    for position, body in enumerate(packed):
+        if position - start == TOLD_CHANGES_MAX or (size and size + len(body) > TOLD_BYTES_MAX):
+            yield packed[start:position]
+            start, size = position, 0
+        size += len(body)
+    if start < len(packed):
+        yield packed[start:]
 
 
 async def append_samples(tx: WriteTransaction, batch: SampleBatch, effects: Effects) -> None:
@@ -124,7 +161,26 @@ async def read_changes(
     tx: ReadTransaction, after: int, limit: int, *, bytes_max: int = BYTES_MAX
 ) -> list[Change]:
     """Return the next changes after a number, in order: the first, and more while they stay below `bytes_max`."""
-    return [Change(*row) for row in await tx.rows(READ, (after, limit, bytes_max))]
+    found: list[Change] = []
+    size = 0
+    for row in await tx.rows(READ, (after, limit, bytes_max)):
+        for change in _changes_of(*row):
+            if change.change_no <= after:
+                continue
+            if len(found) == limit or (found and size >= bytes_max):
+                return found
+            found.append(change)
+            size += len(change.body)
+    return found
+
+
+def _changes_of(last_no: int, recorded_us: int, kind: str, body: bytes, count: int) -> Iterator[Change]:
+    if kind != TOLD:
+        yield Change(last_no, recorded_us, kind, body)
+        return
+    first_no = last_no - count + 1
+    for place, (own_kind, payload) in enumerate(_told_decoder.decode(body)):
+        yield Change(first_no + place, recorded_us + place, own_kind, bytes(payload))
 
 
 def forget_changes(owner: psycopg.Connection, days: int) -> None:

@@ -15,7 +15,8 @@ POLL_S = 0.1
 
 NEWEST = "SELECT change_no FROM tenant_head WHERE tenant = current_tenant()"
 RANGE = f"""
-SELECT ({NEWEST}), (SELECT min(change_no) FROM change WHERE tenant = current_tenant())"""
+SELECT ({NEWEST}), (
+    SELECT change_no - changes + 1 FROM change WHERE tenant = current_tenant() ORDER BY change_no LIMIT 1)"""
 
 
 class FeedRange(NamedTuple):

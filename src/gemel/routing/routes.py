@@ -55,11 +55,12 @@ START_NOW = """
 UPDATE event_route SET change_no = %s, position = 0 WHERE tenant = current_tenant() AND route_id = %s"""
 DELETE = "DELETE FROM event_route WHERE tenant = current_tenant() AND route_id = %s"
 
-# The next change of each route by its key: an operator such as + in a predicate would keep row-level security
-# from using the index.
+# The row with the next change of each route by its key: an operator such as + in a predicate would keep row-level
+# security from using the index. A row may hold several changes, and has the number of the last.
 LAG = """
-LEFT JOIN LATERAL (SELECT recorded FROM change WHERE change.tenant = r.tenant AND change.change_no = r.next_no
-                   OFFSET 0) AS c ON true"""
+LEFT JOIN LATERAL (SELECT recorded, change_no - changes AS before_no FROM change
+                   WHERE change.tenant = r.tenant AND change.change_no >= r.next_no
+                   ORDER BY change.tenant, change.change_no LIMIT 1) AS c ON c.before_no < r.next_no"""
 STATUS = f"""
 SELECT r.route_id, r.endpoint, r.filter, (extract(epoch FROM r.created) * 1000000)::bigint, r.change_no,
        h.change_no - r.change_no, (extract(epoch FROM clock_timestamp() - c.recorded))::float8, r.delivered,

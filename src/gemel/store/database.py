@@ -173,6 +173,12 @@ class WriteTransaction(ReadTransaction):
         self._change_no += 1
         return int(self._change_no)
 
+    def next_change_nos(self, count: int) -> int:
+        """Return the first of `count` numbers in a row, each as `next_change_no` gives it."""
+        first = self._change_no + 1
+        self._change_no += count
+        return int(first)
+
     def on_commit(self, callback: Callable[[], None]) -> None:
         """Call back once this transaction is durable, and never if it is rolled back."""
         self._on_commit.append(callback)

@@ -5,7 +5,18 @@ from __future__ import annotations
 import asyncio
 import random
 
-from gemel.history.changes import append, read_changes, samples_of
+import pytest
+
+from gemel.history.changes import (
+    ALONE_MAX,
+    TOLD_BYTES_MAX,
+    TOLD_CHANGES_MAX,
+    append,
+    append_all,
+    read_changes,
+    samples_of,
+)
+from gemel.history.feed import feed_range
 from gemel.history.samples import Sample, SampleBatch
 from gemel.history.values import Encoded
 from gemel.history.weeks import Weeks
@@ -123,5 +134,45 @@ def test_a_chunk_gives_back_the_samples_that_took_effect(database: Dsns) -> None
                 (change,) = await read_changes(tx, 0, 10)
             told = samples_of(change)
             assert [told.row(n)[:5] for n in range(len(told))] == [rows[0][:5], rows[2][:5]]
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("count", [1, ALONE_MAX, ALONE_MAX + 1, 2 * TOLD_CHANGES_MAX + 3])
+def test_what_a_bulk_write_tells_is_read_one_by_one(database: Dsns, count: int) -> None:
+    """Whatever rows they share: each with its own number and time, from any place on and in pages of any size."""
+
+    async def run() -> None:
+        async with open_tenant(database) as (db, tenant):
+            async with db.write(tenant) as tx:
+                await append(tx, "twin.updated", {"twin": "before"})
+                stamp_us = tx.recorded_us
+                await append_all(tx, [(f"twin.{n % 3}", {"twin": n}) for n in range(count)])
+                await append(tx, "twin.updated", {"twin": "after"})
+            async with db.read(tenant) as tx:
+                whole = await read_changes(tx, 0, count + 5)
+                for after, limit in ((1, 7), (count // 2, 1), (count // 2, count), (count, 9)):
+                    assert await read_changes(tx, after, limit) == whole[after : after + limit]
+                assert await read_changes(tx, 2, count, bytes_max=1) == whole[2:3]
+                assert await feed_range(tx) == (1, count + 2)
+            assert [change.change_no for change in whole] == list(range(1, count + 3))
+            assert [change.recorded_us for change in whole] == [stamp_us + n for n in range(count + 2)]
+            assert [change.kind for change in whole[1:-1]] == [f"twin.{n % 3}" for n in range(count)]
+            assert [change.payload()["twin"] for change in whole] == ["before", *range(count), "after"]
+
+    asyncio.run(run())
+
+
+def test_a_row_of_many_changes_is_bounded_in_bytes(database: Dsns) -> None:
+    told = [("twin.created", {"twin": "x" * (TOLD_BYTES_MAX // 4)})] * (ALONE_MAX + 2)
+
+    async def run() -> None:
+        async with open_tenant(database) as (db, tenant):
+            async with db.write(tenant) as tx:
+                await append_all(tx, told)
+                rows = await tx.rows("SELECT changes, octet_length(body) FROM change ORDER BY change_no")
+            assert sum(row[0] for row in rows) == len(told)
+            assert max(row[1] for row in rows) <= TOLD_BYTES_MAX + 5
+            assert await numbers(db, tenant) == list(range(1, len(told) + 1))
 
     asyncio.run(run())
