@@ -5,7 +5,7 @@ An item that breaks a rule gets its error; the others are written.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -14,11 +14,12 @@ import numpy as np
 
 from gemel.base.clock import from_us
 from gemel.base.errors import GemelError
+from gemel.graph import relating
 from gemel.graph.context import GraphContext
 from gemel.graph.ends import KnownEnds
 from gemel.graph.link_rules import Multiplicities
 from gemel.graph.loading import MICROSECONDS, twin_not_found
-from gemel.graph.names import check_relationship_id, check_twin_id, is_twin_id
+from gemel.graph.names import check_relationship_id, check_twin_id
 from gemel.graph.neighbours import count_named
 from gemel.graph.overlap import judge_and_write
 from gemel.graph.relating import (
@@ -26,7 +27,6 @@ from gemel.graph.relating import (
     allowed,
     check_properties,
     ends_of,
-    properties_of,
     refuse_loop,
     start_of,
     target_not_found,
@@ -35,8 +35,8 @@ from gemel.graph.relationship_reading import StoredRelationship, TwinEnd
 from gemel.graph.relationship_spans import end_relationships, open_relationships
 from gemel.graph.told import told_relationship
 from gemel.graph.writing import existing_type
-from gemel.history.changes import append_all
-from gemel.models import TwinType
+from gemel.history.changes import append_packed, pack
+from gemel.models import Relationship, TwinType
 from gemel.models.model_set import ModelSet
 from gemel.store.columns import BigintArray, PgArray, TextArray, bigints, texts, timestamps
 from gemel.store.database import WriteTransaction
@@ -65,23 +65,40 @@ ON CONFLICT (tenant, source_no, relationship_id) DO UPDATE SET name = excluded.n
     target_no = excluded.target_no, properties = excluded.properties, valid_from = excluded.valid_from,
     recorded = excluded.recorded"""
 
+HEADER = frozenset((*relating.HEADER, "$dtId"))
 Key = tuple[int, str]
 
 
 class RelationshipItem(NamedTuple):
-    """A relationship to put: the id of its source, its own, and its body as a PUT takes it."""
+    """A relationship to put: the id of its source, its own, and its body as a PUT takes it.
+
+    The body may also have the `$dtId` of its source, as the line of an import has.
+    """
 
     source_id: str
     relationship_id: str
     body: Any
 
 
-class _Taken(NamedTuple):
-    """Relationships to be written, as columns too, and what the change feed is told of each."""
+class _Stored(NamedTuple):
+    """One relationship to be written, and what the change feed is told of it."""
 
-    stored: Sequence[StoredRelationship]
+    source_no: int
+    relationship_id: str
+    name: str
+    target_no: int
+    properties: str
+    start_us: int
+    replaces: bool
+    told: bytes
+
+
+class _Taken(NamedTuple):
+    """Relationships to be written, as columns, those of them that replace another, and what is told of them."""
+
     columns: tuple[PgArray, ...]
-    told: Sequence[dict[str, Any]]
+    replaced: Sequence[Key]
+    told: Sequence[bytes]
 
 
 @dataclass(slots=True)
@@ -96,8 +113,10 @@ class _Known:
     counts: Multiplicities
     stamp_us: int
     errors: list[GemelError | None] = field(default_factory=list)
+    allowed: dict[tuple[str, str, str], Relationship] = field(default_factory=dict)
+    """Which relationship one of a name is from a model to a model, as found so far."""
 
-    def judge(self, items: Sequence[RelationshipItem]) -> _Taken:
+    def judge(self, items: Sequence[RelationshipItem]) -> _Taken | None:
         """Judge items in their order; note of each why it is not taken, or None."""
         taken = []
         for item in items:
@@ -106,41 +125,67 @@ class _Known:
                 self.errors.append(None)
             except GemelError as error:
                 self.errors.append(error)
-        return _Taken(taken, _columns(taken), [told_relationship(stored) for stored in taken])
+        if not taken:
+            return None
+        *columns, _, told = zip(*taken, strict=True)
+        replaced = [(each.source_no, each.relationship_id) for each in taken if each.replaces]
+        return _Taken(_columns(columns), replaced, told)
 
-    def _stored(self, item: RelationshipItem) -> StoredRelationship:
+    def _stored(self, item: RelationshipItem) -> _Stored:
         source_id, relationship_id, body = item
         check_relationship_id(relationship_id)
         target_id, name = ends_of(body)
-        check_twin_id(source_id)
         source = self.ends.get(source_id)
         if source is None:
+            check_twin_id(source_id)
             raise twin_not_found(source_id)
-        refuse_loop(relationship_id, source_id, target_id)
-        check_twin_id(target_id)
+        if target_id == source_id:
+            refuse_loop(relationship_id, source_id, target_id)
         target = self.ends.get(target_id)
         if target is None:
+            check_twin_id(target_id)
             raise target_not_found(target_id)
-        relationship = allowed(self.types[source.model_id], name, target.model_id, self.models)
-        properties = properties_of(body)
-        check_properties(properties, name, relationship)
+        relationship = self._allowed(source.model_id, name, target.model_id)
+        properties = None if body.keys() <= HEADER else _properties_of(body)
+        if properties:
+            check_properties(properties, name, relationship)
         key = (source.twin_no, relationship_id)
+        before = self.existing.get(key)
         start_us = self.stamp_us
-        if VALID_FROM in body and key not in self.existing:
+        if VALID_FROM in body and before is None:
             twins_us = max(source.valid_from_us, target.valid_from_us)
             start_us = start_of(body, self.stamp_us, twins_us, self.floors_us.get(key, 0))
-        self.counts.admit((source.twin_no, source_id), relationship, self.existing.get(key))
-        return StoredRelationship(
+        if before is not None or relationship.max_multiplicity is not None:
+            self.counts.admit((source.twin_no, source_id), relationship, before)
+        stored = StoredRelationship(
             relationship_id,
             source_id,
             target_id,
             name,
-            properties,
+            properties or {},
             self.stamp_us,
             start_us,
             source.twin_no,
             target.twin_no,
         )
+        kind = "relationship.created" if before is None else "relationship.updated"
+        return _Stored(
+            source.twin_no,
+            relationship_id,
+            name,
+            target.twin_no,
+            msgspec.json.encode(properties).decode() if properties else "{}",
+            start_us,
+            before is not None,
+            pack(kind, told_relationship(stored)),
+        )
+
+    def _allowed(self, source_model: str, name: str, target_model: str) -> Relationship:
+        key = source_model, name, target_model
+        found = self.allowed.get(key)
+        if found is None:
+            found = self.allowed[key] = allowed(self.types[source_model], name, target_model, self.models)
+        return found
 
 
 async def put_relationships(
@@ -156,25 +201,24 @@ async def put_relationships(
     return known.errors
 
 
-async def _write(tx: WriteTransaction, known: _Known, taken: _Taken) -> None:
-    if not taken.stored:
+async def _write(tx: WriteTransaction, known: _Known, taken: _Taken | None) -> None:
+    if taken is None:
         return
     now = from_us(known.stamp_us)
-    replaced = [stored for stored in taken.stored if _key(stored) in known.existing] if known.existing else []
-    await tx.execute(PUT if replaced else INSERT, (now, *taken.columns))
-    if replaced:
-        await end_relationships(tx, [_key(stored) for stored in replaced], now)
-    await open_relationships(tx, taken.columns, now)
-    kinds = (_kind(stored, known.existing) for stored in taken.stored)
-    await append_all(tx, list(zip(kinds, taken.told, strict=True)))
+    async with tx.in_one_trip():
+        await tx.execute(PUT if taken.replaced else INSERT, (now, *taken.columns))
+        if taken.replaced:
+            await end_relationships(tx, taken.replaced, now)
+        await open_relationships(tx, taken.columns, now)
+        await append_packed(tx, taken.told)
 
 
 async def _known(
     tx: WriteTransaction, context: GraphContext, items: Sequence[RelationshipItem], known_ends: KnownEnds
 ) -> _Known:
-    named = {each for item in items for each in (item.source_id, _target_of(item.body))}
-    ends = await known_ends.find(tx, [each for each in named if each is not None and is_twin_id(each)])
-    models = {end.model_id for end in ends.values()}
+    named = {item.source_id for item in items} | {_text_of(item.body, "$targetId") for item in items}
+    ends = await known_ends.find(tx, [each for each in named if each is not None])
+    models = {ends[each].model_id for each in named if each is not None and each in ends}
     types = {model: await existing_type(tx, context.library, model) for model in models}
     existing: dict[Key, str] = {}
     floors_us: dict[Key, int] = {}
@@ -191,12 +235,20 @@ def _limited(
     items: Sequence[RelationshipItem], ends: Mapping[str, TwinEnd], types: Mapping[str, TwinType]
 ) -> set[tuple[int, str]]:
     """Return the sources and names of items of which there may only be so many."""
+    names = {
+        relationship.name
+        for twin_type in types.values()
+        for relationship in twin_type.relationships.values()
+        if relationship.max_multiplicity is not None
+    }
     limited = set()
-    for item in items:
-        end, name = ends.get(item.source_id), _name_of(item.body)
-        relationship = None if end is None or name is None else types[end.model_id].relationships.get(name)
-        if end is not None and relationship is not None and relationship.max_multiplicity is not None:
-            limited.add((end.twin_no, relationship.name))
+    for item in items if names else ():
+        name, end = _text_of(item.body, "$relationshipName"), ends.get(item.source_id)
+        if name is None or name not in names or end is None:
+            continue
+        relationship = types[end.model_id].relationships.get(name)
+        if relationship is not None and relationship.max_multiplicity is not None:
+            limited.add((end.twin_no, name))
     return limited
 
 
@@ -210,30 +262,22 @@ def _keys(items: Sequence[RelationshipItem], ends: Mapping[str, TwinEnd]) -> tup
     return bigints(np.array(numbers, np.int64)), texts(ids)
 
 
-def _target_of(body: Any) -> str | None:
-    target = body.get("$targetId") if isinstance(body, dict) else None
-    return target if isinstance(target, str) else None
+def _text_of(body: Any, name: str) -> str | None:
+    text = body.get(name) if isinstance(body, dict) else None
+    return text if isinstance(text, str) else None
 
 
-def _name_of(body: Any) -> str | None:
-    name = body.get("$relationshipName") if isinstance(body, dict) else None
-    return name if isinstance(name, str) else None
+def _properties_of(body: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in body.items() if key not in HEADER}
 
 
-def _key(stored: StoredRelationship) -> Key:
-    return stored.source_no, stored.relationship_id
-
-
-def _kind(stored: StoredRelationship, existing: Collection[Key]) -> str:
-    return "relationship.updated" if existing and _key(stored) in existing else "relationship.created"
-
-
-def _columns(taken: Sequence[StoredRelationship]) -> tuple[PgArray, ...]:
+def _columns(columns: Sequence[Sequence[Any]]) -> tuple[PgArray, ...]:
+    source_nos, ids, names, target_nos, properties, starts_us = columns
     return (
-        bigints(np.array([each.source_no for each in taken], np.int64)),
-        texts([each.relationship_id for each in taken]),
-        texts([each.name for each in taken]),
-        bigints(np.array([each.target_no for each in taken], np.int64)),
-        texts([msgspec.json.encode(each.properties).decode() for each in taken]),
-        timestamps(np.array([each.valid_from_us for each in taken], np.int64)),
+        bigints(np.array(source_nos, np.int64)),
+        texts(ids),
+        texts(names),
+        bigints(np.array(target_nos, np.int64)),
+        texts(properties),
+        timestamps(np.array(starts_us, np.int64)),
     )

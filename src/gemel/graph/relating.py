@@ -14,6 +14,7 @@ from gemel.models import Relationship, TwinType, validate_value
 from gemel.models.model_set import ModelSet
 
 __all__ = [
+    "HEADER",
     "VALID_FROM",
     "allowed",
     "check_properties",

@@ -116,16 +116,20 @@ async def append(tx: WriteTransaction, kind: str, payload: dict[str, Any]) -> No
 async def append_all(tx: WriteTransaction, told: Sequence[tuple[str, dict[str, Any]]]) -> None:
     """Tell the feed of many changes, each with its kind and payload, in their order."""
     if len(told) <= ALONE_MAX:
-        async with tx.connection.pipeline():
+        async with tx.in_one_trip():
             for kind, payload in told:
                 await append(tx, kind, payload)
         return
-    bodies = await asyncio.to_thread(pack, told) if len(told) > INLINE_MAX else pack(told)
-    await append_packed(tx, bodies)
+    packed = await asyncio.to_thread(_packed, told) if len(told) > INLINE_MAX else _packed(told)
+    await append_packed(tx, packed)
 
 
-def pack(told: Sequence[tuple[str, dict[str, Any]]]) -> list[bytes]:
-    """Return changes, each with its kind and payload, as `append_packed` takes them."""
+def pack(kind: str, payload: dict[str, Any]) -> bytes:
+    """Return a change as `append_packed` takes it."""
+    return _encoder.encode((kind, payload))
+
+
+def _packed(told: Sequence[tuple[str, dict[str, Any]]]) -> list[bytes]:
     return list(map(_encoder.encode, told))
 
 

@@ -79,10 +79,8 @@ def _relationships(work: Work, rows: Sequence[Row]) -> Write:
         if not isinstance(source, str) or not _has(row.value, "$relationshipId"):
             errors[row.number] = _lacks("relationship", "$dtId (its source) and $relationshipId")
             continue
-        body = dict(row.value)
-        body.pop("$dtId", None)
         good.append(row)
-        items.append(RelationshipItem(source, row.value["$relationshipId"], body))
+        items.append(RelationshipItem(source, row.value["$relationshipId"], row.value))
 
     async def write(tx: WriteTransaction) -> Written:
         return _written(

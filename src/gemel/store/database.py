@@ -197,6 +197,12 @@ class WriteTransaction(ReadTransaction):
         await cursor.execute(sql, parameters)
         return cursor.rowcount
 
+    @asynccontextmanager
+    async def in_one_trip(self) -> AsyncIterator[None]:
+        """Let statements run whose results nobody asks for, without a wait between them; no COPY is among them."""
+        async with self.connection.pipeline():
+            yield
+
     async def copy(self, sql: str, data: bytes | bytearray | memoryview, role: str | None = None) -> None:
         """COPY a binary stream in, as `role` where one is named (SET LOCAL ROLE, then back)."""
         cursor = self.connection.cursor()
