@@ -26,6 +26,7 @@ __all__ = [
     "CURRENT",
     "FIRST",
     "SAMPLES",
+    "TOLD",
     "TOLD_BYTES_MAX",
     "TOLD_CHANGES_MAX",
     "Change",

@@ -13,12 +13,11 @@ from gemel.base.errors import GemelError
 from gemel.graph import overlap
 from gemel.graph.bulk import put_twins, read_twin_puts
 from gemel.graph.library import decommission
+from support.feed import KINDS, kinds_of
 from support.graph import ASSET, MODELS, MOTOR, PUMP, PUMP2, ROOM, Site
 
 Play = Callable[[Callable[[Site], Awaitable[None]]], None]
-CHANGES = (
-    "SELECT kind FROM change WHERE tenant = current_tenant() AND kind NOT IN ('model.created', 'samples')"
-)
+UNCOUNTED = {"model.created", "samples"}
 
 
 async def put_all(site: Site, items: list[tuple[str, Any]]) -> list[GemelError | None]:
@@ -93,7 +92,8 @@ async def told(site: Site, ids: list[str], early_us: int) -> list[Any]:
         "JOIN path AS p ON p.tenant = s.tenant AND p.path_no = s.series & 1048575 "
         "WHERE s.tenant = current_tenant() ORDER BY 1, 2, s.source_time"
     )
-    return [*found, spans, samples, sorted(row[0] for row in await site.rows(CHANGES))]
+    kinds = sorted(kind for kind in kinds_of(await site.rows(KINDS)) if kind not in UNCOUNTED)
+    return [*found, spans, samples, kinds]
 
 
 def _moments(document: Any, early_us: int) -> Any:
