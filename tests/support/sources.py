@@ -13,6 +13,7 @@ from gemel.base.clock import now_us
 from gemel.base.errors import GemelError
 from gemel.connectors.folder import FolderKind
 from gemel.connectors.mqtt import MqttKind
+from gemel.connectors.opcua import OpcUaKind
 from gemel.ingest.events import LINES, decode_body
 from gemel.observe.metrics import Metrics
 from gemel.observe.tally import Tallies
@@ -31,6 +32,7 @@ __all__ = ["OPTIONS", "Peer", "PeerKind", "Workshop", "message"]
 
 OPTIONS = SupervisorOptions(look_s=0.05, lease_s=2.0)
 WAIT_S_MAX = 20.0
+LOCAL = OutboundPolicy.parse("127.0.0.1")
 
 
 def message(number: int, **changes: Any) -> bytes:
@@ -119,7 +121,8 @@ class Workshop:
         kinds: dict[str, Kind] = {
             "peer": PeerKind(self.peer),
             "folder": FolderKind(),
-            "mqtt": MqttKind(OutboundPolicy.parse("127.0.0.1")),
+            "mqtt": MqttKind(LOCAL),
+            "opcua": OpcUaKind(LOCAL),
         }
         return Sources(parts.db, kinds, Permits.parse(self.allow), sink)
 

@@ -53,6 +53,37 @@ def test(file: File, server: ServerOptions) -> None:
         raise typer.Exit(Exit.PARTLY)
 
 
+@command(
+    app,
+    "browse",
+    ("gemel source browse opc.tcp://plc:4840", "its variables, with ids, types and units"),
+    ('gemel source browse plant.yaml "Plant/{*}/**" --draft plant', "a source that reads those that fit"),
+)
+def browse(
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="An opc.tcp:// URL, or a source's file.")],
+    patterns: Annotated[
+        list[str] | None, typer.Argument(metavar="[PATTERN]...", help="Which variables. Default: all.")
+    ] = None,
+    draft: Annotated[
+        str | None, typer.Option("--draft", metavar="NAME", help="Print a source that reads them.")
+    ] = None,
+    save_certificate: Annotated[
+        Path | None, typer.Option("--save-certificate", metavar="FILE", help="Keep the server's certificate.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
+) -> None:
+    """Look at the variables of an OPC UA server, from this machine; nothing is asked of gemel's own server."""
+    from gemel.cli.source_browse import Browsing
+
+    server = Browsing(target)
+    if save_certificate is not None:
+        server.save_certificate(save_certificate)
+    elif draft is not None:
+        server.draft(draft, patterns or ["**"])
+    else:
+        server.tree(patterns or ["**"], as_json=as_json)
+
+
 @command(app, "list", ("gemel source list", "names, kinds, states and counts"))
 def list_all(server: ServerOptions) -> None:
     """List sources, and how each goes."""

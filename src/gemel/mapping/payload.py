@@ -140,7 +140,6 @@ def parse_payload_mapping(data: bytes, file: str) -> PayloadMapping:
     moment = _moment(top)
     mapping = PayloadMapping(
         file=file,
-        digest=hashlib.sha256(msgspec.json.encode(top.raw, order="sorted")).hexdigest()[:12],
         source=top.text("source"),
         type=top.text("type", EVENT_TYPE),
         format=form.choice("type", FORMATS),
@@ -148,6 +147,8 @@ def parse_payload_mapping(data: bytes, file: str) -> PayloadMapping:
         topic=None if topic is None else _made(top, "topic", topic, TopicPattern),
         id=_optional_field(top, "id"),
         twins=tuple(_rule(section, moment) for section in top.sections("twins")),
+        # Last: a key that is no text has been refused by then.
+        digest=hashlib.sha256(msgspec.json.encode(top.raw, order="sorted")).hexdigest()[:12],
     )
     form.finish()
     top.finish()

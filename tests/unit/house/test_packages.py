@@ -16,8 +16,14 @@ from packaging.version import Version
 import gemel
 from support.source_tree import ROOT, Module, modules, offences
 
-EXTRA_MODULES = {"pyarrow": "arrow"}
+EXTRA_MODULES = {"asyncua": "opcua", "pyarrow": "arrow"}
 """The modules that an extra brings, which code imports only where it needs them."""
+
+WITH_EXTRA = {
+    f"gemel.connectors.opcua_{name}": "opcua"
+    for name in ("browse", "link", "source", "tree", "types", "values")
+}
+"""Modules of ours that need an extra as a whole: others import them only where they need them."""
 
 HEAVY = ("litestar", "numpy", "psycopg", "uvicorn", "pint", "lark")
 """What a command that only asks a server does not wait for."""
@@ -60,11 +66,12 @@ def test_the_version_is_one_and_told() -> None:
 def test_extras_are_imported_where_they_are_needed() -> None:
     extras = {*_project()["optional-dependencies"]} - {"dev"}
     assert extras == set(EXTRA_MODULES.values())
+    brought = EXTRA_MODULES | WITH_EXTRA
     found = [
-        f"{module.at(node)}: imports {name} at the top; it comes with the extra {EXTRA_MODULES[name]}"
+        f"{module.at(node)}: imports {name} at the top; it comes with the extra {brought[name]}"
         for module in modules("src")
         for node, name in _top_imports(module)
-        if name in EXTRA_MODULES
+        if name in brought and WITH_EXTRA.get(module.name) != brought[name]
     ]
     offences(found)
 
@@ -78,13 +85,14 @@ def test_the_command_line_starts_light() -> None:
 
 
 def _top_imports(module: Module) -> Iterator[tuple[ast.stmt, str]]:
-    """Yield the packages that importing a module imports; what is only for types is not."""
+    """Yield the packages, and modules of ours, that importing a module imports; what is only for types is not."""
     pending: list[ast.stmt] = list(module.tree.body)
     while pending:
         node = pending.pop()
         if isinstance(node, ast.Import):
             yield from ((node, alias.name.split(".")[0]) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node, node.module.split(".")[0]
+            ours = node.module.startswith("gemel.")
+            yield node, node.module if ours else node.module.split(".")[0]
         elif isinstance(node, ast.Try | ast.With | ast.ClassDef):
             pending += node.body
