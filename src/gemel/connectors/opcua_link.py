@@ -126,7 +126,10 @@ class Link:
 
 
 async def connect(login: Login, place: Place, policy: OutboundPolicy | None) -> Link:
-    """Open a session; `policy` says whether its host may be called, if not any may. Raises as `faults` tells, InvalidError (SourceInvalid), UnavailableError (SecretMissing)."""
+    """Open a session; `policy` says whether its host may be called, None that any may.
+
+    Raises as `faults` tells, InvalidError (SourceInvalid, OutboundRefused), UnavailableError (SecretMissing).
+    """
     client = await _client(login, place, policy)
     with faults(login.url):
         try:

@@ -18,6 +18,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from gemel.base.errors import InvalidError, UnavailableError
 from gemel.connectors.opcua import Login, Security
 from gemel.connectors.opcua_browse import look, look_at_endpoints
+from gemel.connectors.opcua_link import connect
+from gemel.outbound import OutboundPolicy
 from gemel.sources.permits import Permits, Place
 from support.opcua import Plant
 from support.sources import Workshop
@@ -78,6 +80,15 @@ def login(plant: Plant, folder: Path, *, mode: str = "sign_and_encrypt", theirs:
         server_certificate=str(folder / f"{theirs}.der"),
     )
     return Login(plant.url, security, "operator", "${env:OPC_PASSWORD}", 5.0)
+
+
+def test_a_host_that_may_not_be_called_is_not() -> None:
+    async def scene() -> None:
+        with pytest.raises(InvalidError) as refused:
+            await connect(Login("opc.tcp://127.0.0.1:4840", None, None, None, 1.0), OPEN, OutboundPolicy())
+        assert refused.value.code == "OutboundRefused"
+
+    asyncio.run(scene())
 
 
 def test_signed_or_encrypted_with_user_and_certificates(
