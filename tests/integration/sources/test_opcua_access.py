@@ -161,7 +161,7 @@ def test_a_secured_source_is_read_and_a_wrong_password_fails_it(
     play(scene)
 
 
-def test_units_structures_and_arrays(play: Play) -> None:
+def test_units_structures_and_arrays(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
     mapping = (
         "version: 2\nsource: plant\ntime: {path: time, format: iso}\ntwins:\n"
         "  - twin: '{thing}'\n    values:\n      place: {path: values.Place, expr: \"{'x': value.X, 'y': value.Y}\"}\n"
@@ -181,8 +181,11 @@ def test_units_structures_and_arrays(play: Play) -> None:
                 [new_struct_field("X", ua.VariantType.Double), new_struct_field("Y", ua.VariantType.Double)],
             )
             await plant.server.load_data_type_definitions()
-            thing = plant.server.get_node(ua.NodeId("Plant/t0", 2))
+            thing = await plant.nodes["t0", "Temperature"].get_parent()
             spot = ua.Spot(X=1.5, Y=2.5)
+            # The server shares the library's memory with us, whose classes would be known here, too.
+            encoding = next(key for key, of in ua.extension_objects_by_typeid.items() if of is ua.Spot)
+            monkeypatch.delitem(ua.extension_objects_by_typeid, encoding)
             await thing.add_variable(ua.NodeId("t0.Place", 2), "2:Place", spot, datatype=kind.nodeid)
             unit = ua.EUInformation(
                 NamespaceUri="http://www.opcfoundation.org/UA/units/un/cefact",
