@@ -2,7 +2,7 @@
 
 from hypothesis import settings
 
-pytest_plugins = ["support.postgres"]
+pytest_plugins = ["support.kafka", "support.postgres"]
 
 # A run that decides must not depend on luck; looking for what nobody thought of is a run of its own.
 settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)

@@ -12,12 +12,13 @@ from typing import Any
 from gemel.base.clock import now_us
 from gemel.base.errors import GemelError
 from gemel.connectors.folder import FolderKind
+from gemel.connectors.kafka import KafkaKind
 from gemel.connectors.mqtt import MqttKind
 from gemel.connectors.opcua import OpcUaKind
 from gemel.ingest.events import LINES, decode_body
 from gemel.observe.metrics import Metrics
 from gemel.observe.tally import Tallies
-from gemel.outbound import OutboundPolicy
+from gemel.outbound import Outbound, OutboundPolicy
 from gemel.sources.contract import Kind, Marks, Source, SourceBatch
 from gemel.sources.definition import Definition, Limits
 from gemel.sources.feeding import Sink
@@ -37,7 +38,7 @@ LOCAL = OutboundPolicy.parse("127.0.0.1")
 
 def message(number: int, **changes: Any) -> bytes:
     """Return the nth message: a CloudEvent whose time and value are its number."""
-    seconds = f"2026-01-05T00:{number // 60 % 60:02}:{number % 60:02}Z"
+    seconds = f"2026-01-05T{number // 3600:02}:{number // 60 % 60:02}:{number % 60:02}Z"
     return json.dumps(event(number, time=seconds, temperature=float(number)) | changes).encode()
 
 
@@ -121,6 +122,7 @@ class Workshop:
         kinds: dict[str, Kind] = {
             "peer": PeerKind(self.peer),
             "folder": FolderKind(),
+            "kafka": KafkaKind(Outbound(LOCAL)),
             "mqtt": MqttKind(LOCAL),
             "opcua": OpcUaKind(LOCAL),
         }
@@ -138,22 +140,22 @@ class Workshop:
             if start:
                 await set_wanted(tx, checked.name, "started")
 
-    async def want(self, wanted: Any) -> None:
+    async def want(self, wanted: Any, name: str = "s") -> None:
         async with self.parts.db.write(self.parts.tenant) as tx:
-            await set_wanted(tx, "s", wanted)
+            await set_wanted(tx, name, wanted)
 
-    async def row(self) -> SourceRow:
+    async def row(self, name: str = "s") -> SourceRow:
         async with self.parts.db.read(self.parts.tenant) as tx:
-            return await get_source(tx, "s")
+            return await get_source(tx, name)
 
-    async def until(self, holds: Callable[[SourceRow], bool]) -> SourceRow:
+    async def until(self, holds: Callable[[SourceRow], bool], name: str = "s") -> SourceRow:
         """Wait until the source's row is as wanted."""
-        row = await self.row()
+        row = await self.row(name)
         deadline_s = asyncio.get_running_loop().time() + WAIT_S_MAX
         while not holds(row):
             assert asyncio.get_running_loop().time() < deadline_s, row
             await asyncio.sleep(0.02)
-            row = await self.row()
+            row = await self.row(name)
         return row
 
     @asynccontextmanager
@@ -168,6 +170,10 @@ class Workshop:
                 await supervisor.stop()
                 await running
                 await parts.ingest.close()
+
+    async def query(self, sql: str) -> list[tuple[Any, ...]]:
+        """Return the rows of the tenant."""
+        return [tuple(row) for row in await self.parts.db.query(self.parts.tenant, sql)]
 
     async def values(self, path: str = "temperature") -> list[float]:
         """Return all samples of twin t0, in the order of their source times."""

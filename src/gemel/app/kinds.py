@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from gemel.connectors.folder import FolderKind
+from gemel.connectors.kafka import KafkaKind
 from gemel.connectors.mqtt import MqttKind
 from gemel.connectors.opcua import OpcUaKind
-from gemel.outbound import OutboundPolicy
+from gemel.outbound import Outbound, OutboundPolicy
 from gemel.sources.contract import Kind
 
 __all__ = ["source_kinds"]
 
 
-def source_kinds(policy: OutboundPolicy) -> dict[str, Kind]:
+def source_kinds(policy: OutboundPolicy, outbound: Outbound) -> dict[str, Kind]:
     """Return the kinds by the name that descriptions call them; `policy` says which hosts may be called."""
-    return {"folder": FolderKind(), "mqtt": MqttKind(policy), "opcua": OpcUaKind(policy)}
+    return {
+        "folder": FolderKind(),
+        "kafka": KafkaKind(outbound),
+        "mqtt": MqttKind(policy),
+        "opcua": OpcUaKind(policy),
+    }

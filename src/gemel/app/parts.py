@@ -89,7 +89,7 @@ def make_services(settings: Settings, database: Database, ready: Callable[[], bo
         ),
         sources=Sources(
             database=database,
-            kinds=source_kinds(policy),
+            kinds=source_kinds(policy, outbound),
             permits=Permits.parse(settings.sources_allow),
             sink=Sink(ingest, metrics, tallies),
         ),

@@ -204,6 +204,10 @@ CODES: dict[str, Code] = {
         "Another process reads the source, or it was described anew; nothing of the batch was kept.",
         "Nothing: who has it now goes on from the last commit.",
     ),
+    "SourceOvertaken": Code(
+        "Another reader of the same parts has read them on; nothing of the batch was kept.",
+        "Nothing: the source goes on from the last commit of either.",
+    ),
     "SourcePartRefused": Code(
         "A part of a source, such as a file, was passed over; the others are read.",
         "The message says what is wrong with it; mend it, and it is read.",

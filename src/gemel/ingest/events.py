@@ -71,7 +71,8 @@ class Decoded:
     """The n events of a body in order; a Detail stands where one cannot be decoded.
 
     `subjects` are the ids of twins that they name, without names that no twin can have; `raw(index)` gives an
-    event's own bytes, for quarantine. `named` are the subjects, where they are known without a look at each event.
+    event's own bytes, for quarantine, and `places` says where each stood in what it was read from, if that can be
+    said. `named` are the subjects, where they are known without a look at each event.
     """
 
     events: Sequence[Event | Detail]
@@ -80,6 +81,7 @@ class Decoded:
     _parts: Sequence[bytes] | None = None
     named: InitVar[Iterable[str | None] | None] = None
     subjects: set[str] = field(init=False)
+    places: Sequence[str] | None = field(init=False, default=None)
 
     def __post_init__(self, named: Iterable[str | None] | None) -> None:
         if named is None:

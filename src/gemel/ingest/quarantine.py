@@ -32,18 +32,20 @@ __all__ = [
 
 # Each is received at a time of its own: it becomes the source time of an event that names none.
 STORE = """
-INSERT INTO quarantine (tenant, identity, source, event_id, subject, code, message, place, mapping, raw, received)
-SELECT current_tenant(), i, s, e, u, c, m, p, g, r, to_timestamp(0) + (%s + o) * interval '1 microsecond'
+INSERT INTO quarantine (tenant, identity, source, event_id, subject, code, message, place, mapping, position,
+                        raw, received)
+SELECT current_tenant(), i, s, e, u, c, m, p, g, w, r, to_timestamp(0) + (%s + o) * interval '1 microsecond'
 FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],
-            %s::bytea[]) WITH ORDINALITY AS t (i, s, e, u, c, m, p, g, r, o)
+            %s::text[], %s::bytea[]) WITH ORDINALITY AS t (i, s, e, u, c, m, p, g, w, r, o)
 ORDER BY o
 ON CONFLICT (tenant, identity) DO UPDATE SET code = excluded.code, message = excluded.message,
-    place = excluded.place, mapping = coalesce(excluded.mapping, quarantine.mapping), seen = quarantine.seen + %s
+    place = excluded.place, mapping = coalesce(excluded.mapping, quarantine.mapping),
+    position = coalesce(quarantine.position, excluded.position), seen = quarantine.seen + %s
 RETURNING identity, quarantine_no"""
 
 FIELDS = """
 quarantine_no, source, event_id, subject, code, message, (extract(epoch FROM received) * 1000000)::bigint, seen,
-place, mapping"""
+place, mapping, position"""
 LIST = f"SELECT {FIELDS} FROM quarantine WHERE {{where}} ORDER BY quarantine_no {{order}} LIMIT %(limit)s"
 SHOW = f"SELECT {FIELDS}, raw FROM quarantine WHERE tenant = current_tenant() AND quarantine_no = %s"
 SIZES = """
@@ -62,7 +64,10 @@ REMOVE = "DELETE FROM quarantine WHERE tenant = current_tenant() AND quarantine_
 
 
 class Reject(msgspec.Struct, frozen=True):
-    """An event that is not taken: why, its bytes, their digest, what can be read of its names, and its mapping."""
+    """An event that is not taken: why, its bytes, their digest, what can be read of its names, its mapping.
+
+    `position` is where it stood in what it was read from, where that can be said.
+    """
 
     identity: str
     source: str | None
@@ -71,12 +76,14 @@ class Reject(msgspec.Struct, frozen=True):
     fault: Detail
     raw: bytes
     mapping: str | None = None
+    position: str | None = None
 
 
 class Quarantined(msgspec.Struct, frozen=True):
     """A quarantined event as it is listed; `raw` is its text, given only when one is shown.
 
-    `place` is the JSON Pointer of what broke the rule, `mapping` the label of the mapping that made the event.
+    `place` is the JSON Pointer of what broke the rule, `mapping` the label of the mapping that made the event, and
+    `position` where it stood in the source that it was read from: topic, partition and offset of a log.
     """
 
     number: int
@@ -89,6 +96,7 @@ class Quarantined(msgspec.Struct, frozen=True):
     seen: int
     place: str | None = None
     mapping: str | None = None
+    position: str | None = None
     raw: str | None = None
 
 
@@ -101,11 +109,13 @@ class Held(NamedTuple):
     mapping: str | None
 
 
-def reject_of(event: Event | Detail, fault: Detail, raw: bytes, mapping: str | None = None) -> Reject:
+def reject_of(
+    event: Event | Detail, fault: Detail, raw: bytes, mapping: str | None = None, position: str | None = None
+) -> Reject:
     """Return the reject of an event. Its bytes are its identity: a source may give two events one id."""
     names = _names(event, raw)
     source, event_id, subject = (_text(names.get(name)) for name in ("source", "id", "subject"))
-    return Reject(hashlib.sha256(raw).hexdigest(), source, event_id, subject, fault, raw, mapping)
+    return Reject(hashlib.sha256(raw).hexdigest(), source, event_id, subject, fault, raw, mapping, position)
 
 
 async def store(tx: WriteTransaction, rejects: Sequence[Reject], *, replayed: bool = False) -> dict[str, int]:
@@ -126,6 +136,7 @@ async def store(tx: WriteTransaction, rejects: Sequence[Reject], *, replayed: bo
         [_text(row.fault.message) for row in rows],
         [_text(row.fault.place) for row in rows],
         [_text(row.mapping) for row in rows],
+        [_text(row.position) for row in rows],
         [row.raw for row in rows],
         0 if replayed else 1,
     )

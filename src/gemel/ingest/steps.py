@@ -210,6 +210,7 @@ async def _store(
             fault,
             decoded.raw(index),
             mappings[index] if mappings else request.sending.mapping,
+            decoded.places[index] if decoded.places is not None else None,
         )
         for index, fault in part
     }

@@ -17,7 +17,18 @@ __all__ = ["EXPRESSION_LENGTH_MAX", "VARIABLES", "Expression"]
 
 EXPRESSION_LENGTH_MAX: Final = 500
 PROBLEM_LENGTH_MAX: Final = 160
-VARIABLES: Final = ("value", "payload", "item", "index", "name", "topic", "headers", "key", "received")
+VARIABLES: Final = (
+    "value",
+    "payload",
+    "item",
+    "index",
+    "name",
+    "topic",
+    "headers",
+    "key",
+    "received",
+    "sent",
+)
 FUNCTIONS: Final = frozenset(
     {"size", "contains", "startsWith", "endsWith", "matches", "int", "double", "string", "bool"}
 )

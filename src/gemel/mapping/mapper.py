@@ -155,6 +155,7 @@ class Mapper:
             "headers": message.headers,
             "key": message.key,
             "received": message.received_us,
+            "sent": message.sent_us,
             "item": None,
             "index": None,
             "name": None,
@@ -199,6 +200,7 @@ class Mapper:
             topic=message.topic,
             key=message.key,
             headers=dict(message.headers),
+            sent_us=message.sent_us,
         )
         return pack(waiting, payload)
 

@@ -14,7 +14,7 @@ __all__ = ["PLAIN", "Path", "compile_path"]
 PATH_LENGTH_MAX: Final = 500
 PLAIN: Final = re.compile(r"[A-Za-z_][\w-]*(?:\.[A-Za-z_][\w-]*)*", re.ASCII)
 ROOT: Final = re.compile(r"\$([a-z]+)(?:\.|(?=\[)|$)")
-ROOTS: Final = ("payload", "item", "index", "name", "topic", "headers", "key", "received")
+ROOTS: Final = ("payload", "item", "index", "name", "topic", "headers", "key", "received", "sent")
 
 
 @dataclass(frozen=True, slots=True)

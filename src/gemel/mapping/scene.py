@@ -29,7 +29,7 @@ class Message:
     """A message as it came: its payload as bytes, or as JSON values where its reader has decoded it.
 
     `id` is set where the transport names the message, the same when it comes again (topic, partition and
-    offset, say); `received_us` is the time of receipt.
+    offset, say); `received_us` is the time of receipt, `sent_us` when it was sent, where its transport says so.
     """
 
     payload: Any
@@ -38,6 +38,7 @@ class Message:
     topic: str | None = None
     key: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    sent_us: int | None = None
 
 
 @dataclass(slots=True)

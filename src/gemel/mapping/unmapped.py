@@ -33,6 +33,7 @@ class Unmapped(msgspec.Struct, omit_defaults=True):
     topic: str | None = None
     key: str | None = None
     headers: dict[str, str] = {}
+    sent_us: int | None = None
     data: Any = msgspec.UNSET
     text: str | None = None
     data_base64: bytes | None = None
@@ -65,5 +66,7 @@ def unpack(raw: bytes, received_us: int) -> tuple[Unmapped, Message] | None:
     payload = found.data_base64 if found.text is None else found.text.encode()
     if payload is None:
         payload = msgspec.json.encode(found.data)
-    message = Message(payload, received_us, found.message, found.topic, found.key, found.headers)
+    message = Message(
+        payload, received_us, found.message, found.topic, found.key, found.headers, found.sent_us
+    )
     return found, message

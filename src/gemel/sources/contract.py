@@ -21,16 +21,22 @@ class SourceBatch:
     """Events read together, and what goes with them into their commit.
 
     `position` says how far each part of the source (a file, a partition) is read behind this batch, as text that
-    the source itself understands; parts that are not in it stay where they were. `weight` is about how many bytes
-    it holds. `file` and `mapping` are kept as its origin. Twins that are missing are made of `create_model`.
+    the source itself understands; parts that are not in it stay where they were. `begins` says where parts must
+    still stand for the batch to be taken, None for nowhere yet: of readers that share the parts of a source, one that
+    lost a part while it read must not commit it. `shared` is the name under which they share them, None where the
+    source has them alone. `weight` is about how many bytes it holds. `file` and `mapping` are kept as its origin,
+    `traceparent` as the trace that its commit goes on with. Twins that are missing are made of `create_model`.
     `problem` is what an operator should know of, though reading goes on.
     """
 
     decoded: Decoded
     received_us: int
     position: Mapping[str, str] = field(default_factory=dict)
+    begins: Mapping[str, str | None] = field(default_factory=dict)
+    shared: str | None = None
     weight: int = 0
     file: str | None = None
+    traceparent: str | None = None
     mapping: str | None = None
     create_model: str | None = None
     problem: str | None = None
@@ -39,8 +45,8 @@ class SourceBatch:
 class Marks(Protocol):
     """How far the parts of a source have been read, as their last commits have it."""
 
-    async def read(self, parts: Collection[str]) -> dict[str, str]:
-        """Return the positions of those of the parts that have one."""
+    async def read(self, parts: Collection[str], shared: str | None = None) -> dict[str, str]:
+        """Return the positions of those of the parts that have one; of parts shared under a name, if one is given."""
 
 
 class Source(Protocol):

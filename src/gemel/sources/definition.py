@@ -58,7 +58,10 @@ class MappingText:
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """A description, read and checked as far as it is the same for all kinds; `connection` is the kind's own."""
+    """A description, read and checked as far as it is the same for all kinds; `connection` is the kind's own.
+
+    With `trial` the source is only looked at: beside whoever reads it, without being taken for one who does.
+    """
 
     name: str
     kind: str
@@ -67,6 +70,7 @@ class Definition:
     create_twins: bool
     limits: Limits
     backoff: Backoff
+    trial: bool = False
 
     def connection_fields(self) -> Fields:
         """Return the connection, for its kind to read."""

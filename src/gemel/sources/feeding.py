@@ -9,23 +9,23 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
 import psycopg
 
-from gemel.base.errors import OverloadedError, UnavailableError
+from gemel.base.errors import ConflictError, OverloadedError, UnavailableError
 from gemel.history.ordering import OUTCOMES
 from gemel.history.origins import Sending
 from gemel.ingest.pipeline import Ingest
-from gemel.ingest.positions import Position
+from gemel.ingest.positions import Position, read_positions
 from gemel.ingest.requests import IngestRequest, IngestResult
 from gemel.observe.logs import get_log
 from gemel.observe.metrics import Metrics
 from gemel.observe.tally import Tallies
-from gemel.observe.trace import new_trace
+from gemel.observe.trace import trace_of
 from gemel.security.audit import AuditEntry, storable
 from gemel.sources.contract import Source, SourceBatch
 from gemel.sources.definition import Definition
@@ -44,6 +44,7 @@ TRANSIENT: Final = (
 )
 AGAIN_FIRST_S: Final = 0.1
 AGAIN_MAX_S: Final = 5.0
+BEGUN: Final = "parts of sources"
 
 log = get_log(__name__)
 
@@ -73,7 +74,7 @@ class Feeder:
         """Feed until `stopping` is set; what is read and not committed then is read again another time.
 
         Raises what the source raises, and what ingest refuses for good: ConflictError (SourceLost) where another
-        process has the source, InvalidError for twins that cannot be made.
+        process has the source or (SourceOvertaken) has read its parts on, InvalidError for twins that cannot be made.
         """
         limits = self._definition.limits
         reading = asyncio.create_task(source.next_batch(limits))
@@ -114,17 +115,18 @@ class Feeder:
     async def _submit(self, batch: SourceBatch) -> None:
         started_s = time.perf_counter()
         by, events = self._held.by, len(batch.decoded.events)
+        names = {part: part_name(by.source, part, batch.shared) for part in batch.position}
         target = f"{by.source} ({events} event{'' if events == 1 else 's'})"
-        trace_id = new_trace().trace_id
+        trace_id = trace_of(batch.traceparent).trace_id
         at = "; ".join(f"{part}={where}" for part, where in batch.position.items()) or None
         request = IngestRequest(
             batch.decoded,
             batch.received_us,
             AuditEntry(f"source:{by.source}", None, "events.ingest", target, "ok", trace_id),
-            positions=[Position(part_name(by.source, part), at) for part, at in batch.position.items()],
+            positions=[Position(names[part], at) for part, at in batch.position.items()],
             sending=Sending(f"source:{by.source}", at and storable(at), batch.file, batch.mapping),
             create_model=batch.create_model,
-            guard=_Lease(self._held),
+            guard=_Lease(self._held, {names[part]: at for part, at in batch.begins.items()}),
         )
         result = await self._sink.ingest.submit(by.tenant, request)
         outcomes = {name: getattr(result, name) for name in (*OUTCOMES, "quarantined")}
@@ -135,12 +137,26 @@ class Feeder:
 
 @dataclass(frozen=True, slots=True)
 class _Lease:
-    """Refuses batches of a source that is no longer held, and counts those that are taken."""
+    """Refuses batches of a source that is no longer held or whose parts have moved; counts those that are taken."""
 
     held: Held
+    begins: Mapping[str, str | None]
 
     async def check(self, tx: WriteTransaction) -> None:
         await check_held(tx, self.held)
+        if self.begins:
+            await self._check_begins(tx)
+
+    async def _check_begins(self, tx: WriteTransaction) -> None:
+        """Refuse a batch that begins where its parts stand no more, in this commit or before it."""
+        taken: set[str] = tx.notes.setdefault(BEGUN, set())
+        kept = await read_positions(tx, self.begins)
+        for name, at in self.begins.items():
+            if kept.get(name) != at or name in taken:
+                raise ConflictError(
+                    "SourceOvertaken", f"Another reader has read {name} on from {at or 'its start'}."
+                )
+        taken.update(self.begins)
 
     async def keep(self, tx: WriteTransaction, result: IngestResult) -> None:
         await count_batch(tx, self.held.by, result)

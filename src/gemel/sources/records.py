@@ -168,9 +168,12 @@ class Waiting(msgspec.Struct, frozen=True):
     source: str
 
 
-def part_name(source: str, part: str = "") -> str:
-    """Return under which name the position of a source's part is kept; without one, how all of them begin."""
-    return f"source:{source}/{part}"
+def part_name(source: str, part: str = "", shared: str | None = None) -> str:
+    """Return under which name the position of a source's part is kept; without one, how all of them begin.
+
+    Sources that share their parts under a name keep them there.
+    """
+    return f"source:{source}/{part}" if shared is None else f"shared:{shared}/{part}"
 
 
 async def put_source(tx: WriteTransaction, definition: Definition, texts: Texts) -> SourceRow:

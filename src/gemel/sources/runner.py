@@ -81,6 +81,8 @@ class SourceRunner:
             if error.code == "SourceLost":
                 self._log.warning("source lost", error=error.message)
                 self._stopping.set()
+            elif error.code == "SourceOvertaken":
+                await self._wait(definition, error)
             else:
                 await self._fail(error)
         except TRANSIENT as error:

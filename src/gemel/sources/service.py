@@ -75,7 +75,7 @@ class Sources:
 
         Raises as `check`, and as the source does.
         """
-        definition = await self.check(tenant_name, texts)
+        definition = replace(await self.check(tenant_name, texts), trial=True)
         limits = replace(definition.limits, events_max=TRIAL_EVENTS, wait_s=TRIAL_WAIT_S)
         place = Place(tenant_name, self.permits, trial=True)
         marks = SourceMarks(self.database, tenant, definition.name)
@@ -113,9 +113,9 @@ class SourceMarks:
     tenant: int
     source: str
 
-    async def read(self, parts: Collection[str]) -> dict[str, str]:
-        """Return the positions of those of the parts that have one."""
-        names = {part_name(self.source, part): part for part in parts}
+    async def read(self, parts: Collection[str], shared: str | None = None) -> dict[str, str]:
+        """Return the positions of those of the parts that have one; of parts shared under a name, if one is given."""
+        names = {part_name(self.source, part, shared): part for part in parts}
         async with self.database.read(self.tenant) as tx:
             found = await read_positions(tx, list(names))
         return {names[name]: position for name, position in found.items()}

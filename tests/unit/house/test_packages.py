@@ -16,7 +16,12 @@ from packaging.version import Version
 import gemel
 from support.source_tree import ROOT, Module, modules, offences
 
-EXTRA_MODULES = {"asyncua": "opcua", "pyarrow": "arrow"}
+EXTRA_MODULES = {
+    "asyncua": "opcua",
+    "confluent_kafka": "kafka",
+    "fastavro": "kafka",
+    "pyarrow": "arrow",
+}
 """The modules that an extra brings, which code imports only where it needs them."""
 
 WITH_EXTRA = {

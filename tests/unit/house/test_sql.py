@@ -43,6 +43,7 @@ OWNERS = {
     "relationship_span": "graph",
     "endpoint": "routing",
     "event_route": "routing",
+    "dead_letter": "routing",
     "event_seen": "ingest",
     "quarantine": "ingest",
     "quarantine_expiry": "ingest",

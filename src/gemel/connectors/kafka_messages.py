@@ -1,0 +1,185 @@
+"""Messages of Kafka as events: CloudEvents as they come, or any payload by a mapping. Decoded by batch.
+
+Source: the Kafka protocol binding of CloudEvents 1.0.2 (structured, batched and binary mode).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from gemel.base.errors import Detail, GemelError
+from gemel.ingest.events import BATCH, LINES, Decoded, Event, decode_body, decode_event
+from gemel.mapping.mapper import Mapper
+from gemel.mapping.scene import Message
+
+__all__ = ["EventReader", "KafkaMessage", "MappedReader", "Payloads", "Reader", "place_of", "trace_of_all"]
+
+MARK: Final = "ce_specversion"
+PREFIX: Final = "ce_"
+TRACE: Final = "traceparent"
+
+Headers = Sequence[tuple[str, bytes | None]] | None
+
+
+# The library's own type (confluent_kafka.Message), which is not there without its extra.
+KafkaMessage = Any
+
+
+class Reader(Protocol):
+    """Makes events of messages; it may wait for what it needs of others in `prepare`, and `decode` runs in a thread."""
+
+    async def prepare(self, messages: Sequence[KafkaMessage]) -> None:
+        """Get what decoding these messages needs. Raises UnavailableError."""
+
+    def decode(self, messages: Sequence[KafkaMessage], received_us: int) -> Decoded:
+        """Return the events of messages, in order."""
+
+
+class Payloads(Protocol):
+    """Takes payloads apart that are not JSON."""
+
+    async def prepare(self, values: Sequence[bytes]) -> None:
+        """Get what these payloads need to be read. Raises UnavailableError."""
+
+    def read(self, value: bytes) -> Any:
+        """Return a payload as JSON values. Raises ValueError, saying why there are none."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventReader:
+    """Reads CloudEvents: one a message, a batch of them, or the attributes in headers and the data as value."""
+
+    async def prepare(self, messages: Sequence[KafkaMessage]) -> None:
+        """Do nothing: events need nobody else."""
+
+    def decode(self, messages: Sequence[KafkaMessage], received_us: int) -> Decoded:
+        """Return the events of messages; where all are plain, they decode in one call."""
+        values: list[bytes] = [message.value() for message in messages]
+        if all(value[:1] == b"{" for value in values) and not any(map(_is_binary, messages)):
+            body = b"\n".join(values)
+            if body.count(b"\n") == len(values) - 1:
+                decoded = decode_body(body, LINES)
+                if len(decoded.events) == len(values):
+                    decoded.places = _Places(messages, range(len(values)))
+                    return decoded
+        return _one_by_one(messages, values)
+
+
+@dataclass(frozen=True, slots=True)
+class MappedReader:
+    """Reads any payload by a mapping, by way of `payloads` where it is not JSON or text itself."""
+
+    mapper: Mapper
+    payloads: Payloads | None = None
+
+    async def prepare(self, messages: Sequence[KafkaMessage]) -> None:
+        """Get what the payloads need."""
+        if self.payloads is not None:
+            await self.payloads.prepare([message.value() for message in messages])
+
+    def decode(self, messages: Sequence[KafkaMessage], received_us: int) -> Decoded:
+        """Return the events that the mapping makes of messages."""
+        read = None if self.payloads is None else self.payloads.read
+        made = self.mapper.run([_seen(message, received_us, read) for message in messages])
+        decoded = made.decoded(b"")
+        decoded.places = _Places(messages, made.messages)
+        return decoded
+
+
+def place_of(message: KafkaMessage) -> str:
+    """Return what names a message for good: topic, partition and offset."""
+    return f"{message.topic()}/{message.partition()}/{message.offset()}"
+
+
+def trace_of_all(messages: Sequence[KafkaMessage]) -> str | None:
+    """Return the `traceparent` of messages where all that have one agree; else none is that of their commit."""
+    found = {value for message in messages for name, value in message.headers() or () if name == TRACE}
+    only = found.pop() if len(found) == 1 else None
+    return None if only is None else only.decode("ascii", "replace")
+
+
+class _Places(Sequence[str]):
+    """Where each event's message stands, said when it is asked for."""
+
+    def __init__(self, messages: Sequence[KafkaMessage], owners: Sequence[int]) -> None:
+        self._messages = messages
+        self._owners = owners
+
+    def __len__(self) -> int:
+        return len(self._owners)
+
+    def __getitem__(self, index: Any) -> Any:
+        return place_of(self._messages[self._owners[index]])
+
+
+def _one_by_one(messages: Sequence[KafkaMessage], values: Sequence[bytes]) -> Decoded:
+    events: list[Event | Detail] = []
+    raws: list[bytes] = []
+    owners: list[int] = []
+    for number, (message, value) in enumerate(zip(messages, values, strict=True)):
+        for event, raw in _events_of(message, value):
+            events.append(event)
+            raws.append(raw)
+            owners.append(number)
+    decoded = Decoded(events, b"", LINES, raws)
+    decoded.places = _Places(messages, owners)
+    return decoded
+
+
+def _events_of(message: KafkaMessage, value: bytes) -> list[tuple[Event | Detail, bytes]]:
+    if _is_binary(message):
+        value = _enveloped(message.headers(), value)
+    elif value.lstrip()[:1] == b"[":
+        try:
+            batch = decode_body(value, BATCH)
+        except GemelError as error:
+            return [(Detail(error.code, error.message), value)]
+        return [(event, batch.raw(index)) for index, event in enumerate(batch.events)]
+    return [(decode_event(value), value)]
+
+
+def _is_binary(message: KafkaMessage) -> bool:
+    headers: Headers = message.headers()
+    return headers is not None and any(name == MARK for name, _ in headers)
+
+
+def _enveloped(headers: Headers, value: bytes) -> bytes:
+    """Return an event in binary mode as one in structured mode."""
+    named = {name[len(PREFIX) :]: text for name, text in _texts(headers).items() if name.startswith(PREFIX)}
+    event: dict[str, Any] = {**named, "data": _json(value)}
+    if named.get("revision", "").isdecimal():
+        event["revision"] = int(named["revision"])
+    return msgspec.json.encode(event)
+
+
+def _json(value: bytes) -> Any:
+    try:
+        msgspec.json.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return value.decode("utf-8", "backslashreplace")
+    return msgspec.Raw(value)
+
+
+def _seen(message: KafkaMessage, received_us: int, read: Callable[[bytes], Any] | None) -> Message:
+    key = message.key()
+    kind, sent_ms = message.timestamp()
+    payload = message.value()
+    if read is not None:
+        payload = read(payload)
+    return Message(
+        payload,
+        received_us,
+        place_of(message),
+        message.topic(),
+        None if key is None else key.decode("utf-8", "replace"),
+        _texts(message.headers()),
+        None if kind == 0 else sent_ms * 1000,
+    )
+
+
+def _texts(headers: Headers) -> Mapping[str, str]:
+    return {name: (value or b"").decode("utf-8", "replace") for name, value in headers or ()}
