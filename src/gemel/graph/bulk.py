@@ -14,12 +14,15 @@ from gemel.base.errors import GemelError, InvalidError
 from gemel.graph.changing import Limits, Outcome
 from gemel.graph.content import model_of
 from gemel.graph.context import GraphContext
+from gemel.graph.ends import KnownEnds
 from gemel.graph.live import LiveTwin
 from gemel.graph.loading import load_twins
 from gemel.graph.names import check_twin_id
 from gemel.graph.neighbours import model_change_faults
+from gemel.graph.newborn import Newborns
 from gemel.graph.overlap import judge_and_write
-from gemel.graph.putting import Put, created, read_put, replaced
+from gemel.graph.putting import Put, created, created_plainly, foresee_values, read_put, replaced
+from gemel.graph.relationship_reading import TwinEnd
 from gemel.graph.twin_rows import new_places, write_created, write_replaced
 from gemel.graph.writing import decommissioned_models, refuse_decommissioned, unknown_model
 from gemel.models import TwinType
@@ -49,11 +52,10 @@ class TwinPuts:
 
 @dataclass(slots=True)
 class _Taken:
-    """What is to be written of items that are taken, and the types that are new among them."""
+    """What is to be written of items that are taken."""
 
-    created: list[Outcome] = field(default_factory=list)
+    created: Newborns
     replaced: list[tuple[LiveTwin, Outcome]] = field(default_factory=list)
-    types: list[TwinType] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -67,11 +69,10 @@ class _Judge:
     stamp_us: int
     limits: Limits
     errors: list[GemelError | None] = field(default_factory=list)
-    typed: set[str] = field(default_factory=set)
 
     def run(self, puts: Sequence[Put | GemelError]) -> _Taken:
         """Judge items in their order."""
-        taken = _Taken()
+        taken = _Taken(Newborns(self.stamp_us))
         self.errors += [put if isinstance(put, GemelError) else self._judge(put, taken) for put in puts]
         return taken
 
@@ -86,13 +87,18 @@ class _Judge:
                     return self.unfit[before.row.twin_no]
                 taken.replaced.append((before, replaced(put, before, self.stamp_us, self.limits)))
                 return None
-            taken.created.append(created(put, *self.places[put.twin_id], self.stamp_us, self.limits))
+            self._create(put, taken.created)
         except GemelError as error:
             return error
-        if twin_type.model not in self.typed:
-            self.typed.add(twin_type.model)
-            taken.types.append(twin_type)
         return None
+
+    def _create(self, put: Put, born: Newborns) -> None:
+        place, twin_type = self.places[put.twin_id], put.change.twin_type
+        if put.stored is None:
+            born.add(created(put, *place, self.stamp_us, self.limits), twin_type)
+        else:
+            twin, values, time_us = created_plainly(put, place, self.stamp_us, self.limits)
+            born.add_plain(twin, twin_type, values, time_us)
 
 
 async def read_twin_puts(tx: ReadTransaction, context: GraphContext, items: Sequence[TwinItem]) -> TwinPuts:
@@ -104,11 +110,15 @@ async def read_twin_puts(tx: ReadTransaction, context: GraphContext, items: Sequ
     return TwinPuts(items, puts, epoch)
 
 
-async def put_twins(tx: WriteTransaction, context: GraphContext, read: TwinPuts) -> list[GemelError | None]:
+async def put_twins(
+    tx: WriteTransaction, context: GraphContext, read: TwinPuts, ends: KnownEnds | None = None
+) -> list[GemelError | None]:
     """Create or replace twins, all at one recorded moment; return of each why it was not taken, or None.
 
-    Await `context.prepare(read.times_us)` before the transaction opens.
+    Await `context.prepare(read.times_us)` before the transaction opens. `ends` learn of twins that are made, for
+    the relationships that follow.
     """
+    found_epoch = tx.epochs.graph
     if tx.epochs.models != read.models_epoch:
         read = await read_twin_puts(tx, context, read.items)
     puts = {put.twin_id: put for put in read.puts if isinstance(put, Put)}
@@ -124,12 +134,17 @@ async def put_twins(tx: WriteTransaction, context: GraphContext, read: TwinPuts)
     unfit = await model_change_faults(tx, context, moved)
     stamp_us = tx.stamp()
     judge = _Judge(before, places, closed, unfit, stamp_us, context.limits(tx, stamp_us))
+    made: dict[str, TwinEnd] = {}
 
     async def write(taken: _Taken) -> None:
-        await write_created(tx, context, taken.created, taken.types)
+        await write_created(tx, context, taken.created)
+        made.update(taken.created.ends)
         await write_replaced(tx, context, taken.replaced)
 
     await judge_and_write(read.puts, judge.run, write)
+    if ends is not None:
+        epochs = (found_epoch, tx.epochs.graph)
+        tx.on_commit(lambda: ends.learn(epochs, made, before))
     return judge.errors
 
 
@@ -145,6 +160,10 @@ def _read(twin_id: str, body: Any, types: Mapping[str, TwinType | None]) -> Put 
         check_twin_id(twin_id)
         model_id = model_of(body)
         twin_type = types[model_id]
-        return unknown_model(model_id) if twin_type is None else read_put(twin_id, body, twin_type)
+        return (
+            unknown_model(model_id)
+            if twin_type is None
+            else foresee_values(read_put(twin_id, body, twin_type))
+        )
     except GemelError as error:
         return error

@@ -17,7 +17,7 @@ from gemel.graph.timeline import FOREVER_US
 from gemel.history.values import REMOVED, Encoded, decode, encode
 from gemel.models import TwinType
 
-__all__ = ["Change", "Limits", "Outcome", "PropertySample", "change_twin", "time_fault"]
+__all__ = ["Change", "Limits", "Outcome", "PropertySample", "as_stored", "change_twin", "time_fault"]
 
 TIME_US_MAX = 9_214_646_400_000_000  # 2262-01-01
 GONE = Encoded(None, REMOVED, None)
@@ -95,7 +95,7 @@ def change_twin(twin: LiveTwin, change: Change, stamp_us: int, limits: Limits) -
         time_us = _next_us(last, stamp_us) if time_us is None else time_us
         samples.append(PropertySample(twin_no, path, time_us, encoded, stamp_us))
         if last is None or time_us > last.source_time_us:
-            held = value if isinstance(value, str) else _as_stored(encoded)
+            held = value if isinstance(value, str) else as_stored(encoded)
             properties[path] = Held(held, False, time_us, stamp_us)
     removals = len(samples)
     for path in sorted(change.removed):
@@ -164,6 +164,7 @@ def _next_us(last: Held | None, now_us: int) -> int:
     return now_us if last is None else max(now_us, last.source_time_us + 1)
 
 
-def _as_stored(encoded: Encoded) -> Any:
+def as_stored(encoded: Encoded) -> Any:
+    """Return a value as it is read back from its stored form."""
     doc = None if encoded.doc is None else msgspec.json.decode(encoded.doc)
     return decode(encoded.num, encoded.kind, doc)

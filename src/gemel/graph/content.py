@@ -110,6 +110,11 @@ def read_object(
 
 def value_fault(path: str, slot: Slot | None, value: Any) -> str | None:
     """Say what is wrong with a value of a property, or None."""
+    reason = ""
+    if slot is not None and slot.role == "property":
+        reason = slot.check(value) or ""
+        if not reason:
+            return None
     owner, _, name = path.rpartition(".")
     if slot is None:
         said = f"{name} does not appear on the DTDL for {owner_of(owner)}."
@@ -120,9 +125,6 @@ def value_fault(path: str, slot: Slot | None, value: Any) -> str | None:
         )
     if slot.role != "property":
         return f"{name} is not a property - it is a Telemetry."
-    reason = slot.check(value)
-    if reason is None:
-        return None
     if isinstance(slot.schema, Primitive):
         said = f"Expected value of type {slot.schema.kind} for {name} on {owner_of(owner)}."
         return f"{said} {reason[:1].upper()}{reason[1:]}"

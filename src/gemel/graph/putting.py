@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from msgspec import UNSET
 
-from gemel.base.errors import InvalidError
-from gemel.graph.changing import Change, Limits, Outcome, change_twin, time_fault
+from gemel.base.errors import GemelError, InvalidError
+from gemel.graph.changing import Change, Limits, Outcome, as_stored, change_twin, time_fault
 from gemel.graph.content import LIFECYCLE, METADATA, VALID_FROM, parse_time_us, raise_faults, read_twin
 from gemel.graph.lifecycle import ACTIVE, LIFECYCLE_HINT, check_state
-from gemel.graph.live import LiveTwin, TwinRow
+from gemel.graph.live import Held, LiveTwin, TwinRow
+from gemel.history.values import Encoded, encode
 from gemel.models import TwinType
 
-__all__ = ["Put", "created", "read_put", "replaced", "valid_from_of"]
+__all__ = ["Put", "created", "created_plainly", "foresee_values", "read_put", "replaced", "valid_from_of"]
 
 
-@dataclass(frozen=True, slots=True)
-class Put:
-    """A PUT of a twin, read against the type it is to have; `lifecycle` is what it states, or UNSET."""
+class Put(NamedTuple):
+    """A PUT of a twin, read against the type it is to have; `lifecycle` is what it states, or UNSET.
+
+    `stored` are its values in their stored form, where they are known already and have no times of their own.
+    """
 
     twin_id: str
     change: Change
     lifecycle: Any
     valid_from_us: int | None
+    stored: tuple[Mapping[str, Any], Sequence[Encoded]] | None = None
 
 
 def valid_from_of(body: Any) -> int | None:
@@ -61,17 +65,60 @@ def created(put: Put, twin_no: int, floor_us: int, stamp_us: int, limits: Limits
 
     Before `floor_us` its id was another's. Raises InvalidError (InvalidArgument, ValidationFailed).
     """
-    lifecycle = check_state(ACTIVE if put.lifecycle is UNSET else put.lifecycle)
-    change, start_us = put.change, stamp_us
+    row, at_us = _born(put, (twin_no, floor_us), stamp_us, limits)
+    change = put.change
     if put.valid_from_us is not None:
-        start_us = _checked_start(put.valid_from_us, stamp_us, limits, floor_us)
-        at_us = max(start_us, limits.earliest_us)
         change = Change(
             change.twin_type, change.values, times_us=change.times_us, at_us=at_us, restamped=True
         )
-    model_id = change.twin_type.model
-    row = TwinRow(twin_no, put.twin_id, model_id, {}, start_us, stamp_us, stamp_us, floor_us, lifecycle)
     return change_twin(LiveTwin(row), change, stamp_us, limits)
+
+
+def foresee_values(put: Put) -> Put:
+    """Return a PUT with its values in their stored form, where they have no times of their own and can be stored."""
+    change = put.change
+    if change.times_us:
+        return put
+    slots = change.twin_type.slots
+    try:
+        encoded = [encode(value, slots[path].storage) for path, value in change.values.items()]
+    except GemelError:
+        return put  # told where the twin is made
+    held = {
+        path: value if type(value) is str or type(value) is bool else as_stored(each)
+        for (path, value), each in zip(change.values.items(), encoded, strict=True)
+    }
+    return put._replace(stored=(held, encoded))
+
+
+def created_plainly(
+    put: Put, place: tuple[int, int], stamp_us: int, limits: Limits
+) -> tuple[LiveTwin, Sequence[Encoded], int]:
+    """Return the new twin that a foreseen PUT makes, its values, and their source time (µs): as `created` says.
+
+    `place` is the twin's number, and until when its id was another's.
+    """
+    assert put.stored is not None
+    row, at_us = _born(put, place, stamp_us, limits)
+    values, encoded = put.stored
+    held = {path: Held(value, False, at_us, stamp_us) for path, value in values.items()}
+    return LiveTwin(row, held), encoded, at_us
+
+
+def _born(put: Put, place: tuple[int, int], stamp_us: int, limits: Limits) -> tuple[TwinRow, int]:
+    """Return the row of a new twin, and the source time of values that have none of their own."""
+    lifecycle = check_state(ACTIVE if put.lifecycle is UNSET else put.lifecycle)
+    twin_no, floor_us = place
+    start_us = at_us = stamp_us
+    if put.valid_from_us is not None:
+        start_us = _checked_start(put.valid_from_us, stamp_us, limits, floor_us)
+        at_us = max(start_us, limits.earliest_us)
+    twin_type = put.change.twin_type
+    components = dict(twin_type.components)
+    row = TwinRow(
+        twin_no, put.twin_id, twin_type.model, components, start_us, stamp_us, stamp_us, floor_us, lifecycle
+    )
+    return row, at_us
 
 
 def replaced(put: Put, before: LiveTwin, stamp_us: int, limits: Limits) -> Outcome:

@@ -146,9 +146,13 @@ async def tell_split(tx: WriteTransaction, twin_no: int, split: Split, stamp_us:
 
 
 def _columns(standings: Sequence[Standing]) -> tuple[TextArray, ...]:
+    components: dict[int, str] = {}  # twins of one type often share theirs
+    for each in standings:
+        if id(each.components) not in components:
+            components[id(each.components)] = _json(each.components)
     return (
         texts([each.model_id for each in standings]),
-        texts([_json(each.components) for each in standings]),
+        texts([components[id(each.components)] for each in standings]),
         texts([each.lifecycle for each in standings]),
         texts([each.reason for each in standings]),
         texts([each.actor for each in standings]),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -11,17 +12,22 @@ import numpy as np
 from gemel.base.clock import from_us
 from gemel.graph.changing import Outcome
 from gemel.graph.context import GraphContext
-from gemel.graph.live import LiveTwin
+from gemel.graph.live import LiveTwin, TwinRow
+from gemel.graph.newborn import Newborns
 from gemel.graph.spans import open_spans
 from gemel.graph.timeline import Standing
-from gemel.graph.told import told_twin, told_whole_twin
+from gemel.graph.told import told_twin
 from gemel.graph.writing import number_paths, write_properties, write_row
-from gemel.history.changes import append_all
+from gemel.history.changes import append_all, append_packed
+from gemel.history.write import copy_first_samples, tell_first_samples
 from gemel.models import TwinType
 from gemel.store.columns import bigints, texts, timestamps
 from gemel.store.database import WriteTransaction
 
 __all__ = ["new_places", "write_created", "write_replaced"]
+
+INLINE_MAX = 500
+"""Samples that are put together on the event loop; of more, a thread does it."""
 
 NEXT = """
 SELECT nextval('twin_no'), coalesce((
@@ -44,33 +50,43 @@ async def new_places(tx: WriteTransaction, twin_ids: Sequence[str]) -> list[tupl
     return [(int(row[0]), int(row[1])) for row in await tx.rows(NEXT, (texts(twin_ids),))]
 
 
-async def write_created(
-    tx: WriteTransaction, context: GraphContext, outcomes: Sequence[Outcome], types: Collection[TwinType]
-) -> None:
-    """Write new twins, made at one moment, and tell of them; `types` are those that they have."""
-    if not outcomes:
+async def write_created(tx: WriteTransaction, context: GraphContext, born: Newborns) -> None:
+    """Write new twins and tell of them."""
+    rows = born.rows
+    if not rows:
         return
-    for twin_type in types:
-        await number_paths(tx, context, twin_type)
-    rows = [outcome.twin.row for outcome in outcomes]
-    await tx.execute(
-        INSERT,
-        (
-            bigints(np.array([row.twin_no for row in rows], np.int64)),
-            texts([row.twin_id for row in rows]),
-            texts([row.model_id for row in rows]),
-            texts([msgspec.json.encode(row.components).decode() for row in rows]),
-            texts([row.lifecycle for row in rows]),
-            timestamps(np.array([row.valid_from_us for row in rows], np.int64)),
-            timestamps(np.array([row.created_us for row in rows], np.int64)),
-        ),
-    )
-    standings = [Standing(row.model_id, row.components, row.lifecycle) for row in rows]
+    numbers: dict[str, int] = {}
+    for twin_type in born.types.values():
+        known = await number_paths(tx, context, twin_type)
+        numbers |= {path: number for (path, role), number in known.items() if role == "property"}
+    if born.paths:
+        large = len(born.paths) > INLINE_MAX
+        batch = await asyncio.to_thread(born.samples, numbers) if large else born.samples(numbers)
+        await copy_first_samples(tx, batch)
+    standings = [Standing(row.model_id, born.types[row.model_id].components, row.lifecycle) for row in rows]
     places = [(row.twin_no, row.twin_id, row.valid_from_us) for row in rows]
-    await open_spans(tx, places, standings, rows[0].created_us)
     tx.touch_graph()
-    await append_all(tx, [("twin.created", told_whole_twin(outcome.twin)) for outcome in outcomes])
-    await write_properties(tx, context, [sample for outcome in outcomes for sample in outcome.samples])
+    async with tx.in_one_trip():
+        await tx.execute(INSERT, _columns(rows, born.types))
+        await open_spans(tx, places, standings, born.stamp_us)
+        await append_packed(tx, born.told)
+        if born.paths:
+            await tell_first_samples(tx, batch)
+
+
+def _columns(rows: Sequence[TwinRow], types: Mapping[str, TwinType]) -> tuple[object, ...]:
+    components = {
+        model: msgspec.json.encode(dict(twin_type.components)).decode() for model, twin_type in types.items()
+    }
+    return (
+        bigints(np.array([row.twin_no for row in rows], np.int64)),
+        texts([row.twin_id for row in rows]),
+        texts([row.model_id for row in rows]),
+        texts([components[row.model_id] for row in rows]),
+        texts([row.lifecycle for row in rows]),
+        timestamps(np.array([row.valid_from_us for row in rows], np.int64)),
+        timestamps(np.array([row.created_us for row in rows], np.int64)),
+    )
 
 
 async def write_replaced(

@@ -12,6 +12,7 @@ from gemel.graph.live import TwinDocument
 from gemel.graph.loading import documents, load_twin, load_twins
 from gemel.graph.names import check_twin_id
 from gemel.graph.neighbours import check_model_change
+from gemel.graph.newborn import Newborns
 from gemel.graph.putting import created, read_put, replaced
 from gemel.graph.spans import end_spans
 from gemel.graph.twin_patch import explicit_times_us
@@ -90,7 +91,9 @@ async def put_twin(
     if before is None:
         [(twin_no, floor_us)] = await new_places(tx, [twin_id])
         outcome = created(put, twin_no, floor_us, stamp_us, limits)
-        await write_created(tx, context, [outcome], [twin_type])
+        born = Newborns(stamp_us)
+        born.add(outcome, twin_type)
+        await write_created(tx, context, born)
     else:
         outcome = replaced(put, before, stamp_us, limits)
         await write_replaced(tx, context, [(before, outcome)])

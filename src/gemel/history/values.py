@@ -46,6 +46,9 @@ class Encoded(NamedTuple):
     doc: str | None
 
 
+TRUE, FALSE = Encoded(None, JSON, "true"), Encoded(None, JSON, "false")
+
+
 def encode(value: Any, storage: Storage) -> Encoded:
     """Return a validated value in its stored form.
 
@@ -55,6 +58,8 @@ def encode(value: Any, storage: Storage) -> Encoded:
         return Encoded(float(value), DOUBLE, None)
     if storage == "integer":
         return Encoded(float(value), INTEGER, None)
+    if type(value) is bool:
+        return TRUE if value else FALSE
     try:
         text = canonical_json(value)
     except UnicodeEncodeError as error:

@@ -31,7 +31,7 @@ from gemel.store.columns import (
 )
 from gemel.store.database import ReadTransaction, WriteTransaction
 
-__all__ = ["foresee_samples", "restate", "write_samples"]
+__all__ = ["copy_first_samples", "foresee_samples", "restate", "tell_first_samples", "write_samples"]
 
 Flags = npt.NDArray[np.bool_]
 
@@ -131,6 +131,21 @@ async def _write(tx: WriteTransaction, batch: SampleBatch, last_us: Ints) -> npt
     effective = np.sort(np.concatenate((made.fresh, np.array(made.winners, np.int64))))
     await append_samples(tx, batch.take(effective), _effects(batch, made, last_us)[effective])
     return made.outcomes
+
+
+async def copy_first_samples(tx: WriteTransaction, batch: SampleBatch) -> None:
+    """Write samples into history that are each the first of a series that is new; `tell_first_samples` does the rest.
+
+    The weeks of the samples must exist (gemel.history.weeks).
+    """
+    await _copy(tx, batch, np.zeros(len(batch), np.bool_))
+
+
+async def tell_first_samples(tx: WriteTransaction, batch: SampleBatch) -> None:
+    """Write the state that first samples of new series are, and tell the change feed of them."""
+    await tx.execute(INSERT_LATEST, _columns(batch))
+    await write_promoted(tx, batch)
+    await append_samples(tx, batch, np.full(len(batch), CURRENT | FIRST, np.uint8))
 
 
 async def foresee_samples(tx: ReadTransaction, batch: SampleBatch) -> npt.NDArray[np.int8]:

@@ -65,7 +65,7 @@ async def _twins(work: Work, rows: Sequence[Row]) -> Write:
     await work.context.prepare(puts.times_us)
 
     async def write(tx: WriteTransaction) -> Written:
-        return _written("twins", good, await put_twins(tx, work.context, puts), errors)
+        return _written("twins", good, await put_twins(tx, work.context, puts, work.ends), errors)
 
     return write
 

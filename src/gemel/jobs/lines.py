@@ -137,4 +137,6 @@ def _value(text: bytes) -> Any:
 
 
 def _marker(value: Any) -> str | None:
-    return str(value["Section"]) if isinstance(value, dict) and value.keys() == {"Section"} else None
+    return (
+        str(value["Section"]) if isinstance(value, dict) and len(value) == 1 and "Section" in value else None
+    )

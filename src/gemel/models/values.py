@@ -11,6 +11,7 @@ import re
 import reprlib
 from collections.abc import Callable, Mapping
 from datetime import date
+from functools import lru_cache
 
 from gemel.models.literals import DURATION
 from gemel.models.schemas import Array, Enum, Geospatial, Map, Object, Primitive, Schema
@@ -18,6 +19,7 @@ from gemel.models.schemas import Array, Enum, Geospatial, Map, Object, Primitive
 __all__ = ["INTEGERS", "validate_value"]
 
 _DEPTH_MAX = 64
+_DATE_LENGTH_MAX = 40
 _FLOAT_MAX = 3.4028234663852886e38
 INTEGERS = {
     "byte": (-(2**7), 2**7 - 1),
@@ -47,11 +49,17 @@ _TEXTS: dict[str, tuple[re.Pattern[str], str]] = {
 }
 
 
+_ALWAYS: Mapping[str, type] = {"string": str, "boolean": bool}
+"""Kinds of which every value of a Python type is an instance."""
+
+
 def validate_value(schema: Schema, value: object) -> str | None:
     """Say why a decoded JSON value is not an instance of a schema: what was expected and where; None if it is.
 
     Time is linear in the size of the value; values nested deeper than 64 are refused.
     """
+    if type(schema) is Primitive and type(value) is _ALWAYS.get(schema.kind):
+        return None
     return _check(schema, value, "", 0)
 
 
@@ -115,6 +123,18 @@ def _real_problem(kind: str, value: object) -> str | None:
 
 
 def _date_problem(kind: str, value: object) -> str | None:
+    # What is put together is often of one time.
+    if isinstance(value, str) and len(value) <= _DATE_LENGTH_MAX:
+        return _known_date_problem(kind, value)
+    return _text_date_problem(kind, value)
+
+
+@lru_cache(maxsize=1024)
+def _known_date_problem(kind: str, value: str) -> str | None:
+    return _text_date_problem(kind, value)
+
+
+def _text_date_problem(kind: str, value: object) -> str | None:
     match = _DATES[kind].fullmatch(value) if isinstance(value, str) else None
     if match is not None:
         try:

@@ -1,0 +1,80 @@
+"""New twins, made together at one moment, as columns: what a bulk write and a single PUT write of them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from gemel.graph.changing import Outcome
+from gemel.graph.live import LiveTwin, TwinRow
+from gemel.graph.relationship_reading import TwinEnd
+from gemel.graph.told import told_whole_twin
+from gemel.history.changes import pack
+from gemel.history.paths import PATH_BITS
+from gemel.history.samples import SampleBatch
+from gemel.history.values import GOOD, Encoded
+from gemel.models import TwinType
+
+__all__ = ["Newborns"]
+
+
+@dataclass(slots=True)
+class Newborns:
+    """New twins in order: their rows and types, what is told of them, and their first values.
+
+    A twin has `counts` values, one after another in `paths`, `times_us` and `values`: each path once.
+    """
+
+    stamp_us: int
+    rows: list[TwinRow] = field(default_factory=list)
+    types: dict[str, TwinType] = field(default_factory=dict)
+    told: list[bytes] = field(default_factory=list)
+    counts: list[int] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
+    times_us: list[int] = field(default_factory=list)
+    values: list[Encoded] = field(default_factory=list)
+
+    def add(self, outcome: Outcome, twin_type: TwinType) -> None:
+        """Add a twin and its samples."""
+        samples = outcome.samples
+        self._add(outcome.twin, twin_type, [each.path for each in samples])
+        self.times_us += [each.time_us for each in samples]
+        self.values += [each.value for each in samples]
+
+    def add_plain(self, twin: LiveTwin, twin_type: TwinType, values: Sequence[Encoded], time_us: int) -> None:
+        """Add a twin whose values are all of one time, in the order of its properties."""
+        self._add(twin, twin_type, twin.properties)
+        self.times_us += [time_us] * len(values)
+        self.values += values
+
+    def _add(self, twin: LiveTwin, twin_type: TwinType, paths: Iterable[str]) -> None:
+        before = len(self.paths)
+        self.rows.append(twin.row)
+        self.types[twin_type.model] = twin_type
+        self.told.append(pack("twin.created", told_whole_twin(twin)))
+        self.paths += paths
+        self.counts.append(len(self.paths) - before)
+
+    @property
+    def ends(self) -> dict[str, TwinEnd]:
+        """The twins as ends of relationships, by id."""
+        return {row.twin_id: TwinEnd(row.twin_no, row.model_id, row.valid_from_us) for row in self.rows}
+
+    def samples(self, numbers: Mapping[str, int]) -> SampleBatch:
+        """Return the values; `numbers` are those of their paths."""
+        twin_nos = np.repeat(np.array([row.twin_no for row in self.rows], np.int64), self.counts)
+        path_nos = np.array([numbers[path] for path in self.paths], np.int64)
+        nums, kinds, docs = zip(*self.values, strict=True)
+        count = len(self.paths)
+        return SampleBatch(
+            series=twin_nos << PATH_BITS | path_nos,
+            time_us=np.array(self.times_us, np.int64),
+            recorded_us=np.full(count, self.stamp_us, np.int64),
+            num=np.array(nums, np.float64),  # None becomes NaN
+            kind=np.array(kinds, np.int16),
+            revision=np.zeros(count, np.int32),
+            quality=np.full(count, GOOD, np.int16),
+            docs=list(docs) if any(doc is not None for doc in docs) else None,
+        )
