@@ -104,6 +104,7 @@ class _Chunk(msgspec.Struct, array_like=True, frozen=True):
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(_Chunk)
+_one_decoder = msgspec.msgpack.Decoder(tuple[str, msgspec.Raw])
 _told_decoder = msgspec.msgpack.Decoder(list[tuple[str, msgspec.Raw]])
 # MessagePack's "array 32": its byte, and how many follow.
 ARRAY, ARRAY_32 = struct.Struct(">BI"), 0xDD
@@ -116,11 +117,6 @@ async def append(tx: WriteTransaction, kind: str, payload: dict[str, Any]) -> No
 
 async def append_all(tx: WriteTransaction, told: Sequence[tuple[str, dict[str, Any]]]) -> None:
     """Tell the feed of many changes, each with its kind and payload, in their order."""
-    if len(told) <= ALONE_MAX:
-        async with tx.in_one_trip():
-            for kind, payload in told:
-                await append(tx, kind, payload)
-        return
     packed = await asyncio.to_thread(_packed, told) if len(told) > INLINE_MAX else _packed(told)
     await append_packed(tx, packed)
 
@@ -135,7 +131,12 @@ def _packed(told: Sequence[tuple[str, dict[str, Any]]]) -> list[bytes]:
 
 
 async def append_packed(tx: WriteTransaction, packed: Sequence[bytes]) -> None:
-    """Tell the feed of many changes, in their order, many to a row."""
+    """Tell the feed of changes, in their order: of more than a few, many to a row."""
+    if len(packed) <= ALONE_MAX:
+        async with tx.in_one_trip():
+            for kind, payload in map(_one_decoder.decode, packed):
+                await tx.execute(INSERT, (tx.next_change_no(), tx.stamp(), kind, bytes(payload)))
+        return
     for chunk in _chunks(packed):
         count = len(chunk)
         last_no = tx.next_change_nos(count) + count - 1
