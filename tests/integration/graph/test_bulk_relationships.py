@@ -11,8 +11,10 @@ import pytest
 from gemel.base.clock import iso_us, now_us
 from gemel.base.errors import GemelError
 from gemel.graph import overlap
+from gemel.graph.bulk import put_twins, read_twin_puts
 from gemel.graph.bulk_relationships import RelationshipItem, put_relationships
 from gemel.graph.ends import KnownEnds
+from gemel.graph.relationship_reading import TwinEnd
 from gemel.graph.relationships import delete_relationship, put_relationship
 from gemel.graph.twins import delete_twin
 from support.feed import KINDS, kinds_of
@@ -120,6 +122,42 @@ def test_ends_are_held_no_longer_than_the_graph_is_as_it_was(play: Play) -> None
                 async with site.db.write(site.tenant) as tx:
                     await delete_twin(tx, site.context, target)
         assert [set(each) for each in found] == [{source, target}, {source}]
+
+    play(work)
+
+
+def test_ends_learn_of_twins_that_are_put_and_forget_them_with_the_graph(play: Play) -> None:
+    """By putting them, what is held is as the database has it: without a look, and with others' writes between."""
+
+    async def put(site: Site, ends: KnownEnds, *twin_ids: str) -> None:
+        early = {"$model": ASSET, "$validFrom": iso_us(now_us() - 60_000_000)}
+        async with site.db.read(site.tenant) as read:
+            puts = await read_twin_puts(
+                read, site.context, [(each, {"$metadata": early}) for each in twin_ids]
+            )
+        await site.context.prepare(puts.times_us)
+        async with site.db.write(site.tenant) as tx:
+            assert await put_twins(tx, site.context, puts, ends) == [None] * len(twin_ids)
+
+    async def found(site: Site, ends: KnownEnds, *twin_ids: str) -> dict[str, TwinEnd]:
+        async with site.db.write(site.tenant) as tx:
+            held = dict(await ends.find(tx, twin_ids))
+            assert {each: held.get(each) for each in twin_ids} == {
+                each: (await KnownEnds().find(tx, [each])).get(each) for each in twin_ids
+            }
+            return held
+
+    async def work(site: Site) -> None:
+        ends = KnownEnds()
+        await site.put("before", ASSET)
+        await put(site, ends, "one", "other")
+        assert set(await found(site, ends, "one")) == {"one", "other"}
+        await put(site, ends, "third", "before")  # moves the start of one that is there
+        assert set(await found(site, ends, "before")) == {"one", "other", "third", "before"}
+        async with site.db.write(site.tenant) as tx:
+            await delete_twin(tx, site.context, "other")
+        await put(site, ends, "fourth")
+        assert set(await found(site, ends, "one", "other", "fourth")) == {"one", "fourth"}
 
     play(work)
 
