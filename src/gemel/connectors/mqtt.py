@@ -15,6 +15,7 @@ from gemel.base.clock import now_us
 from gemel.base.errors import InvalidError, UnavailableError
 from gemel.connectors.mqtt_payloads import EventPayloads, MappedPayloads, Payloads, Session
 from gemel.connectors.mqtt_settings import MqttSettings, broker_of, hello_of, read_settings
+from gemel.connectors.sparkplug import SparkplugNodes, parts_of
 from gemel.ingest.events import LINES, Decoded
 from gemel.mapping.mapper import Mapper
 from gemel.mapping.payload import parse_payload_mapping
@@ -34,9 +35,13 @@ INLINE_MESSAGES: Final = 50
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How messages become events: by what, under which label of a mapping, and of which model new twins are."""
+    """How messages become events: by what, under which label of a mapping, and of which model new twins are.
+
+    `nodes` is given for Sparkplug, which remembers what was born; it is `payloads` then.
+    """
 
     payloads: Payloads
+    nodes: SparkplugNodes | None = None
     mapping: str | None = None
     create_model: str | None = None
 
@@ -66,27 +71,29 @@ class MqttKind:
         try:
             connection = await MqttConnection.open(broker, hello, self.policy)
             try:
-                source = await _take_up(connection, settings, reading, kept)
+                source = await _take_up(connection, settings, reading, marks, kept)
             except BaseException:
                 await connection.close()
                 raise
         except UnavailableError as error:
             raise _unavailable(error) from error
         if place.trial:
-            source.first = None
+            source.first, source.trial = None, True
         return source
 
 
 class MqttSource:
     """What comes over one connection, by batch; each is acknowledged once it is committed."""
 
-    def __init__(self, connection: MqttConnection, session: Session, reading: Reading) -> None:
+    def __init__(self, connection: MqttConnection, session: Session, reading: Reading, marks: Marks) -> None:
         self._connection = connection
+        self._marks = marks
         self._session = session
         self._reading = reading
         self._uncommitted: deque[list[int]] = deque()
         self._next_us = 0
         self.first: SourceBatch | None = None
+        self.trial = False
 
     async def next_batch(self, limits: Limits) -> SourceBatch | None:
         """Return what came, once the batch before is committed or there is a whole one."""
@@ -144,6 +151,8 @@ class MqttSource:
         received_us = max(now_us(), self._next_us)
         self._uncommitted.append([message.packet_id for message in messages if message.packet_id])
         reading = self._reading
+        if reading.nodes is not None:
+            await self._remember(reading.nodes, messages)
         if len(messages) <= INLINE_MESSAGES:
             decoded = reading.payloads.decode(messages, names, received_us)
         else:
@@ -152,15 +161,40 @@ class MqttSource:
         return SourceBatch(
             decoded=decoded,
             received_us=received_us,
-            position={SESSION: f"{self._session.tag} {self._session.count}"},
+            position={SESSION: f"{self._session.tag} {self._session.count}"} | self._born(),
             weight=sum(len(message.payload) for message in messages),
             mapping=reading.mapping,
             create_model=reading.create_model,
         )
 
+    async def _remember(self, nodes: SparkplugNodes, messages: list[Publish]) -> None:
+        """Look up what was born before this process listened."""
+        unknown = parts_of(nodes.unknown(messages))
+        if unknown:
+            kept = await self._marks.read(list(unknown))
+            for part, key in unknown.items():
+                nodes.restore(key, kept.get(part))
+
+    def _born(self) -> dict[str, str]:
+        """Return what is to be kept of nodes that were born, and send what is to be asked of others."""
+        nodes = self._reading.nodes
+        if nodes is None:
+            return {}
+        if not self.trial:
+            for message in nodes.asking:
+                self._connection.tell(message)
+        nodes.asking.clear()
+        kept = {part: nodes.keep(key) for part, key in parts_of(nodes.changed).items()}
+        nodes.changed.clear()
+        return kept
+
 
 async def _take_up(
-    connection: MqttConnection, settings: MqttSettings, reading: Reading, kept: Mapping[str, str]
+    connection: MqttConnection,
+    settings: MqttSettings,
+    reading: Reading,
+    marks: Marks,
+    kept: Mapping[str, str],
 ) -> MqttSource:
     """Subscribe to what the session does not have yet, and read on in it, or begin a new one."""
     tag, _, count = kept.get(SESSION, "").partition(" ")
@@ -177,7 +211,7 @@ async def _take_up(
     await connection.subscribe(sorted(wanted - before))
     await connection.unsubscribe(sorted(before - wanted))
     session = Session(tag or secrets.token_hex(4), int(count) if tag else 0)
-    source = MqttSource(connection, session, reading)
+    source = MqttSource(connection, session, reading, marks)
     if not tag or before != wanted:
         position = {SESSION: f"{session.tag} {session.count}", TOPICS: json.dumps(sorted(wanted))}
         source.first = SourceBatch(Decoded([], b"", LINES), now_us(), position, problem=problem)
@@ -189,14 +223,21 @@ def _reading(definition: Definition, settings: MqttSettings) -> Reading:
         if definition.create_twins:
             message = "The source's create_twins: needs a mapping, which names the model."
             raise InvalidError("SourceInvalid", message, "Add a mapping, or create the twins first.")
-        return Reading(EventPayloads())
+        if settings.sparkplug is None:
+            return Reading(EventPayloads())
+        nodes = SparkplugNodes(settings.sparkplug, None, secrets.token_hex(4))
+        return Reading(nodes, nodes)
     mapping = parse_payload_mapping(definition.mapping.text.encode(), definition.mapping.file)
     models = {rule.model for rule in mapping.twins}
     if definition.create_twins and (len(models) > 1 or None in models):
         message = f"{mapping.file}: twins: twins are to be created, and not all name the same model."
         raise InvalidError("MappingInvalid", message, "Create the twins first, or read them by two sources.")
     model = next(iter(models)) if definition.create_twins else None
-    return Reading(MappedPayloads(Mapper(mapping)), mapping.label, model)
+    mapper = Mapper(mapping)
+    if settings.sparkplug is None:
+        return Reading(MappedPayloads(mapper), None, mapping.label, model)
+    nodes = SparkplugNodes(settings.sparkplug, mapper, secrets.token_hex(4))
+    return Reading(nodes, nodes, mapping.label, model)
 
 
 def _unavailable(error: UnavailableError) -> UnavailableError:

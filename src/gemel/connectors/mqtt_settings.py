@@ -5,9 +5,10 @@ from __future__ import annotations
 import ssl
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final
 
 from gemel.base.errors import UnavailableError
+from gemel.connectors.sparkplug import NodeNames
 from gemel.outbound.mqtt import Broker
 from gemel.outbound.mqtt_wire import Hello
 from gemel.sources.definition import Definition
@@ -23,6 +24,8 @@ RECEIVE_MAX: Final = 30_000
 """Less than half of all packet ids, so that of two it can be said which is the later one."""
 DAY_S: Final = 86_400
 SHARED: Final = "$share/"
+NODE_TWIN: Final = "{group}-{edge}"
+DEVICE_TWIN: Final = "{group}-{edge}-{device}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,7 @@ class MqttSettings:
     keepalive_s: int
     session_expiry_s: int
     receive_maximum: int
-    payload: Literal["events", "sparkplug"]
+    sparkplug: NodeNames | None
 
     def for_trial(self, suffix: str) -> MqttSettings:
         """Return the same for a look that leaves no trace: under another name, and beside shared subscriptions."""
@@ -77,7 +80,7 @@ def read_settings(definition: Definition, place: Place) -> MqttSettings:
         keepalive_s=fields.whole("keepalive_s", 60, 5, 3600),
         session_expiry_s=fields.whole("session_expiry_s", 7 * DAY_S, 60, 0xFFFF_FFFF),
         receive_maximum=fields.whole("receive_maximum", min(RECEIVE_MAX, 3 * events), 1, RECEIVE_MAX),
-        payload=_payload(fields),
+        sparkplug=_sparkplug(fields),
     )
     fields.finish()
     if found.password is not None and found.username is None:
@@ -119,7 +122,7 @@ def _tls(fields: Fields, place: Place) -> TlsFiles | None:
     raw = fields.take("tls", False)
     if isinstance(raw, bool):
         return TlsFiles() if raw else None
-    inner = fields.fields("tls", raw)
+    inner = Fields("connection.tls", raw)
     found = TlsFiles(inner.text("ca", None), inner.text("certificate", None), inner.text("key", None))
     inner.finish()
     for name in filter(None, (found.ca, found.certificate, found.key)):
@@ -129,10 +132,18 @@ def _tls(fields: Fields, place: Place) -> TlsFiles | None:
     return found
 
 
-def _payload(fields: Fields) -> Any:
-    found = fields.text("payload", "events")
-    if found not in {"events", "sparkplug"}:
-        raise fields.fault("payload", f"is {found[:20]!r}", "Use events or sparkplug.")
+def _sparkplug(fields: Fields) -> NodeNames | None:
+    raw = fields.take("sparkplug", False)
+    if isinstance(raw, bool):
+        return NodeNames(NODE_TWIN, DEVICE_TWIN) if raw else None
+    inner = Fields("connection.sparkplug", raw)
+    ignore = inner.take("ignore", [])
+    if not isinstance(ignore, list) or not all(isinstance(each, str) for each in ignore):
+        raise inner.fault("ignore", "must be a list of names of metrics", 'As in ["Properties/*"].')
+    found = NodeNames(
+        inner.text("node_twin", NODE_TWIN), inner.text("device_twin", DEVICE_TWIN), tuple(ignore)
+    )
+    inner.finish()
     return found
 
 

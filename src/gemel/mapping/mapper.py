@@ -18,7 +18,7 @@ from gemel.mapping.rules import CompiledRule, Made, reduced
 from gemel.mapping.scene import Message, Scene, field_reader
 from gemel.mapping.unmapped import Unmapped, pack, unpack
 
-__all__ = ["ITEMS_MAX", "Mapped", "Mapper"]
+__all__ = ["ITEMS_MAX", "Mapped", "Mapper", "Raws"]
 
 ITEMS_MAX: Final = 10_000
 REJECT_BYTES_MAX: Final = 8 << 20
@@ -66,7 +66,7 @@ class Mapper:
             self._message(message, number, events, rejects)
             empty += len(events) == start
             owners.extend(itertools.repeat(number, len(events) - start))
-        return Mapped(events, _Raws(events, rejects), owners, empty)
+        return Mapped(events, Raws(events, rejects), owners, empty)
 
     def remap(self, raw: bytes, received_us: int) -> Event | Detail | None:
         """Map once more what waits in quarantine because another mapping, or another text of this one, failed.
@@ -205,7 +205,7 @@ class Mapper:
         return pack(waiting, payload)
 
 
-class _Raws(Sequence[bytes]):
+class Raws(Sequence[bytes]):
     """The bytes of events, encoded when they are asked for; of rejects, as they were packed."""
 
     def __init__(self, events: list[Event | Detail], rejects: dict[int, bytes]) -> None:

@@ -21,6 +21,7 @@ from gemel.security.certificate import ensure_certificate, own_files
 from gemel.sources.records import Texts, remove_source
 from support.mosquitto import Client, Mosquitto
 from support.sources import Workshop, message
+from support.sparkplug import EdgeNode, metric
 
 Play = Callable[[Callable[[Workshop], Awaitable[None]]], None]
 MAPPING = """
@@ -441,5 +442,36 @@ def test_brokers_on_private_addresses_are_the_operators_to_allow(play: Play, bro
                 shop.tenant_name,
                 Texts(definition(broker).replace(f"port: {broker.port}", "port: 1")),
             )
+
+    play(scene)
+
+
+def test_sparkplug_nodes_are_born_lost_found_and_die(play: Play, broker: Mosquitto) -> None:
+    async def scene(shop: Workshop) -> None:
+        more = ", sparkplug: {node_twin: t0, device_twin: '{device}'}"
+        text = definition(broker, more, topics="spBv1.0/g/#")
+        await shop.describe(text)
+        with EdgeNode(broker.port) as node:
+            async with shop.process():
+                await opened(shop)
+                node.be_born(1.0, 1)
+                for n in range(2, 6):
+                    node.say("NDATA", metric(None, float(n), alias=1))
+                await shop.until(lambda row: row.counts["accepted"] == 6)
+                # A message is lost: the node is asked, and born again.
+                node.say("NDATA", metric(None, 6.0, alias=1), skip=1)
+                await asyncio.to_thread(node.wait_reborn, 2)
+                await shop.until(lambda row: row.counts["accepted"] == 9)
+            # While nobody listens it goes on; the next process knows its aliases, and asks for all of it.
+            node.say("NDATA", metric(None, 7.0, alias=1))
+            async with shop.process():
+                await asyncio.to_thread(node.wait_reborn, 3)
+                await shop.until(lambda row: row.counts["accepted"] == 12)
+                node.die()
+                row = await shop.until(lambda row: row.counts["accepted"] == 14)
+        assert row.counts["quarantined"] == 0
+        assert await shop.values() == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 9.0, 7.0, 9.0, 9.0]
+        sql = "SELECT quality, num FROM latest WHERE tenant = current_tenant() AND num IS NOT NULL"
+        assert await shop.parts.db.query(shop.parts.tenant, sql) == [(1, 9.0), (1, 9.0)]
 
     play(scene)
