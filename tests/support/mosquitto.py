@@ -98,13 +98,14 @@ class Mosquitto:
 
 
 class Client:
-    """A client of another make, connected for as long as a block."""
+    """A client of another make, connected for as long as a block; with a name, the broker keeps its session."""
 
     def __init__(self, port: int, client_id: str = "", **options: Any) -> None:
         self.came: list[paho.MQTTMessage] = []
         self._lock = threading.Condition()
         protocol = options.pop("protocol", paho.MQTTv311)
-        self.paho = paho.Client(CallbackAPIVersion.VERSION2, client_id, protocol=protocol)
+        clean = None if protocol == paho.MQTTv5 else not client_id
+        self.paho = paho.Client(CallbackAPIVersion.VERSION2, client_id, clean, protocol=protocol)
         self.paho.on_message = self._take
         if "username" in options:
             self.paho.username_pw_set(options.pop("username"), options.pop("password"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -22,15 +22,25 @@ from gemel.routing import delivery as delivery_module
 from gemel.routing import retries, sending
 from gemel.routing.deliveries import Deliveries
 from gemel.routing.delivery import DeliveryParts
-from gemel.routing.endpoints import put_endpoint, webhook_of
+from gemel.routing.endpoints import endpoint_of, put_endpoint
 from gemel.routing.feed import FeedReader
 from gemel.routing.routes import RouteStatus, put_route, route_request, route_status
 from gemel.security.sealing import Sealer
 from support.http_peer import Received, Reply
-from support.parts import TenantParts
+from support.parts import TenantParts, event, open_parts
 from support.postgres import Dsns
 
-__all__ = ["SEALER", "Receiver", "add_route", "delivering", "hurry", "status", "until"]
+__all__ = [
+    "SEALER",
+    "Receiver",
+    "add_route",
+    "delivering",
+    "hurry",
+    "set_values",
+    "status",
+    "until",
+    "with_parts",
+]
 
 SEALER = Sealer(b"k" * 32)
 WAIT_S = 20.0
@@ -95,7 +105,7 @@ async def delivering(dsns: Dsns, parts: TenantParts, allow: str = "127.0.0.1") -
 async def add_route(parts: TenantParts, route_id: str, url: str, text: str = "true", **more: Any) -> None:
     """Make a route with an endpoint of its own, of the same name."""
     async with parts.db.write(parts.tenant) as tx:
-        await put_endpoint(tx, SEALER, route_id, webhook_of({"url": url, **more}))
+        await put_endpoint(tx, SEALER, route_id, endpoint_of({"url": url, **more}))
         await put_route(tx, route_id, route_request({"endpointName": route_id, "filter": text}))
 
 
@@ -116,3 +126,20 @@ async def until(condition: Callable[[], Any]) -> None:
             return
         assert time.monotonic() < end_s, "it never came to be"
         await asyncio.sleep(0.01)
+
+
+async def set_values(parts: TenantParts, values: list[float], twin: str = "t0", first: int = 0) -> None:
+    """Set a twin's temperature to one value after another, each in a commit of its own."""
+    for number, value in enumerate(values, first):
+        time = f"2026-01-05T00:{number // 60:02}:{number % 60:02}Z"
+        assert (await parts.send([event(number, twin, time, temperature=value)])).accepted == 1
+
+
+def with_parts(database: Dsns, body: Callable[[TenantParts], Awaitable[None]]) -> None:
+    """Run a test on a tenant of its own."""
+
+    async def main() -> None:
+        async with open_parts(database) as parts:
+            await body(parts)
+
+    asyncio.run(main())

@@ -17,7 +17,8 @@ from gemel.api.wire import Listed, Time
 from gemel.base.clock import iso_us
 from gemel.base.errors import UnavailableError
 from gemel.routing import endpoints
-from gemel.routing.endpoints import EndpointView, Webhook, webhook_of
+from gemel.routing.endpoints import EndpointView, MqttBroker, Webhook, endpoint_of
+from gemel.routing.publishing import broker_target
 from gemel.security.audit import record
 from gemel.security.principal import Scope
 
@@ -79,7 +80,7 @@ async def show_endpoint(request: AnyRequest, name: Name) -> Response[bytes]:
         RouteInfo(
             Scope.ADMIN,
             "endpoint.put",
-            body={JSON: Webhook},
+            body={JSON: Webhook | MqttBroker},
             body_example=EXAMPLE,
             answer={JSON: EndpointAnswer},
         ),
@@ -88,10 +89,13 @@ async def show_endpoint(request: AnyRequest, name: Name) -> Response[bytes]:
 async def put_endpoint(request: AnyRequest, name: Name) -> Response[bytes]:
     """Make an endpoint or put another in its place, secrets and all; its routes are tried again at once."""
     call = call_of(request)
-    wanted = webhook_of(await read_json(request))
+    wanted = endpoint_of(await read_json(request))
     # What may never be called is refused now; a name that has no address yet may have one by then.
-    with suppress(UnavailableError):
-        await call.services.outbound.check(wanted.url)
+    with suppress(UnavailableError, OSError):
+        if isinstance(wanted, MqttBroker):
+            await call.services.outbound.check_host(*broker_target(wanted.url)[:2])
+        else:
+            await call.services.outbound.check(wanted.url)
     async with call.services.database.write(call.tenant) as tx:
         made = await endpoints.put_endpoint(tx, call.services.sealer, name, wanted)
         await record(tx, [call.entry()])

@@ -34,10 +34,16 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="The endpoint's name."
         "gemel endpoint add hooks https://hooks.example.com/gemel --header-file auth.txt",
         "a header goes along",
     ),
+    (
+        "gemel endpoint add plant 'mqtts://broker.example.com/plant/{twin}/{type}' --header-file login.txt",
+        "each notification is published to a broker",
+    ),
 )
 def add(
     name: Name,
-    target: Annotated[str, typer.Argument(metavar="URL", help="Where notifications are sent by POST.")],
+    target: Annotated[
+        str, typer.Argument(metavar="URL", help="Where notifications are sent: http(s)://… or mqtt(s)://…")
+    ],
     server: ServerOptions,
     sign: Annotated[
         bool, typer.Option("--sign", help="Make a secret and sign every delivery with it.")
@@ -53,12 +59,13 @@ def add(
         typer.Option(
             "--header-file",
             metavar="FILE",
-            help="Headers to send along, each a line NAME: VALUE; - is stdin.",
+            help="Headers to send along, each a line NAME: VALUE; - is stdin. Of a broker: username and password.",
         ),
     ] = None,
 ) -> None:
-    """Make a webhook endpoint or put another in its place; its routes are tried again at once."""
-    body: dict[str, Any] = {"kind": "webhook", "url": target}
+    """Make an endpoint or put another in its place; its routes are tried again at once."""
+    is_broker = target.startswith(("mqtt://", "mqtts://"))
+    body: dict[str, Any] = {"kind": "mqtt" if is_broker else "webhook", "url": target}
     made = None
     if sign and secret_file is not None:
         raise InvalidError(
@@ -69,7 +76,8 @@ def add(
     elif secret_file is not None:
         body["secret"] = _read(secret_file).strip()
     if header_file is not None:
-        body["headers"] = _headers(_read(header_file))
+        headers = _headers(_read(header_file))
+        body |= headers if is_broker else {"headers": headers}
     with server.client() as client:
         kept = client.call("PUT", _path(name), json=body)
     if server.as_json:

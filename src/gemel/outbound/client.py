@@ -71,8 +71,9 @@ class Outbound:
     def __init__(
         self, policy: OutboundPolicy, *, resolver: Resolver = resolve, tls: ssl.SSLContext | None = None
     ) -> None:
+        self.policy = policy
+        self.tls = tls
         self._network = CheckedNetwork(policy, resolver)
-        self._tls = tls
         self._connections: httpcore.AsyncConnectionPool | None = None
 
     async def aclose(self) -> None:
@@ -88,10 +89,14 @@ class Outbound:
         """
         target = parse_target(url)
         try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                await self._network.check(target.host, target.port)
-        except (OSError, TimeoutError) as error:
+            await self.check_host(target.host, target.port)
+        except OSError as error:
             raise _failed(target, error) from error
+
+    async def check_host(self, host: str, port: int) -> None:
+        """Raise InvalidError (OutboundRefused) for a host that may not be called, OSError without an address."""
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            await self._network.check(host, port)
 
     async def request(
         self,
@@ -201,7 +206,7 @@ class Outbound:
     def _pool(self) -> httpcore.AsyncConnectionPool:
         if self._connections is None:
             self._connections = httpcore.AsyncConnectionPool(
-                ssl_context=self._tls or httpx.create_ssl_context(),
+                ssl_context=self.tls or httpx.create_ssl_context(),
                 max_connections=CONNECTIONS_MAX,
                 keepalive_expiry=IDLE_S,
                 network_backend=self._network,

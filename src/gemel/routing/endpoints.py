@@ -5,31 +5,36 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from gemel.base.clock import from_us
 from gemel.base.errors import ConflictError, InvalidError, NotFoundError
+from gemel.routing.publishing import broker_target
 from gemel.routing.signing import secret_bytes
 from gemel.security.sealing import Sealer
 from gemel.store.database import ReadTransaction, Row, WriteTransaction
 
 __all__ = [
+    "MQTT",
     "WEBHOOK",
     "Endpoint",
     "EndpointView",
+    "MqttBroker",
     "Webhook",
     "delete_endpoint",
+    "endpoint_of",
     "get_endpoint",
     "list_endpoints",
     "open_endpoint",
     "put_endpoint",
-    "webhook_of",
 ]
 
 WEBHOOK = "webhook"
-LATER = ("kafka", "mqtt")
+MQTT = "mqtt"
+KINDS = (WEBHOOK, MQTT)
+LATER = ("kafka",)
 ENDPOINTS_MAX = 32
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,62}[A-Za-z0-9])?")
 URL_LENGTH_MAX = 2048
@@ -43,7 +48,7 @@ name, kind, settings, (extract(epoch FROM created) * 1000000)::bigint,
 (extract(epoch FROM changed) * 1000000)::bigint"""
 LIST = f'SELECT {COLUMNS} FROM endpoint WHERE tenant = current_tenant() ORDER BY name COLLATE "C"'
 GET = f"SELECT {COLUMNS} FROM endpoint WHERE tenant = current_tenant() AND name = %s"
-OPEN = "SELECT settings, sealed FROM endpoint WHERE tenant = current_tenant() AND name = %s"
+OPEN = "SELECT kind, settings, sealed FROM endpoint WHERE tenant = current_tenant() AND name = %s"
 COUNT = "SELECT count(*) FROM endpoint WHERE tenant = current_tenant() AND name <> %s"
 PUT = """
 INSERT INTO endpoint (tenant, name, kind, settings, sealed, created, changed)
@@ -58,17 +63,29 @@ WHERE tenant = current_tenant() AND endpoint = %s AND stopped IS DISTINCT FROM '
 DELETE = "DELETE FROM endpoint WHERE tenant = current_tenant() AND name = %s"
 
 
-class Webhook(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+class Webhook(msgspec.Struct, tag_field="kind", tag=WEBHOOK, forbid_unknown_fields=True, omit_defaults=True):
     """A receiver over HTTP: `secret` signs each delivery, `headers` go with it; neither is shown again."""
 
     url: str
-    kind: str = WEBHOOK
     secret: str | None = None
     headers: dict[str, str] = {}
 
 
+class MqttBroker(msgspec.Struct, tag_field="kind", tag=MQTT, forbid_unknown_fields=True, omit_defaults=True):
+    """A broker that each notification is published to: `url` is mqtt://HOST:PORT/TOPIC, or mqtts:// for TLS.
+
+    In the topic may stand `{twin}` and `{type}`; without one it is `gemel/{twin}/{type}`. `version` is 5 or 3.1.1.
+    The login is not shown again.
+    """
+
+    url: str
+    version: Literal["5", "3.1.1"] = "5"
+    username: str | None = None
+    password: str | None = None
+
+
 class EndpointView(msgspec.Struct, frozen=True, rename="camel"):
-    """What is shown of an endpoint: `headers` are the names of those that go along."""
+    """What is shown of an endpoint: `headers` are the names of those that go along, or of a login's parts."""
 
     name: str
     kind: str
@@ -86,14 +103,19 @@ class _Secrets(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An endpoint to deliver to; `key` signs, where there is one."""
+    """An endpoint to deliver to; `key` signs, where there is one.
 
+    `headers` go along, or are the login of a broker; `settings` are those of its kind.
+    """
+
+    kind: str
     url: str
     key: bytes | None = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
+    settings: Mapping[str, Any]
 
 
-def webhook_of(body: Any) -> Webhook:
+def endpoint_of(body: Any) -> Webhook | MqttBroker:
     """Read a request for an endpoint.
 
     Raises InvalidError: EventRouteEndpointInvalid for a kind that is not served, InvalidArgument for the rest.
@@ -105,21 +127,30 @@ def webhook_of(body: Any) -> Webhook:
             f"Endpoints of kind {kind} are not served yet: they come with the ingestion from {kind}.",
             "Use one of kind webhook.",
         )
+    if isinstance(kind, str) and kind not in KINDS:
+        hint = f"Use one of {', '.join(KINDS)}."
+        raise InvalidError("EventRouteEndpointInvalid", "There is no such kind of endpoint.", hint)
+    wanted: Webhook | MqttBroker
     try:
-        wanted = msgspec.convert(body, Webhook)
+        wanted = msgspec.convert(body, MqttBroker) if kind == MQTT else msgspec.convert(body, Webhook)
     except msgspec.ValidationError as error:
         raise InvalidError("InvalidArgument", f"The endpoint is not as it should be: {error}.") from error
-    if wanted.kind != WEBHOOK:
-        raise InvalidError("EventRouteEndpointInvalid", "There is no such kind of endpoint.", "Use webhook.")
     if len(wanted.url) > URL_LENGTH_MAX:
         raise InvalidError("InvalidArgument", f"The URL has more than {URL_LENGTH_MAX} characters.")
+    if isinstance(wanted, MqttBroker):
+        broker_target(wanted.url)
+        if wanted.password is not None and wanted.username is None:
+            raise InvalidError("InvalidArgument", "There is a password, and no username.")
+        return wanted
     if wanted.secret is not None:
         secret_bytes(wanted.secret)
     _check_headers(wanted.headers)
     return wanted
 
 
-async def put_endpoint(tx: WriteTransaction, sealer: Sealer, name: str, wanted: Webhook) -> EndpointView:
+async def put_endpoint(
+    tx: WriteTransaction, sealer: Sealer, name: str, wanted: Webhook | MqttBroker
+) -> EndpointView:
     """Make an endpoint, or put another in its place; its routes that wait or stopped are tried again at once.
 
     Raises InvalidError (InvalidArgument for the name, LimitExceeded).
@@ -133,16 +164,13 @@ async def put_endpoint(tx: WriteTransaction, sealer: Sealer, name: str, wanted: 
     count = await tx.row(COUNT, (name,))
     if count is not None and count[0] >= ENDPOINTS_MAX:
         raise InvalidError("LimitExceeded", f"A tenant has at most {ENDPOINTS_MAX} endpoints.")
-    settings = {
-        "url": wanted.url,
-        "signed": wanted.secret is not None,
-        "headers": sorted(wanted.headers, key=str.lower),
-    }
-    secrets = msgspec.json.encode(_Secrets(wanted.secret, wanted.headers))
-    sealed = sealer.seal(secrets, _place(tx.tenant, name)) if wanted.secret or wanted.headers else None
+    settings, secrets = _kept(wanted)
+    sealed = None
+    if secrets.secret or secrets.headers:
+        sealed = sealer.seal(msgspec.json.encode(secrets), _place(tx.tenant, name))
     now = from_us(tx.stamp())
     text = msgspec.json.encode(settings).decode()
-    await tx.execute(PUT, (name, WEBHOOK, text, sealed, now, now))
+    await tx.execute(PUT, (name, MQTT if isinstance(wanted, MqttBroker) else WEBHOOK, text, sealed, now, now))
     await tx.execute(TRY_AGAIN, (name,))
     return await get_endpoint(tx, name)
 
@@ -168,12 +196,12 @@ async def open_endpoint(tx: ReadTransaction, sealer: Sealer, name: str) -> Endpo
     row = await tx.row(OPEN, (name,))
     if row is None:
         raise _not_found(name)
-    settings, sealed = row
+    kind, settings, sealed = row
     secrets = _Secrets(None, {})
     if sealed is not None:
         secrets = msgspec.json.decode(sealer.open(bytes(sealed), _place(tx.tenant, name)), type=_Secrets)
     key = None if secrets.secret is None else secret_bytes(secrets.secret)
-    return Endpoint(settings["url"], key, secrets.headers)
+    return Endpoint(kind, settings["url"], key, secrets.headers, settings)
 
 
 async def delete_endpoint(tx: WriteTransaction, name: str) -> None:
@@ -190,6 +218,18 @@ async def delete_endpoint(tx: WriteTransaction, name: str) -> None:
         )
     if not await tx.execute(DELETE, (name,)):
         raise _not_found(name)
+
+
+def _kept(wanted: Webhook | MqttBroker) -> tuple[dict[str, Any], _Secrets]:
+    """Return what may be shown of an endpoint, and what may not."""
+    if isinstance(wanted, MqttBroker):
+        login = {"username": wanted.username, "password": wanted.password}
+        given = {name: value for name, value in login.items() if value is not None}
+        shown = {"url": wanted.url, "signed": False, "headers": sorted(given), "version": wanted.version}
+        return shown, _Secrets(None, given)
+    names = sorted(wanted.headers, key=str.lower)
+    settings = {"url": wanted.url, "signed": wanted.secret is not None, "headers": names}
+    return settings, _Secrets(wanted.secret, wanted.headers)
 
 
 def _view(row: Row) -> EndpointView:

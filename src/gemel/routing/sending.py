@@ -1,4 +1,4 @@
-"""One batch on its way to a webhook, and what its answer means."""
+"""One batch on its way to an endpoint, and what its answer means."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from email.utils import parsedate_to_datetime
 from gemel.base.errors import GemelError
 from gemel.outbound import Outbound, OutboundAnswer
 from gemel.routing.batches import MEDIA_TYPE, Batch
-from gemel.routing.endpoints import Endpoint
+from gemel.routing.endpoints import MQTT, Endpoint
 from gemel.routing.progress import Failure
+from gemel.routing.publishing import publish
 from gemel.routing.retries import delay_s
 from gemel.routing.routes import GONE
 from gemel.routing.signing import signed_headers
@@ -27,10 +28,12 @@ STATUS_GONE = 410
 async def send(
     outbound: Outbound, endpoint: Endpoint, batch: Batch, name: str, failures: int
 ) -> Failure | None:
-    """Send a batch; return None once it was acknowledged with 2xx, else why it was not.
+    """Send a batch; return None once it was acknowledged (by a webhook with 2xx), else why it was not.
 
     `name` is the route's; `failures` how often in a row it failed before.
     """
+    if endpoint.kind == MQTT:
+        return await _published(outbound, endpoint, batch, name, failures)
     headers = {"Content-Type": MEDIA_TYPE, **endpoint.headers}
     if endpoint.key is not None:
         message_id = f"{name}.{batch.first_id}-{batch.count}"
@@ -51,6 +54,16 @@ async def send(
     told = f"The receiver answered {answer.status}{_said(answer)}"
     stopped = GONE if answer.status == STATUS_GONE else None
     return failure_of(told, failures, asked_s=_asked_s(answer.headers), stopped=stopped)
+
+
+async def _published(
+    outbound: Outbound, endpoint: Endpoint, batch: Batch, name: str, failures: int
+) -> Failure | None:
+    try:
+        await publish(outbound, endpoint.url, endpoint.settings, endpoint.headers, (name, batch.body))
+    except GemelError as error:
+        return failure_of(f"{error.message} [{error.code}]", failures)
+    return None
 
 
 def failure_of(

@@ -5,21 +5,31 @@ from __future__ import annotations
 import asyncio
 import base64
 import random
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from typing import Any
 
 import psycopg
 import pytest
 
-from gemel.routing.endpoints import put_endpoint, webhook_of
+from gemel.routing.endpoints import endpoint_of, put_endpoint
 from gemel.routing.routes import delete_route, put_route, route_request
 from gemel.routing.signing import signed_headers
 from gemel.routing.skipping import skip
 from support.http_peer import Reply, peer
-from support.parts import TenantParts, event, open_parts, second_process
+from support.parts import TenantParts, event, second_process
 from support.postgres import Dsns
-from support.routing import SEALER, Receiver, add_route, delivering, hurry, status, until
+from support.routing import (
+    SEALER,
+    Receiver,
+    add_route,
+    delivering,
+    hurry,
+    set_values,
+    status,
+    until,
+    with_parts,
+)
 
 UPDATE = "Microsoft.DigitalTwins.Twin.Update"
 
@@ -31,14 +41,6 @@ def _hurry(monkeypatch: pytest.MonkeyPatch, database: Dsns) -> Iterator[None]:
     with psycopg.connect(database.owner) as owner:
         # Routes of one test must not go on in the next.
         owner.execute("DELETE FROM event_route")
-
-
-def with_parts(database: Dsns, body: Callable[[TenantParts], Awaitable[None]]) -> None:
-    async def main() -> None:
-        async with open_parts(database) as parts:
-            await body(parts)
-
-    asyncio.run(main())
 
 
 def told(receiver: Receiver, twin: str = "t0") -> list[Any]:
@@ -58,13 +60,6 @@ async def _failing(parts: TenantParts) -> bool:
 
 async def _even(parts: TenantParts, route_id: str) -> bool:
     return (await status(parts, route_id)).lag_changes == 0
-
-
-async def set_values(parts: TenantParts, values: list[float], twin: str = "t0", first: int = 0) -> None:
-    """Set a twin's temperature to one value after another, each in a commit of its own."""
-    for number, value in enumerate(values, first):
-        time = f"2026-01-05T00:{number // 60:02}:{number % 60:02}Z"
-        assert (await parts.send([event(number, twin, time, temperature=value)])).accepted == 1
 
 
 def test_a_route_starts_with_the_next_change_and_sends_each_once_in_order(database: Dsns) -> None:
@@ -192,7 +187,7 @@ def test_gone_stops_a_route_until_its_endpoint_is_put_again(database: Dsns) -> N
             assert len(receiver.came) == came == 1
             gone = False
             async with parts.db.write(parts.tenant) as tx:
-                await put_endpoint(tx, SEALER, "all", webhook_of({"url": there.url}))
+                await put_endpoint(tx, SEALER, "all", endpoint_of({"url": there.url}))
             await until(lambda: told(receiver) == [1.0, 2.0])
 
     async def _stopped(parts: TenantParts) -> bool:
