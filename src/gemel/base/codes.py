@@ -216,6 +216,10 @@ CODES: dict[str, Code] = {
         "There is nothing where a description refers to a secret.",
         "Set the variable for the server's process, or write the file; it is looked for again by itself.",
     ),
+    # contracts
+    "ContractInvalid": Code(
+        "A contract of data is wrong.", "The message names the file and the key; see the guide on contracts."
+    ),
     # jobs
     "JobLimitReached": Code("Another job of the tenant is not finished.", "Wait for it, or cancel it."),
     "ImportJobNotFound": Code("There is no import job of this id.", "See `gemel jobs list`."),

@@ -11,6 +11,7 @@ from gemel.cli import (
     audit,
     backup,
     check,
+    contracts,
     db,
     demo,
     doctor,
@@ -78,6 +79,7 @@ query.register(app)
 ingest.register(app)
 app.add_typer(sources.app, rich_help_panel=Panel.DATA)
 app.add_typer(mappings.app, rich_help_panel=Panel.DATA)
+app.add_typer(contracts.app, rich_help_panel=Panel.DATA)
 imports.register(app)
 app.add_typer(jobs.app, rich_help_panel=Panel.DATA)
 app.add_typer(history.app, rich_help_panel=Panel.DATA)
