@@ -15,7 +15,7 @@ from gemel.mapping.sections import Section, parse_section, read_bytes
 from gemel.mapping.tables import read_time_format
 from gemel.mapping.units import is_unit
 
-__all__ = ["ANY", "Contract", "FieldRule", "Pace", "Version", "load_contract", "parse_contract"]
+__all__ = ["ANY", "NUMBERS", "Contract", "FieldRule", "Pace", "Version", "load_contract", "parse_contract"]
 
 ANY: Final = "any"
 TYPES: Final = (ANY, "number", "integer", "string", "boolean")
