@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from gemel.base.clock import from_us, iso_us
 from gemel.base.errors import InvalidError
+from gemel.history.weeks import MONDAY_US, WEEK_US
 from gemel.store.database import ReadTransaction
 
 __all__ = [
@@ -80,17 +81,17 @@ def known_samples(known_at_us: int, where: str, order: str) -> str:
     return template.format(where=where, order=order)
 
 
-def last_samples(known_at_us: int, which: str) -> str:
+def last_samples(moment: Moment, which: str) -> str:
     """Return SQL for the last sample at a moment of each series that there is or was, of those that `which` chooses.
 
     It has the columns of `latest`, and the parameters of the moment.
     """
-    return _last(known_at_us, which, "OFFSET 0")
+    return _last(moment, which, "OFFSET 0")
 
 
-def last_sample(known_at_us: int, series: str) -> str:
+def last_sample(moment: Moment, series: str) -> str:
     """Return SQL for the last sample at a moment of one series (an expression): as `last_samples`, one row at most."""
-    return _last(known_at_us, f"tenant = current_tenant() AND series = {series}", "LIMIT 1")
+    return _last(moment, f"tenant = current_tenant() AND series = {series}", "LIMIT 1")
 
 
 def check_kept(tx: ReadTransaction, moment: Moment) -> None:
@@ -105,9 +106,15 @@ def check_kept(tx: ReadTransaction, moment: Moment) -> None:
         )
 
 
-def _last(known_at_us: int, which: str, how_many: str) -> str:
+def _last(moment: Moment, which: str, how_many: str) -> str:
     # The time stands in a subquery, so that a plan for all times leaves out leaves as well as one for this time: it
-    # is kept, where making it takes longer than what it does.
+    # is kept, where making it takes longer than what it does. The leaves of later weeks are not even in it.
     mine = "series = e.series AND source_time <= (SELECT %(as_of)s)"
-    samples = known_samples(known_at_us, mine, "ORDER BY source_time DESC LIMIT 1")
+    if moment.as_of_us < END_US:
+        mine += f" AND source_time < '{from_us(_week_end_us(moment.as_of_us)).isoformat()}'"
+    samples = known_samples(moment.known_at_us, mine, "ORDER BY source_time DESC LIMIT 1")
     return LAST.format(which=which, samples=samples, how_many=how_many)
+
+
+def _week_end_us(time_us: int) -> int:
+    return time_us - (time_us - MONDAY_US) % WEEK_US + WEEK_US

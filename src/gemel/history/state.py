@@ -87,9 +87,7 @@ def state_of(twin_nos: str, moment: Moment) -> str:
 
     It takes the moment's parameters.
     """
-    return READ.format(
-        nos=twin_nos, samples=NOW if moment == LIVE else last_samples(moment.known_at_us, RANGE)
-    )
+    return READ.format(nos=twin_nos, samples=NOW if moment == LIVE else last_samples(moment, RANGE))
 
 
 async def state_by_twin(
@@ -109,7 +107,7 @@ def state_join(twin_no: str, moment: Moment) -> str:
     """
     own = f"tenant = current_tenant() AND series >= {twin_no} << {PATH_BITS} AND series < {twin_no} + 1 << {PATH_BITS}"
     live = f"(SELECT {ROW} FROM latest WHERE {own} OFFSET 0)"
-    rows = live if moment == LIVE else last_samples(moment.known_at_us, own)
+    rows = live if moment == LIVE else last_samples(moment, own)
     return f"LEFT JOIN LATERAL {rows} AS l ON true"
 
 

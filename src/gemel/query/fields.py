@@ -141,7 +141,7 @@ class _Writer:
         texts = [
             sql(
                 f"(SELECT l.doc #>> '{{{{}}}}' FROM {{}} AS l WHERE {DOCUMENTS})",
-                scope.tables.value(number, param(path_no, "bigint")),
+                scope.tables.value(number, path_no),
             )
             for path_no in path_nos
         ]
@@ -171,8 +171,7 @@ class _Writer:
             return found
         if found.condition == FALSE:
             return FALSE
-        number, path_no = self._scope.number(found.source), param(found.path_no, "bigint")
-        value = self._scope.tables.value(number, path_no)
+        value = self._scope.tables.value(self._scope.number(found.source), found.path_no)
         return sql("EXISTS (SELECT FROM {} AS l WHERE {})", value, found.condition)
 
 

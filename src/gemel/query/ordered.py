@@ -13,7 +13,7 @@ from gemel.query.layout import Columns
 from gemel.query.limits import ROWS_MAX, within
 from gemel.query.paging import after_key, key_column, limit_sql, order_sql
 from gemel.query.scope import Scope
-from gemel.query.sql import TRUE, Sql, all_of, joined, param, sql
+from gemel.query.sql import TRUE, Sql, all_of, joined, sql
 from gemel.query.token import Key
 from gemel.query.tree import Of, Stored
 from gemel.query.values import TOLD, SortPart, Value, sort_parts, stored_sql, value_of
@@ -99,7 +99,7 @@ def ordered_sql(
 def _look_up(scope: Scope, term: Of, alias: str) -> _LookUp:
     match term.field:
         case Stored((cell,)) if not cell.inner:
-            row = scope.tables.value(scope.number(term.source), param(cell.path_no, "bigint"))
+            row = scope.tables.value(scope.number(term.source), cell.path_no)
             return _LookUp(term, alias, sql(f"LEFT JOIN LATERAL {{}} AS {alias} ON true", row))
     value = value_of(term, scope)
     item = sql(f"CROSS JOIN LATERAL (SELECT {{}} AS v OFFSET 0) AS {alias}", value.sql)

@@ -22,7 +22,6 @@ from gemel.query.explain import explained
 from gemel.query.limits import ROWS_MAX, STEPS_MAX, TOO_MANY
 from gemel.query.rows import answer_rows
 from gemel.query.statement import Window
-from gemel.query.tables import LIVE, Tables
 from gemel.query.then import tables_at
 from gemel.query.token import Key, Position, decode_position, encode_position, not_ours
 from gemel.query.vocabulary import vocabulary
@@ -73,11 +72,6 @@ class _Run:
     context: GraphContext
     moment: Moment
     size: int
-
-    @property
-    def tables(self) -> Tables:
-        """Where the data is at the moment."""
-        return tables_at(self.moment)
 
     def wanted(self, position: Position) -> int:
         """Return how many rows the page has at most."""
@@ -174,14 +168,15 @@ async def _page(
     """Return the rows, the key after which there are more or None, and the warnings."""
     catalog = await _prepared(run, query)
     wanted = run.wanted(position)
-    compiled = compile_query(query, catalog, Window(position.after, wanted + 1, position.now_us), run.tables)
+    tables = tables_at(run.moment, catalog.path_nos)
+    compiled = compile_query(query, catalog, Window(position.after, wanted + 1, position.now_us), tables)
     layout, statement = compiled.layout, compiled.statement
     if layout.is_twins:
-        rows, documents = await run.tables.named_documents(run.tx, run.context, statement)
+        rows, documents = await tables.named_documents(run.tx, run.context, statement)
         items = [documents[row[0]] for row in rows[:wanted] if row[0] is not None]
     else:
         rows = await run.tx.rows(*statement[:2], keeps_plan=statement.keeps_plan)
-        items = await answer_rows(run.tx, run.context, run.tables, layout, rows[:wanted])
+        items = await answer_rows(run.tx, run.context, tables, layout, rows[:wanted])
     kept = rows[:wanted]
     if layout.key_at is None or len(rows) <= wanted or not kept:
         return items, None, compiled.warnings
@@ -194,7 +189,7 @@ async def _explained(
     """Return what the query becomes, and the warnings."""
     catalog = await _prepared(run, query)
     window = Window(None, run.wanted(position) + 1, position.now_us)
-    compiled = compile_query(query, catalog, window, run.tables)
+    compiled = compile_query(query, catalog, window, tables_at(run.moment, catalog.path_nos))
     return (
         [await explained(run.tx, steps_of(position.text, catalog), compiled)],
         None,
@@ -211,7 +206,7 @@ async def _prepared(run: _Run, query: Query) -> Catalog:
     numbers = await run.context.paths.find(tx, wanted)
     path_nos = {path: number for (path, role), number in numbers.items() if role == "property"}
     # What is indexed is the present.
-    promoted = frozenset(tx.promoted) if run.tables is LIVE else frozenset()
+    promoted = frozenset(tx.promoted) if run.moment == NOW else frozenset()
     families: dict[str, frozenset[str]] = {}
     names = None
     if models or doubtful(query, path_nos):

@@ -14,7 +14,7 @@ from gemel.graph.loading import documents, named_documents
 from gemel.graph.relationship_reading import relationship_documents
 from gemel.history.paths import PATH_BITS, PATHS_MAX
 from gemel.history.values import BAD
-from gemel.query.sql import Sql, sql
+from gemel.query.sql import Sql, param, sql
 from gemel.store.database import ReadTransaction, Row, Statement
 
 __all__ = ["LIVE", "RelationshipKey", "Tables"]
@@ -43,7 +43,7 @@ class Tables(Protocol):
         """
         ...
 
-    def value(self, twin_no: Sql, path_no: Sql) -> Sql:
+    def value(self, twin_no: Sql, path_no: int) -> Sql:
         """Return a property's last sample, one row at most: num, kind, doc, recorded, source_time, quality."""
         ...
 
@@ -83,7 +83,7 @@ class _Live:
     def relationships(self) -> Sql:
         return Sql("relationship")
 
-    def value(self, twin_no: Sql, path_no: Sql) -> Sql:
+    def value(self, twin_no: Sql, path_no: int) -> Sql:
         # OFFSET 0 keeps it a look-up by key. The planner could otherwise make it a join, and would then have to
         # guess how many rows of a tenant's whole state a condition leaves; where it guesses few and finds many, a
         # query that takes 0.1 s takes hours. Row-level security also keeps a join from using an index by way of
@@ -92,7 +92,7 @@ class _Live:
             f"(SELECT num, kind, doc, recorded, source_time, quality FROM latest "
             f"WHERE series = ({{}} << {PATH_BITS} | {{}}) OFFSET 0)",
             twin_no,
-            path_no,
+            param(path_no, "bigint"),
         )
 
     def samples(self, twin_no: Sql, path_no: Sql, window: tuple[Sql, Sql]) -> Sql:

@@ -32,24 +32,31 @@ NEWEST = f"""(SELECT max(l.recorded) FROM {{samples}} AS l WHERE EXISTS (
 # A late sample may be of a time when the twin's model did not have its component yet: then it is not shown.
 OWNER = """(SELECT substring(p.path, '^(.*)[.][^.]+$') FROM path AS p
     WHERE p.tenant = current_tenant() AND p.path_no = %(path)s)"""
-VALUE = f"""(SELECT v.num, v.kind, v.doc, v.recorded, v.source_time, v.quality FROM {{samples}} AS v
+VALUE = """(SELECT v.num, v.kind, v.doc, v.recorded, v.source_time, v.quality FROM {samples} AS v{which} OFFSET 0)"""
+OWNED = f"""
 WHERE {OWNER} IS NULL OR EXISTS (
     SELECT FROM twin_span AS s WHERE s.tenant = current_tenant() AND s.twin_no = %(twin)s
-    AND {SPAN_THEN.format("s")} AND jsonb_exists(s.components, {OWNER})) OFFSET 0)"""
+    AND {SPAN_THEN.format("s")} AND jsonb_exists(s.components, {OWNER}))"""
 SERIES = f"(%(twin)s << {PATH_BITS} | %(path)s)"
 ALL = f"series >= %(twin)s << {PATH_BITS} AND series < %(twin)s + 1 << {PATH_BITS}"
 
 
-def tables_at(moment: Moment) -> Tables:
-    """Return where a query finds the graph and its values at a moment; the live state without one."""
-    return LIVE if moment == NOW else _Then(moment)
+def tables_at(moment: Moment, path_nos: Mapping[str, int]) -> Tables:
+    """Return where a query finds the graph and its values at a moment; the live state without one.
+
+    `path_nos` are the numbers of the paths that it names.
+    """
+    if moment == NOW:
+        return LIVE
+    return _Then(moment, frozenset(number for path, number in path_nos.items() if "." not in path))
 
 
 @dataclass(frozen=True, slots=True)
 class _Then:
-    """The state as it was."""
+    """The state as it was. Of paths that are `own` it is known that they are of no component."""
 
     moment: Moment
+    own: frozenset[int]
 
     def twins(self) -> Sql:
         return self._bound(TWINS)
@@ -57,10 +64,11 @@ class _Then:
     def relationships(self) -> Sql:
         return self._bound(RELATIONSHIPS)
 
-    def value(self, twin_no: Sql, path_no: Sql) -> Sql:
+    def value(self, twin_no: Sql, path_no: int) -> Sql:
         # A look-up by key with OFFSET 0, as of the live state.
-        text = VALUE.format(samples=last_sample(self.moment.known_at_us, SERIES))
-        return self._bound(text, twin=twin_no, path=path_no)
+        which = "" if path_no in self.own else OWNED
+        text = VALUE.format(samples=last_sample(self.moment, SERIES), which=which)
+        return self._bound(text, twin=twin_no, path=param(path_no, "bigint"))
 
     def samples(self, twin_no: Sql, path_no: Sql, window: tuple[Sql, Sql]) -> Sql:
         where = (
@@ -70,7 +78,7 @@ class _Then:
         return self._bound(text, twin=twin_no, path=path_no, after=window[0], upto=window[1])
 
     def newest(self, twin_no: Sql) -> Sql:
-        text = NEWEST.format(samples=last_samples(self.moment.known_at_us, ALL))
+        text = NEWEST.format(samples=last_samples(self.moment, ALL))
         return self._bound(text, twin=twin_no)
 
     async def twin_documents(

@@ -80,7 +80,7 @@ def value_of(of: Of, scope: Scope) -> Value:
         case StoredInstant(path_no, which):
             if path_no is None:
                 return Value(Sql("NULL::timestamptz"), "timestamptz")
-            row = scope.tables.value(scope.number(source), param(path_no, "bigint"))
+            row = scope.tables.value(scope.number(source), path_no)
             return Value(
                 sql(f"(SELECT l.{INSTANTS[which]} FROM {{}} AS l WHERE l.kind <> {REMOVED})", row),
                 "timestamptz",
@@ -95,7 +95,7 @@ def value_of(of: Of, scope: Scope) -> Value:
 
 
 def _cell(scope: Scope, source: str, cell: Cell) -> Sql:
-    row = scope.tables.value(scope.number(source), param(cell.path_no, "bigint"))
+    row = scope.tables.value(scope.number(source), cell.path_no)
     document = inner_sql(Sql("l.doc"), cell.inner)
     if cell.inner:
         return sql(f"(SELECT {{}} FROM {{}} AS l WHERE l.kind = {JSON})", document, row)
@@ -115,7 +115,7 @@ def stored_sql(scope: Scope, number: Sql, stored: Stored) -> Sql:
     """
     found = []
     for cell in stored.cells:
-        row = scope.tables.value(number, param(cell.path_no, "bigint"))
+        row = scope.tables.value(number, cell.path_no)
         if cell.inner:
             inner = inner_sql(Sql("l.doc"), cell.inner)
             picked = sql(f"(SELECT {{}} AS v FROM {{}} AS l WHERE l.kind = {JSON})", inner, row)
