@@ -109,7 +109,7 @@ def grouped_sql(scope: Scope, after: Key | None, rows_max: int) -> tuple[Sql, La
         order_sql(parts),
         limit_sql(rows_max, query.offset, after),
     )
-    return whole, Layout(members=members, key_at=len(columns.found))
+    return whole, Layout(members=members, key=tuple(range(len(columns.found), len(shown))))
 
 
 def _key_parts(value: Value) -> list[SortPart]:

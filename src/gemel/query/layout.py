@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from gemel.query.clauses import Collection
 from gemel.query.scope import Scope
 from gemel.query.sql import Sql
+from gemel.query.tree import Stored
 from gemel.query.values import Kind, Value, shown_sql
 
-__all__ = ["Columns", "Fetch", "Layout", "Member", "Property"]
+__all__ = ["Asked", "Columns", "Fetch", "Layout", "Member"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,21 +25,20 @@ class Fetch:
 
 
 @dataclass(frozen=True, slots=True)
-class Property:
-    """A property's value in a row, at `at`, as `gemel.query.values.stored_sql` has it.
+class Asked:
+    """A property that is asked for: of the twin whose number is at `number_at`, unless it is a component there."""
 
-    Where the row says at `component_at` that it is a component, it is in the document instead.
-    """
-
-    at: int
-    component_at: int
+    number_at: int
+    component: Sql
+    stored: Stored
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
     """A member of an answer's row: at `at` in the row itself, or by a way into a document that is fetched.
 
-    A `property` is in the row, and its document is fetched just where it is a component.
+    A property is in the row at `property_at`, as `gemel.query.values.stored_sql` has it, and its document is fetched
+    just where it is a component.
     """
 
     name: str
@@ -46,16 +46,16 @@ class Member:
     kind: Kind = "text"
     fetch: Fetch | None = None
     way: tuple[str, ...] = ()
-    property: Property | None = None
+    property_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What a row of the statement is: the document of `whole`, or members; and its key from `key_at` on."""
+    """What a row of the statement is: the document of `whole`, or members; and where its key is."""
 
     whole: Fetch | None = None
     members: tuple[Member, ...] = ()
-    key_at: int | None = None
+    key: tuple[int, ...] | None = None
 
     @property
     def is_twins(self) -> bool:

@@ -9,14 +9,14 @@ from gemel.history.values import REMOVED
 from gemel.query.clauses import Query
 from gemel.query.fields import condition_sql
 from gemel.query.joins import from_sql
-from gemel.query.layout import Columns
+from gemel.query.layout import Asked, Columns
 from gemel.query.limits import ROWS_MAX, within
 from gemel.query.paging import after_key, key_column, limit_sql, order_sql
 from gemel.query.scope import Scope
 from gemel.query.sql import TRUE, Sql, all_of, joined, sql
 from gemel.query.token import Key
 from gemel.query.tree import Of, Stored
-from gemel.query.values import TOLD, SortPart, Value, sort_parts, stored_sql, value_of
+from gemel.query.values import TOLD, SortPart, Value, sort_parts, stored_sql, told_sql, value_of
 
 __all__ = ["ordered_sql"]
 
@@ -51,12 +51,11 @@ class _LookUp:
 
 
 def ordered_sql(
-    scope: Scope, columns: Columns, stored: Sequence[tuple[int, Stored]], after: Key | None, rows_max: int
-) -> Sql:
-    """Return the statement of a page of matches: the columns, the properties, and the key.
+    scope: Scope, columns: Columns, asked: Sequence[Asked], after: Key | None, rows_max: int
+) -> tuple[Sql, int]:
+    """Return the statement of a page of matches, their columns, properties and key, and how many columns the key has.
 
-    A property comes with the place of its twin's number among the columns. Raises InvalidError (BadRequest) where
-    the key is not one of this query.
+    Raises InvalidError (BadRequest) where the key is not one of this query.
     """
     query = scope.query
     condition = condition_sql(query.where, scope) if query.where else TRUE
@@ -77,9 +76,11 @@ def ordered_sql(
     ]
     shown = [Sql(f"m.c{place}") for place in range(len(columns.found))]
     properties = []
-    for place, each in stored:
-        known = next((one for one in found.values() if _finds(scope, one, columns.found[place], each)), None)
-        properties.append(stored_sql(scope, shown[place], each) if known is None else _told(known, inner))
+    for each in asked:
+        number, stored = columns.found[each.number_at], each.stored
+        known = next((one for one in found.values() if _finds(scope, one, number, stored)), None)
+        told = stored_sql(scope, shown[each.number_at], stored) if known is None else _told(known, inner)
+        properties.append(told_sql(Sql(f"m.c{inner.add(each.component)}"), told))
     matches = sql(
         "SELECT {} FROM {} WHERE {}",
         joined(", ", [sql("{} AS c" + str(place), each) for place, each in enumerate(inner.found)]),
@@ -87,13 +88,14 @@ def ordered_sql(
         all_of([after_key(parts, whence.key, after), condition]),
     )
     # What is shown is made of the rows of the page alone, which stay in their order.
-    return sql(
+    whole = sql(
         "SELECT {} FROM (SELECT * FROM {} ORDER BY {} {}) AS m",
         joined(", ", [*shown, *properties, *map(key_column, keys)]),
         _within_budget(query, matches),
         order_sql(keys),
         limit_sql(rows_max, query.offset, after),
     )
+    return whole, len(keys)
 
 
 def _look_up(scope: Scope, term: Of, alias: str) -> _LookUp:

@@ -10,6 +10,7 @@ from gemel.history.values import JSON, decode
 from gemel.query.clauses import Collection
 from gemel.query.layout import Fetch, Layout, Member
 from gemel.query.tables import Tables
+from gemel.query.values import COMPONENT
 from gemel.store.columns import read_json
 from gemel.store.database import ReadTransaction, Row
 
@@ -38,12 +39,12 @@ async def answer_rows(
 async def _documents(
     tx: ReadTransaction, context: GraphContext, tables: Tables, layout: Layout, rows: Sequence[Row]
 ) -> dict[Any, Document]:
-    fetches = {(member.fetch, member.property) for member in layout.members if member.fetch}
+    fetches = {(member.fetch, member.property_at) for member in layout.members if member.fetch}
     if layout.whole is not None:
         fetches.add((layout.whole, None))
     keys: dict[Collection, dict[Any, None]] = {each: {} for each in Collection}
     for fetch, place in fetches:
-        for row in rows if place is None else [row for row in rows if row[place.component_at]]:
+        for row in rows if place is None else [row for row in rows if row[place] == COMPONENT]:
             key = _key(fetch, row)
             if isinstance(key, _Path):
                 keys[Collection.TWINS] |= dict.fromkeys(key.twins)
@@ -71,8 +72,8 @@ def _key(fetch: Fetch, row: Row) -> Any:
 def _row(members: Sequence[Member], row: Row, documents: Mapping[Any, Document]) -> Document:
     found: Document = {}
     for member in members:
-        if member.property is not None and not row[member.property.component_at]:
-            there, value = _stored(row[member.property.at])
+        if member.property_at is not None and row[member.property_at] != COMPONENT:
+            there, value = _stored(row[member.property_at])
         elif member.at is not None:
             there = row[member.at] is not None
             value = decode(None, JSON, row[member.at]) if member.kind == "jsonb" else row[member.at]

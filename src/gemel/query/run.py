@@ -178,9 +178,9 @@ async def _page(
         rows = await run.tx.rows(*statement[:2], keeps_plan=statement.keeps_plan)
         items = await answer_rows(run.tx, run.context, tables, layout, rows[:wanted])
     kept = rows[:wanted]
-    if layout.key_at is None or len(rows) <= wanted or not kept:
+    if layout.key is None or len(rows) <= wanted or not kept:
         return items, None, compiled.warnings
-    return items, tuple(kept[-1][layout.key_at :]), compiled.warnings
+    return items, tuple(kept[-1][place] for place in layout.key), compiled.warnings
 
 
 async def _explained(

@@ -12,7 +12,7 @@ from gemel.query.clauses import Query
 from gemel.query.fields import condition_sql
 from gemel.query.grouped import grouped_sql
 from gemel.query.joins import from_sql, keeps_plan
-from gemel.query.layout import Columns, Fetch, Layout, Member, Property
+from gemel.query.layout import Asked, Columns, Fetch, Layout, Member
 from gemel.query.ordered import ordered_sql
 from gemel.query.paging import after_key, limit_sql
 from gemel.query.scope import Scope
@@ -20,7 +20,7 @@ from gemel.query.sql import TRUE, Sql, all_of, joined, param, sql
 from gemel.query.tables import Tables
 from gemel.query.token import Key
 from gemel.query.tree import Column, Of, PathColumn, Stored, StoredWindow, Whole
-from gemel.query.values import stored_sql, value_of
+from gemel.query.values import stored_sql, told_sql, value_of
 from gemel.store.database import Statement
 
 __all__ = ["Compiled", "Window", "to_sql"]
@@ -64,26 +64,34 @@ def _matches_sql(scope: Scope, window: Window) -> tuple[Sql, Layout]:
     """Return the statement of a page whose rows are matches."""
     query = scope.query
     columns = Columns()
-    layout, stored = _layout(scope, columns)
+    layout, asked = _layout(scope, columns)
     if query.order:
-        return ordered_sql(scope, columns, stored, window.after, window.rows_max), layout
+        whole, width = ordered_sql(scope, columns, asked, window.after, window.rows_max)
+        behind = len(columns.found) + len(asked)
+        return whole, replace(layout, key=tuple(range(behind, behind + width)))
     condition = condition_sql(query.where, scope) if query.where else TRUE
     whence = from_sql(query, scope)
     keys = [key.sql for key in whence.key]
-    properties = [stored_sql(scope, columns.found[place], each) for place, each in stored]
+    properties = [
+        told_sql(each.component, stored_sql(scope, columns.found[each.number_at], each.stored))
+        for each in asked
+    ]
+    shown = Columns()
+    shown.place([*columns.found, *properties])
+    places = tuple(map(shown.add, keys))
     whole = sql(
         "SELECT {} FROM {} WHERE {} ORDER BY {} {}",
-        joined(", ", [*columns.found, *properties, *keys]),
+        joined(", ", shown.found),
         whence.sql,
         all_of([after_key((), whence.key, window.after), condition]),
         joined(", ", keys),
         limit_sql(window.rows_max, query.offset, window.after),
     )
-    return whole, layout
+    return whole, replace(layout, key=places)
 
 
-def _layout(scope: Scope, columns: Columns) -> tuple[Layout, list[tuple[int, Stored]]]:
-    """Say what a row must have, and where: `columns`, then properties, then the key.
+def _layout(scope: Scope, columns: Columns) -> tuple[Layout, list[Asked]]:
+    """Say what a row must have, and where: `columns`, then properties.
 
     A source of which just columns and properties are selected is not fetched as a document.
     """
@@ -91,12 +99,12 @@ def _layout(scope: Scope, columns: Columns) -> tuple[Layout, list[tuple[int, Sto
     if not query.items:
         assert query.default is not None
         whole = columns.document(scope, query.default)
-        return Layout(whole=whole, key_at=len(columns.found)), []
+        return Layout(whole=whole), []
     terms = [item.term for item in query.items if isinstance(item.term, Of)]
     documents = sorted({term.source for term in terms if not isinstance(term.field, VALUED)})
     fetches = {source: columns.document(scope, source) for source in documents}
     members: list[Member] = []
-    stored: list[tuple[int, Stored]] = []
+    asked: list[Asked] = []
     numbers: dict[str, Fetch] = {}
     for item in query.items:
         assert isinstance(item.term, Of)
@@ -105,21 +113,15 @@ def _layout(scope: Scope, columns: Columns) -> tuple[Layout, list[tuple[int, Sto
             members.append(Member(item.name, fetch=fetches[source], way=item.way))
         elif isinstance(field, Stored):
             fetch = numbers[source] = numbers.get(source) or columns.document(scope, source)
-            is_component = sql(
-                "jsonb_exists({}, {})", scope.row(source, "components"), param(field.component)
-            )
-            place = Property(len(stored), columns.add(is_component))
-            members.append(Member(item.name, fetch=fetch, way=item.way, property=place))
-            stored.append((fetch.at, field))
+            component = sql("jsonb_exists({}, {})", scope.row(source, "components"), param(field.component))
+            members.append(Member(item.name, fetch=fetch, way=item.way, property_at=len(asked)))
+            asked.append(Asked(fetch.at, component, field))
         else:
             members.append(columns.value(item.name, value_of(item.term, scope)))
     behind = len(columns.found)
-    placed = [_behind(member, behind) for member in members]
-    return Layout(members=tuple(placed), key_at=behind + len(stored)), stored
+    return Layout(members=tuple(_behind(member, behind) for member in members)), asked
 
 
 def _behind(member: Member, columns: int) -> Member:
     """Return a member whose property, of which only the order was known, stands behind so many columns."""
-    if member.property is None:
-        return member
-    return replace(member, property=replace(member.property, at=columns + member.property.at))
+    return member if member.property_at is None else replace(member, property_at=columns + member.property_at)

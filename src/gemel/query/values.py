@@ -25,6 +25,7 @@ from gemel.query.tree import (
 from gemel.query.windows import window_sql
 
 __all__ = [
+    "COMPONENT",
     "TOLD",
     "Kind",
     "SortPart",
@@ -33,6 +34,7 @@ __all__ = [
     "shown_sql",
     "sort_parts",
     "stored_sql",
+    "told_sql",
     "value_of",
 ]
 
@@ -40,6 +42,9 @@ Kind = Literal["jsonb", "text", "timestamptz", "bigint"]
 
 TOLD = "{}::text || coalesce({}::text, {}::text)"
 """Of kind, num and doc: a value that is there as text, its kind, one digit, and then itself."""
+
+COMPONENT = "component"
+"""What is told of a name that is not a property's but a component's."""
 
 INSTANTS = {"lastUpdateTime": "recorded", "sourceTime": "source_time"}
 TIME_TEXT = """to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
@@ -104,6 +109,11 @@ def _cell(scope: Scope, source: str, cell: Cell) -> Sql:
         document,
         row,
     )
+
+
+def told_sql(component: Sql, told: Sql) -> Sql:
+    """Return what `stored_sql` tells, or COMPONENT where a condition says so."""
+    return sql(f"CASE WHEN {{}} THEN '{COMPONENT}' ELSE {{}} END", component, told)
 
 
 def stored_sql(scope: Scope, number: Sql, stored: Stored) -> Sql:

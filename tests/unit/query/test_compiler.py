@@ -22,14 +22,14 @@ CATALOG = Catalog(
     {"dtmi:base;1": frozenset({"dtmi:base;1", "dtmi:more;1"})},
 )
 RELATIONSHIP = (
-    "SELECT r0.source_no, r0.relationship_id, t1.twin_no, r0.relationship_id FROM relationship AS r0 "
+    "SELECT r0.source_no, r0.relationship_id, t1.twin_no FROM relationship AS r0 "
     "CROSS JOIN LATERAL (SELECT r0.source_no) AS t1 (twin_no) "
     "CROSS JOIN LATERAL (SELECT r0.target_no) AS t2 (twin_no){} "
     "WHERE {} ORDER BY t1.twin_no, r0.relationship_id LIMIT %s"
 )
 SOURCE = " JOIN twin AS s0 ON s0.twin_no = r0.source_no"
 TARGET = " JOIN twin AS g0 ON g0.twin_no = r0.target_no"
-TWINS = "SELECT t0.twin_no, t0.twin_no FROM twin AS t0 WHERE {} ORDER BY t0.twin_no LIMIT %s"
+TWINS = "SELECT t0.twin_no FROM twin AS t0 WHERE {} ORDER BY t0.twin_no LIMIT %s"
 EXISTS = (
     "EXISTS (SELECT FROM (SELECT num, kind, doc, recorded, source_time, quality FROM latest "
     "WHERE series = (t0.twin_no << 20 | %s::bigint) OFFSET 0) AS l WHERE {})"
