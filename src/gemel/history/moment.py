@@ -43,7 +43,9 @@ KNOWN_AT = f"""(SELECT {ROW} FROM (
 
 # Most last samples of all are of the moment, too: nothing is looked up for them.
 LAST = f"""(SELECT l.* FROM (
-    SELECT {ROW} FROM latest WHERE {{which}} UNION ALL SELECT {ROW} FROM latest_ended WHERE {{which}} {{how_many}}) AS e
+    SELECT {ROW} FROM latest WHERE {{which}}
+    UNION ALL
+    SELECT {ROW} FROM latest_ended WHERE {{which}}{{ended}} {{how_many}}) AS e
 CROSS JOIN LATERAL (
     SELECT {", ".join(f"e.{name}" for name in ROW.split(", "))}
     WHERE e.source_time <= %(as_of)s AND e.recorded <= %(known_at)s
@@ -89,9 +91,14 @@ def last_samples(moment: Moment, which: str) -> str:
     return _last(moment, which, "OFFSET 0")
 
 
-def last_sample(moment: Moment, series: str) -> str:
-    """Return SQL for the last sample at a moment of one series (an expression): as `last_samples`, one row at most."""
-    return _last(moment, f"tenant = current_tenant() AND series = {series}", "LIMIT 1")
+def last_sample(moment: Moment, series: str, ended: str = "") -> str:
+    """Return SQL for the last sample at a moment of one series (an expression): as `last_samples`, one row at most.
+
+    `ended` is a condition without which its twin is not deleted, so that nothing is looked up among what is.
+    """
+    return _last(
+        moment, f"tenant = current_tenant() AND series = {series}", "LIMIT 1", ended and f" AND {ended}"
+    )
 
 
 def check_kept(tx: ReadTransaction, moment: Moment) -> None:
@@ -106,14 +113,14 @@ def check_kept(tx: ReadTransaction, moment: Moment) -> None:
         )
 
 
-def _last(moment: Moment, which: str, how_many: str) -> str:
+def _last(moment: Moment, which: str, how_many: str, ended: str = "") -> str:
     # The time stands in a subquery, so that a plan for all times leaves out leaves as well as one for this time: it
     # is kept, where making it takes longer than what it does. The leaves of later weeks are not even in it.
     mine = "series = e.series AND source_time <= (SELECT %(as_of)s)"
     if moment.as_of_us < END_US:
         mine += f" AND source_time < '{from_us(_week_end_us(moment.as_of_us)).isoformat()}'"
     samples = known_samples(moment.known_at_us, mine, "ORDER BY source_time DESC LIMIT 1")
-    return LAST.format(which=which, samples=samples, how_many=how_many)
+    return LAST.format(which=which, ended=ended, samples=samples, how_many=how_many)
 
 
 def _week_end_us(time_us: int) -> int:

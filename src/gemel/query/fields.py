@@ -137,11 +137,10 @@ class _Writer:
     def _names(self, source: str, path_nos: Sequence[int]) -> Sql:
         """Return all that a twin is called, as one text."""
         scope = self._scope
-        number = scope.number(source)
         texts = [
             sql(
                 f"(SELECT l.doc #>> '{{{{}}}}' FROM {{}} AS l WHERE {DOCUMENTS})",
-                scope.tables.value(number, path_no),
+                scope.value(source, path_no),
             )
             for path_no in path_nos
         ]
@@ -171,7 +170,7 @@ class _Writer:
             return found
         if found.condition == FALSE:
             return FALSE
-        value = self._scope.tables.value(self._scope.number(found.source), found.path_no)
+        value = self._scope.value(found.source, found.path_no)
         return sql("EXISTS (SELECT FROM {} AS l WHERE {})", value, found.condition)
 
 

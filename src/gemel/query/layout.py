@@ -28,6 +28,7 @@ class Fetch:
 class Asked:
     """A property that is asked for: of the twin whose number is at `number_at`, unless it is a component there."""
 
+    source: str
     number_at: int
     component: Sql
     stored: Stored

@@ -77,9 +77,8 @@ def ordered_sql(
     shown = [Sql(f"m.c{place}") for place in range(len(columns.found))]
     properties = []
     for each in asked:
-        number, stored = columns.found[each.number_at], each.stored
-        known = next((one for one in found.values() if _finds(scope, one, number, stored)), None)
-        told = stored_sql(scope, shown[each.number_at], stored) if known is None else _told(known, inner)
+        known = next((one for one in found.values() if _finds(one, each)), None)
+        told = stored_sql(scope, shown[each.number_at], each.stored) if known is None else _told(known, inner)
         properties.append(told_sql(Sql(f"m.c{inner.add(each.component)}"), told))
     matches = sql(
         "SELECT {} FROM {} WHERE {}",
@@ -101,17 +100,16 @@ def ordered_sql(
 def _look_up(scope: Scope, term: Of, alias: str) -> _LookUp:
     match term.field:
         case Stored((cell,)) if not cell.inner:
-            row = scope.tables.value(scope.number(term.source), cell.path_no)
+            row = scope.value(term.source, cell.path_no)
             return _LookUp(term, alias, sql(f"LEFT JOIN LATERAL {{}} AS {alias} ON true", row))
     value = value_of(term, scope)
     item = sql(f"CROSS JOIN LATERAL (SELECT {{}} AS v OFFSET 0) AS {alias}", value.sql)
     return _LookUp(term, alias, item, Value(Sql(f"{alias}.v"), value.kind))
 
 
-def _finds(scope: Scope, lookup: _LookUp, number: Sql, stored: Stored) -> bool:
-    """Say whether a row that is looked up is that of a property of the twin of a number."""
-    term = lookup.term
-    return lookup.value is None and term.field == stored and scope.number(term.source) == number
+def _finds(lookup: _LookUp, asked: Asked) -> bool:
+    """Say whether the row that is looked up is that of a property which is asked for."""
+    return lookup.value is None and lookup.term == Of(asked.source, asked.stored)
 
 
 def _told(lookup: _LookUp, inner: Columns) -> Sql:

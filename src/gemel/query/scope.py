@@ -48,6 +48,14 @@ class Scope:
         relationship = self.query.source(source).collection is Collection.RELATIONSHIPS
         return Sql(f"{self.alias(source)}.{'source_no' if relationship else 'twin_no'}")
 
+    def value(self, source: str, path_no: int) -> Sql:
+        """Return where the value of a twin's path is found: see `Tables.value`."""
+        return self.tables.value(self.number(source), path_no, self.row_alias(source))
+
+    def row_alias(self, source: str) -> str | None:
+        """Return what a twin is called in the statement, if more is asked of it than its number."""
+        return self.alias(source) if source in self.rows else None
+
     def path(self, source: str, column: str) -> Sql:
         """Return a column of a path: see `gemel.query.shortest`."""
         return Sql(f"{self.alias(source)}.{column}")

@@ -73,7 +73,10 @@ def _matches_sql(scope: Scope, window: Window) -> tuple[Sql, Layout]:
     whence = from_sql(query, scope)
     keys = [key.sql for key in whence.key]
     properties = [
-        told_sql(each.component, stored_sql(scope, columns.found[each.number_at], each.stored))
+        told_sql(
+            each.component,
+            stored_sql(scope, scope.number(each.source), each.stored, scope.row_alias(each.source)),
+        )
         for each in asked
     ]
     shown = Columns()
@@ -115,7 +118,7 @@ def _layout(scope: Scope, columns: Columns) -> tuple[Layout, list[Asked]]:
             fetch = numbers[source] = numbers.get(source) or columns.document(scope, source)
             component = sql("jsonb_exists({}, {})", scope.row(source, "components"), param(field.component))
             members.append(Member(item.name, fetch=fetch, way=item.way, property_at=len(asked)))
-            asked.append(Asked(fetch.at, component, field))
+            asked.append(Asked(source, fetch.at, component, field))
         else:
             members.append(columns.value(item.name, value_of(item.term, scope)))
     behind = len(columns.found)

@@ -43,8 +43,11 @@ class Tables(Protocol):
         """
         ...
 
-    def value(self, twin_no: Sql, path_no: int) -> Sql:
-        """Return a property's last sample, one row at most: num, kind, doc, recorded, source_time, quality."""
+    def value(self, twin_no: Sql, path_no: int, row: str | None) -> Sql:
+        """Return a property's last sample, one row at most: num, kind, doc, recorded, source_time, quality.
+
+        `row` is what the twin's row is called where it is another item of the FROM.
+        """
         ...
 
     def samples(self, twin_no: Sql, path_no: Sql, window: tuple[Sql, Sql]) -> Sql:
@@ -83,7 +86,7 @@ class _Live:
     def relationships(self) -> Sql:
         return Sql("relationship")
 
-    def value(self, twin_no: Sql, path_no: int) -> Sql:
+    def value(self, twin_no: Sql, path_no: int, row: str | None) -> Sql:
         # OFFSET 0 keeps it a look-up by key. The planner could otherwise make it a join, and would then have to
         # guess how many rows of a tenant's whole state a condition leaves; where it guesses few and finds many, a
         # query that takes 0.1 s takes hours. Row-level security also keeps a join from using an index by way of

@@ -22,7 +22,9 @@ __all__ = ["tables_at"]
 
 NAMED = re.compile(r"%\((\w+)\)s")
 
-TWINS = f"""(SELECT s.twin_no, s.twin_id, s.model_id, s.lifecycle, s.components, {STAMPED} AS recorded
+# What is known to this day of a twin, and without an end, is of one that is not deleted.
+TWINS = f"""(SELECT s.twin_no, s.twin_id, s.model_id, s.lifecycle, s.components, {STAMPED} AS recorded,
+    s.valid_to < 'infinity' OR s.recorded_to < 'infinity' AS ended
 FROM twin_span AS s WHERE {SPAN_THEN.format("s")})"""
 RELATIONSHIPS = f"""(SELECT r.source_no, r.relationship_id, r.name, r.target_no, r.properties, {TOLD} AS recorded
 FROM relationship_span AS r WHERE {SPAN_THEN.format("r")})"""
@@ -64,10 +66,12 @@ class _Then:
     def relationships(self) -> Sql:
         return self._bound(RELATIONSHIPS)
 
-    def value(self, twin_no: Sql, path_no: int) -> Sql:
+    def value(self, twin_no: Sql, path_no: int, row: str | None) -> Sql:
         # A look-up by key with OFFSET 0, as of the live state.
         which = "" if path_no in self.own else OWNED
-        text = VALUE.format(samples=last_sample(self.moment, SERIES), which=which)
+        text = VALUE.format(
+            samples=last_sample(self.moment, SERIES, f"{row}.ended" if row else ""), which=which
+        )
         return self._bound(text, twin=twin_no, path=param(path_no, "bigint"))
 
     def samples(self, twin_no: Sql, path_no: Sql, window: tuple[Sql, Sql]) -> Sql:

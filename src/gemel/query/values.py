@@ -85,7 +85,7 @@ def value_of(of: Of, scope: Scope) -> Value:
         case StoredInstant(path_no, which):
             if path_no is None:
                 return Value(Sql("NULL::timestamptz"), "timestamptz")
-            row = scope.tables.value(scope.number(source), path_no)
+            row = scope.value(source, path_no)
             return Value(
                 sql(f"(SELECT l.{INSTANTS[which]} FROM {{}} AS l WHERE l.kind <> {REMOVED})", row),
                 "timestamptz",
@@ -100,7 +100,7 @@ def value_of(of: Of, scope: Scope) -> Value:
 
 
 def _cell(scope: Scope, source: str, cell: Cell) -> Sql:
-    row = scope.tables.value(scope.number(source), cell.path_no)
+    row = scope.value(source, cell.path_no)
     document = inner_sql(Sql("l.doc"), cell.inner)
     if cell.inner:
         return sql(f"(SELECT {{}} FROM {{}} AS l WHERE l.kind = {JSON})", document, row)
@@ -116,23 +116,24 @@ def told_sql(component: Sql, told: Sql) -> Sql:
     return sql(f"CASE WHEN {{}} THEN '{COMPONENT}' ELSE {{}} END", component, told)
 
 
-def stored_sql(scope: Scope, number: Sql, stored: Stored) -> Sql:
+def stored_sql(scope: Scope, number: Sql, stored: Stored, row: str | None = None) -> Sql:
     """Return a property of the twin of a number as it is stored: its kind, one digit, and then its value as text.
 
     It is null where the twin has none. A number takes less time as text than in jsonb, which has decimals.
 
-    It is a look-up for each row, which the planner does last: just for the rows of the page.
+    It is a look-up for each row, which the planner does last: just for the rows of the page. `row` is as of
+    `Tables.value`.
     """
     found = []
     for cell in stored.cells:
-        row = scope.tables.value(number, cell.path_no)
+        value = scope.tables.value(number, cell.path_no, row)
         if cell.inner:
             inner = inner_sql(Sql("l.doc"), cell.inner)
-            picked = sql(f"(SELECT {{}} AS v FROM {{}} AS l WHERE l.kind = {JSON})", inner, row)
+            picked = sql(f"(SELECT {{}} AS v FROM {{}} AS l WHERE l.kind = {JSON})", inner, value)
             found.append(sql(f"(SELECT '{JSON}' || d.v::text FROM {{}} AS d WHERE d.v IS NOT NULL)", picked))
         else:
             told = TOLD.format("l.kind", "l.num", "l.doc")
-            found.append(sql(f"(SELECT {told} FROM {{}} AS l WHERE l.kind <> {REMOVED})", row))
+            found.append(sql(f"(SELECT {told} FROM {{}} AS l WHERE l.kind <> {REMOVED})", value))
     return sql("coalesce({})", joined(", ", found)) if found else Sql("NULL::text")
 
 
