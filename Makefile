@@ -24,7 +24,7 @@ demo: $(RUN_STAMP) ## run the demo site: a database, twins, telemetry, a live vi
 
 test: $(DEV_STAMP) $(BROKERS_STAMP) ## run all tests, the fast ones first
 	@$(BIN)/pytest tests/unit
-	@$(BIN)/pytest tests --ignore=tests/unit
+	@$(BIN)/pytest tests --ignore=tests/unit -n auto --dist loadfile --no-loadscope-reorder
 
 javascript: $(DEV_STAMP) ## drive the JavaScript client against a server; needs node and npm
 	@PYTHONPATH=src:tests $(BIN)/python tests/acceptance/clients/javascript/run.py
