@@ -1,10 +1,10 @@
-"""Changes as server-sent events: which a reader wants, and how each is written. Pure."""
+"""Changes as events: which a reader wants, and what each tells. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -17,7 +17,7 @@ from gemel.history.samples import SampleBatch
 from gemel.history.values import QUALITIES, REMOVED, decode
 from gemel.routing.feed import Known, Told
 
-__all__ = ["Wanted", "render"]
+__all__ = ["ChangeEvent", "Wanted", "events_of"]
 
 SAMPLES_MAX = 500
 """How many samples one event has at most; a change with more becomes several."""
@@ -40,24 +40,32 @@ class Wanted:
         return not self.models or model_id in self.models
 
 
-def render(told: Told, known: Known, wanted: Wanted) -> Iterator[bytes]:
+class ChangeEvent(NamedTuple):
+    """What is told of a change, or of a part of it: `number` is 0 where more of it follows."""
+
+    number: int
+    kind: str
+    body: dict[str, Any]
+
+
+def events_of(told: Told, known: Known, wanted: Wanted) -> Iterator[ChangeEvent]:
     """Yield the events of a change, none where it is not wanted.
 
-    Only the last event carries the change's number as id, so that a reader cut off within a change gets all of
-    it again.
+    Only the last event carries the change's number, so that a reader cut off within a change gets all of it again.
     """
     change, batch = told
     if batch is None:
         body = _told(change, known, wanted)
         if body is not None:
-            yield _event(change, change.kind, body, last=True)
+            yield ChangeEvent(change.change_no, change.kind, body)
         return
     positions = _wanted_positions(batch, known, wanted)
     for start in range(0, len(positions), SAMPLES_MAX):
         part = positions[start : start + SAMPLES_MAX]
         samples = [_sample(batch, int(position), known) for position in part]
         body = {"recorded": iso_us(change.recorded_us), "samples": samples}
-        yield _event(change, SAMPLES, body, last=start + SAMPLES_MAX >= len(positions))
+        last = start + SAMPLES_MAX >= len(positions)
+        yield ChangeEvent(change.change_no if last else 0, SAMPLES, body)
 
 
 def _told(change: Change, known: Known, wanted: Wanted) -> dict[str, Any] | None:
@@ -101,8 +109,3 @@ def _sample(batch: SampleBatch, position: int, known: Known) -> dict[str, Any]:
     if kind == REMOVED:
         sample["removed"] = True
     return sample
-
-
-def _event(change: Change, kind: str, body: Mapping[str, Any], *, last: bool) -> bytes:
-    number = b"id: %d\n" % change.change_no if last else b""
-    return b"%sevent: %s\ndata: %s\n\n" % (number, kind.encode(), msgspec.json.encode(body))

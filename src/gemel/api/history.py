@@ -119,7 +119,7 @@ async def history(
     call = call_of(request)
     media_type = _accepted(request)
     async with call.services.database.read(call.tenant) as tx:
-        twin = await readable_of(request, tx, twin_id, period.moment)
+        twin = await readable_of(call.services, tx, twin_id, period.moment)
         rows, token = await read_history(tx, twin, Wanted(path or [], period.window, buckets, page))
     headers = {} if token is None else {AFTER_HEADER: token}
     if media_type == JSON:
@@ -141,7 +141,7 @@ async def last_values(
     """Give the last value of every path of a twin, properties and telemetry, with unit and quality."""
     call = call_of(request)
     async with call.services.database.read(call.tenant) as tx:
-        twin = await readable_of(request, tx, twin_id, moment)
+        twin = await readable_of(call.services, tx, twin_id, moment)
         state = await read_state(tx, call.services.context.paths, [twin.twin_no], moment)
     values = {
         held.path: LastValue(

@@ -6,11 +6,12 @@ from typing import Annotated, Any, NamedTuple
 
 from litestar.params import QueryParameter
 
-from gemel.api.call import AnyRequest, call_of
+from gemel.api.call import AnyRequest
 from gemel.api.durations import parse_duration_us, parse_moment_us
 from gemel.api.history_formats import bucket_rows, raw_rows
 from gemel.api.moments import AsOf, KnownAt, moment_of
 from gemel.api.params import From, To
+from gemel.api.services import Services
 from gemel.base.errors import InvalidError
 from gemel.graph.loading import twin_not_found
 from gemel.graph.names import check_twin_id
@@ -28,6 +29,7 @@ __all__ = [
     "given_page",
     "given_period",
     "given_window",
+    "period_of",
     "read_history",
     "readable_of",
 ]
@@ -73,7 +75,11 @@ def given_period(
     request: AnyRequest, start: From = None, end: To = None, as_of: AsOf = None, known_at: KnownAt = None
 ) -> Period:
     """Return the window and the moment that a request names; the window ends with the moment."""
-    window, moment = given_window(start, end), moment_of(request, as_of, known_at)
+    return period_of(given_window(start, end), moment_of(request, as_of, known_at))
+
+
+def period_of(window: Window, moment: Moment) -> Period:
+    """Return a window that ends with a moment; raise InvalidError (InvalidArgument) where it begins behind it."""
     if window.from_us > moment.as_of_us:
         raise InvalidError("InvalidArgument", "from must not be after asOf, nor after knownAt.")
     until_us = min(window.to_us, moment.as_of_us + 1)
@@ -128,12 +134,11 @@ def given_page(
     return PageWanted(limit, after)
 
 
-async def readable_of(request: AnyRequest, tx: ReadTransaction, twin_id: str, moment: Moment) -> ReadableTwin:
+async def readable_of(services: Services, tx: ReadTransaction, twin_id: str, moment: Moment) -> ReadableTwin:
     """Return what can be read of a twin, live or as of a moment.
 
     Raises NotFoundError (DigitalTwinNotFound), InvalidError (InvalidArgument).
     """
-    services = call_of(request).services
     if moment != LIVE:
         return await readable_then(tx, services.context, twin_id, moment)
     check_twin_id(twin_id)

@@ -14,7 +14,7 @@ from gemel.base.clock import now_us
 from gemel.base.errors import InvalidError
 from gemel.history.moment import END_US, Moment
 
-__all__ = ["MOMENT", "AsOf", "KnownAt", "given_moment", "moment_of", "past_us"]
+__all__ = ["MOMENT", "AsOf", "KnownAt", "given_moment", "moment_from", "moment_of", "past_us"]
 
 AsOf = Annotated[
     str | None,
@@ -40,14 +40,18 @@ def given_moment(request: AnyRequest, as_of: AsOf = None, known_at: KnownAt = No
 
 
 def moment_of(request: AnyRequest, as_of: str | None, known_at: str | None) -> Moment:
-    """Return the moment that two texts name.
+    """Return the moment that two texts of a request name; raise as `moment_from` does."""
+    return moment_from(call_of(request).services.context.future_tolerance_us, as_of, known_at)
+
+
+def moment_from(ahead_us: int, as_of: str | None, known_at: str | None) -> Moment:
+    """Return the moment that two texts name; source times may be `ahead_us` ahead of the clock.
 
     With `known_at` alone it is what a live read answered then. Raises InvalidError (InvalidArgument) for what is
     no RFC 3339 time with a zone, or is in the future.
     """
     as_of_us, known_at_us = past_us("asOf", as_of), past_us("knownAt", known_at)
     # What had been recorded was not of a source time much ahead of the clock: nothing later has to be looked at.
-    ahead_us = call_of(request).services.context.future_tolerance_us
     return Moment(min(as_of_us, known_at_us + ahead_us, END_US), known_at_us)
 
 

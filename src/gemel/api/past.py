@@ -164,7 +164,7 @@ async def explain_values(
     """Explain values, current or of a moment: the event or request that made each so, its source, times and rules."""
     call = call_of(request)
     async with call.services.database.read(call.tenant) as tx:
-        twin = await readable_of(request, tx, twin_id, moment)
+        twin = await readable_of(call.services, tx, twin_id, moment)
         for each in path or ():
             if each not in twin.paths:
                 raise InvalidError(

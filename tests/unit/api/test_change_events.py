@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from gemel.api.change_events import SAMPLES_MAX, Wanted, render
+from gemel.api.change_events import SAMPLES_MAX, Wanted, events_of
 from gemel.graph.roster import TwinName
 from gemel.history.changes import SAMPLES, Change
 from gemel.history.paths import series_of
@@ -26,10 +26,9 @@ def batch(*rows: tuple[int, int, Encoded]) -> SampleBatch:
 
 def shown(change: Change, samples: SampleBatch | None, wanted: Wanted = Wanted()) -> list[dict[str, Any]]:  # noqa: B008
     found = []
-    for text in render(Told(change, samples), KNOWN, wanted):
-        assert text.endswith(b"\n\n")
-        fields = dict(line.split(": ", 1) for line in text.decode().strip().split("\n"))
-        found.append({**fields, "data": json.loads(fields["data"])})
+    for number, kind, body in events_of(Told(change, samples), KNOWN, wanted):
+        named = {"id": str(number)} if number else {}
+        found.append({**named, "event": kind, "data": json.loads(msgspec.json.encode(body))})
     return found
 
 
