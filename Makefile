@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CODE := src tests bench tools
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test javascript explore unit check formatted lint types floors tidy bench bench-peers faults format docs clean
+.PHONY: help venv demo test javascript explore unit check formatted lint types floors tidy bench bench-peers faults format docs protos clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ format: $(DEV_STAMP) ## bring all code to the house's format
 
 docs: $(DEV_STAMP) ## write the pages that are made from the code
 	@$(BIN)/python -m tools.docs
+
+protos: $(DEV_STAMP) ## make the messages of gRPC from their .proto
+	@$(BIN)/python -m tools.protos
 
 clean: ## delete .venv and what tools left behind
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .schemathesis build dist bench.json

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import ssl
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import httpx
 import pytest
 
 from gemel.security.certificate import ensure_certificate, own_files
 from support.command_line import ASSETS, Site, serving
+from support.rpc import messages, stubs
 
 RIG = ASSETS / "pump-rig"
 HEADER = (
@@ -69,6 +72,22 @@ def test_the_change_feed_is_followed_over_https(site: Site) -> None:
     finally:
         watching.send_signal(signal.SIGINT)
         watching.communicate()
+
+
+def test_grpc_shows_the_same_certificate() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    with serving("--tls", "--grpc-port", str(port)) as own:
+        trusted = grpc.ssl_channel_credentials(own_files(own.data).certificate.read_bytes())
+        metadata = (("authorization", f"Bearer {(own.data / 'default.key').read_text().strip()}"),)
+        with grpc.secure_channel(f"localhost:{port}", trusted) as channel:
+            query = messages().QueryRequest(query="SELECT * FROM digitaltwins")
+            pages = list(stubs().GemelStub(channel).Query(query, metadata=metadata, timeout=20))
+        assert [list(page.items) for page in pages] == [[]]
+        with grpc.insecure_channel(f"localhost:{port}") as channel:
+            stub = stubs().GemelStub(channel)
+            with pytest.raises(grpc.RpcError):
+                list(stub.Query(query, metadata=metadata, timeout=5))
 
 
 def test_a_remote_one_is_trusted_by_a_file(site: Site, tmp_path: Path) -> None:

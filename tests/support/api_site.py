@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
 import psycopg
 import uvicorn
@@ -20,11 +21,13 @@ from gemel.api.server import ApiServer
 from gemel.app.parts import make_services
 from gemel.base.clock import now_us
 from gemel.base.settings import Settings
+from gemel.rpc.server import RpcServer
 from gemel.security import tenants
 from gemel.security.hmac_key import load_hmac_key
 from gemel.security.principal import Scope
 from gemel.store.database import Database
 from support.postgres import Dsns
+from support.rpc import stubs
 
 __all__ = ["MODELS", "PUMP", "Site"]
 
@@ -66,6 +69,7 @@ class Site:
         self.tenants = {name: tenants.create_tenant(self.owner, name) for name in ("one", "two")}
         self.is_ready = True
         self._clients: list[httpx.Client] = []
+        self._channels: list[Any] = []
         self._started = threading.Event()
         self._failure: BaseException | None = None
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -86,6 +90,16 @@ class Site:
         self._clients.append(client)
         return client
 
+    def stub(self) -> Any:
+        """Return a gRPC client, with the stubs that its users make from the .proto."""
+        channel = grpc.insecure_channel(f"127.0.0.1:{self.rpc_port}")
+        self._channels.append(channel)
+        return stubs().GemelStub(channel)
+
+    def metadata(self, tenant: str = "one", *scopes: Scope) -> tuple[tuple[str, str], ...]:
+        """Return the metadata of a caller."""
+        return (("authorization", f"Bearer {self.token(tenant, *scopes)}"),)
+
     def stranger(self) -> httpx.Client:
         client = httpx.Client(base_url=self.url, timeout=20)
         self._clients.append(client)
@@ -99,6 +113,8 @@ class Site:
     def close(self) -> None:
         for client in self._clients:
             client.close()
+        for channel in self._channels:
+            channel.close()
         self.stop()
         self.owner.close()
         self._folder.cleanup()
@@ -126,9 +142,12 @@ class Site:
         self.app = create_app(services)
         config = uvicorn.Config(self.app, loop="none", http="httptools", log_config=None)
         self.server = ApiServer(config)
+        rpc = RpcServer(services, "127.0.0.1:0", None)
+        self.rpc_port = await rpc.start()
         asyncio.get_running_loop().call_later(0.2, self._started.set)
         spooled = asyncio.create_task(services.refusals.run())
         await self.server.serve(sockets=[self._listener])
+        await rpc.stop(1)
         await asyncio.gather(services.ingest.close(), services.refusals.close())
         spooled.cancel()
         await database.close()

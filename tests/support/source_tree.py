@@ -37,8 +37,9 @@ class Module:
 
 @cache
 def modules(*folders: str) -> tuple[Module, ...]:
-    """Return every module of some folders of the root, `src` by its packages' own names."""
-    return tuple(_module(path) for folder in folders for path in sorted((ROOT / folder).rglob("*.py")))
+    """Return every module of some folders of the root, `src` by its packages' own names; none made by protoc."""
+    found = (path for folder in folders for path in sorted((ROOT / folder).rglob("*.py")))
+    return tuple(_module(path) for path in found if not path.stem.endswith("_pb2"))
 
 
 @cache

@@ -12,11 +12,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvicorn
 
 from gemel.api.application import Application, create_app
 from gemel.api.server import ApiServer
+from gemel.api.services import Services
 from gemel.app.first import ensure_default, ensure_directory
 from gemel.app.maintenance import Maintenance
 from gemel.app.parts import make_deliveries, make_services
@@ -34,6 +36,9 @@ from gemel.store.database import Database
 from gemel.store.server import DirectoryLock
 from gemel.store.supervisor import Sentinel, Supervisor
 
+if TYPE_CHECKING:
+    from gemel.rpc.server import RpcServer
+
 __all__ = ["Listening", "serve"]
 
 LOOK_S = 0.02
@@ -50,12 +55,16 @@ log = get_log(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """Where to listen; with `tls` by https alone, showing `own` or else the data directory's certificate."""
+    """Where to listen; with `tls` by https alone, showing `own` or else the data directory's certificate.
+
+    On `grpc_port`, unless it is 0, gRPC is served, too, in the same way.
+    """
 
     host: str = "127.0.0.1"
     port: int = 8080
     tls: bool = False
     own: TlsFiles | None = None
+    grpc_port: int = 0
 
 
 def serve(settings: Settings, where: Listening, on_ready: Callable[[str], None] | None = None) -> None:
@@ -81,6 +90,7 @@ def serve(settings: Settings, where: Listening, on_ready: Callable[[str], None] 
     scheme = "https" if where.tls else "http"
     url = f"{scheme}://{_shown(where.host)}:{listening.getsockname()[1]}"
     files = (where.own or own_files(settings.data_dir)) if where.tls else None
+    rpc = _rpc(where, files) if where.grpc_port else None
     try:
         lock.acquire(url, files.certificate if files else None)
         try:
@@ -90,13 +100,24 @@ def serve(settings: Settings, where: Listening, on_ready: Callable[[str], None] 
                 log.info("migrated", applied=applied)
             ensure_default(storage.owner_dsn, settings.data_dir)
             with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-                runner.run(_Serving(settings, storage, listening, url, tls).run(on_ready))
+                doors = _Doors(listening, url, tls, rpc)
+                runner.run(_Serving(settings, storage, doors).run(on_ready))
         finally:
             if storage.bundled is not None:
                 storage.bundled.stop()
     finally:
         lock.release()
         listening.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Doors:
+    """Where callers come in: the socket and URL of HTTP, its TLS, and what makes the gRPC server, if there is one."""
+
+    listening: socket.socket
+    url: str
+    tls: ssl.SSLContext | None
+    rpc: Callable[[Services], RpcServer] | None
 
 
 class _Serving:
@@ -106,15 +127,12 @@ class _Serving:
         self,
         settings: Settings,
         storage: Storage,
-        listening: socket.socket,
-        url: str,
-        tls: ssl.SSLContext | None,
+        doors: _Doors,
     ) -> None:
         self._settings = settings
         self._storage = storage
-        self._listening = listening
-        self._url = url
-        self._tls = tls
+        self._doors = doors
+        self._url = doors.url
         self._ready = False
         self._refreshing: asyncio.Task[None] | None = None
         self._database = Database(storage.serve_dsn)
@@ -124,7 +142,7 @@ class _Serving:
         services = make_services(self._settings, self._database, lambda: self._ready)
         # Before the first request: a write at "now" rests on its week being there.
         await services.context.weeks.ensure_ahead(now_us())
-        server = ApiServer(_http(create_app(services), self._tls))
+        server = ApiServer(_http(create_app(services), self._doors.tls))
         supervisor = (
             None if self._storage.bundled is None else Supervisor(self._storage.bundled, self._on_state)
         )
@@ -148,11 +166,17 @@ class _Serving:
             grammar,
         )
         beside = [asyncio.create_task(duty) for duty in duties]
+        rpc: RpcServer | None = None
         try:
             log.info("serving", url=self._url, data=str(self._settings.data_dir))
+            if self._doors.rpc is not None:
+                rpc = self._doors.rpc(services)
+                await rpc.start()
             beside.append(asyncio.create_task(self._tell_ready(server, on_ready)))
-            await server.serve(sockets=[self._listening])
+            await server.serve(sockets=[self._doors.listening])
         finally:
+            if rpc is not None:
+                await rpc.stop(GRACE_S / 2)
             await sources.stop()
             parts = (
                 services.ingest.close(),
@@ -185,6 +209,17 @@ class _Serving:
         if ready:
             # Held here, since the loop itself would let go of a task that nobody holds.
             self._refreshing = asyncio.get_running_loop().create_task(self._database.refresh())
+
+
+def _rpc(where: Listening, files: TlsFiles | None) -> Callable[[Services], RpcServer]:
+    try:
+        from gemel.rpc.server import RpcServer
+    except ImportError as error:
+        raise EnvironmentFaultError(
+            "ExtraMissing", "gRPC needs grpcio, which is not installed.", "`pip install 'gemel[grpc]'`."
+        ) from error
+    host = f"[{where.host}]" if ":" in where.host else where.host
+    return lambda services: RpcServer(services, f"{host}:{where.grpc_port}", files)
 
 
 def _http(app: Application, tls: ssl.SSLContext | None) -> uvicorn.Config:

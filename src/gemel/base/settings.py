@@ -42,6 +42,7 @@ class Settings:
     future_tolerance_s: float = setting(
         "GEMEL_FUTURE_TOLERANCE_S", 5.0, "How far ahead of our clock a source time may be."
     )
+    grpc_port: int = setting("GEMEL_GRPC_PORT", 0, "The port that gRPC is served on, too; 0 for none.")
     body_bytes_max: int = setting("GEMEL_BODY_BYTES_MAX", 8 << 20, "The largest request body taken.")
     in_flight_bytes_max: int = setting(
         "GEMEL_IN_FLIGHT_BYTES_MAX",

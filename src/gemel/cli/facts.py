@@ -22,7 +22,7 @@ from gemel.cli.operate import database_fault
 
 __all__ = ["Facts", "ServerFacts", "gather", "skew_s"]
 
-EXTRAS = {"arrow": "pyarrow"}
+EXTRAS = {"arrow": "pyarrow", "grpc": "grpc"}
 PROGRAMS = ("postgres", "initdb", "pg_dump", "pg_restore")
 PROGRAM_S_MAX = 20
 

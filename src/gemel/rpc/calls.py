@@ -35,7 +35,7 @@ from gemel.security.tokens import invalid_token
 
 __all__ = ["Method", "Served", "failure_text", "record_refusal", "status_of"]
 
-Context = grpc.aio.ServicerContext
+Context = Any  # grpc.aio.ServicerContext: the package has no types
 
 STATUSES: dict[type[GemelError], grpc.StatusCode] = {
     InvalidError: grpc.StatusCode.INVALID_ARGUMENT,

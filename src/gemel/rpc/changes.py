@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
+import gemel.rpc.gemel_pb2 as pb
 from gemel.api.call import Call
 from gemel.api.change_events import Wanted
 from gemel.api.following import Follower, models_wanted, start_after
-from gemel.rpc import gemel_pb2 as pb
 
 __all__ = ["subscribe"]
 

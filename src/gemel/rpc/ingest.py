@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from typing import Any
 
+import gemel.rpc.gemel_pb2 as pb
 from gemel.api.call import Call
 from gemel.api.events import batch_target, count_batch, read_to
 from gemel.base.clock import now_us
@@ -24,7 +26,6 @@ from gemel.ingest.events import BATCH, LINES, Decoded
 from gemel.ingest.positions import read_position
 from gemel.ingest.requests import IngestRequest, IngestResult
 from gemel.ingest.room import Room
-from gemel.rpc import gemel_pb2 as pb
 from gemel.rpc.calls import record_refusal
 from gemel.rpc.messages import ack_of, event_json, failed_ack
 from gemel.security.audit import storable
@@ -63,10 +64,11 @@ class BatchTaker:
                 principal.require(Scope.INGEST)
                 try:
                     async with self._room.hold(batch.ByteSize()):
-                        yield ack_of(batch.number, await _take(call, batch))
+                        ack = ack_of(batch.number, await _take(call, batch))
                 except REFUSING as error:
                     await record_refusal(call, error)
-                    yield failed_ack(batch.number, error)
+                    ack = failed_ack(batch.number, error)
+                yield ack
         finally:
             self._streams -= 1
 
@@ -83,7 +85,7 @@ async def _take(call: Call, batch: Any) -> IngestResult:
     received_us, started_s = now_us(), time.perf_counter()
     source, at = batch.source or None, batch.position or None
     positions = read_to(source, at)
-    body, media_type = _body(batch)
+    body, media_type = await asyncio.to_thread(_body, batch)
     if len(body) > call.services.settings.body_bytes_max:
         raise _too_large(call)
 

@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 import numpy as np
 
+import gemel.rpc.gemel_pb2 as pb
 from gemel.api.failures import as_error
 from gemel.base.errors import GemelError
 from gemel.history.values import QUALITIES
 from gemel.ingest.requests import IngestResult
-from gemel.rpc import gemel_pb2 as pb
 
 __all__ = ["ack_of", "event_json", "failed_ack", "moment_texts", "sample_of", "time_text"]
 
@@ -50,7 +50,7 @@ def moment_texts(moment: Any) -> tuple[str | None, str | None]:
 def sample_of(row: dict[str, Any]) -> pb.Sample:
     """Return a raw row of history, times in µs, as a Sample."""
     sample = pb.Sample(
-        path=row["path"], quality=QUALITIES.index(row["quality"]), revision=max(0, row["revision"])
+        path=row["path"], quality=pb.Quality.Value(row["quality"].upper()), revision=max(0, row["revision"])
     )
     sample.time.FromMicroseconds(row["time"])
     sample.recorded.FromMicroseconds(row["recorded"])

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+import gemel.rpc.gemel_pb2 as pb
 from gemel.api.call import Call
 from gemel.api.history_query import PageWanted, Wanted, given_window, period_of, read_history, readable_of
 from gemel.api.moments import moment_from
@@ -15,12 +16,11 @@ from gemel.history.moment import LIVE, Moment
 from gemel.history.paths import series_of
 from gemel.history.state import read_state
 from gemel.query import Ask, run_query
-from gemel.rpc import gemel_pb2 as pb
 from gemel.rpc.messages import moment_texts, sample_of, time_text
 
 __all__ = ["get_twin", "history", "last_values", "query"]
 
-PAGE_SAMPLES = 5_000
+PAGE_SAMPLES = 2_000
 """Samples of one message: what a slow reader has us hold."""
 
 

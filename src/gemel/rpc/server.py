@@ -6,10 +6,10 @@ from typing import Any
 
 import grpc
 
+import gemel.rpc.gemel_pb2 as pb
 from gemel.api.services import Services
 from gemel.base.errors import EnvironmentFaultError
 from gemel.observe.logs import get_log
-from gemel.rpc import gemel_pb2 as pb
 from gemel.rpc.calls import Method, Served
 from gemel.rpc.changes import subscribe
 from gemel.rpc.ingest import BatchTaker, position

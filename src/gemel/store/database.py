@@ -58,6 +58,10 @@ LOCK_HEAD = """
 SELECT (extract(epoch FROM greatest(clock_timestamp(), recorded + interval '1 microsecond')) * 1000000)::bigint,
        change_no, graph_epoch, model_epoch, (extract(epoch FROM retention_line) * 1000000)::bigint, promoted
 FROM tenant_head WHERE tenant = current_tenant() FOR NO KEY UPDATE"""
+CALLED_OFF = (asyncio.CancelledError, GeneratorExit)
+"""What ends a transaction whose user is gone. Within a pipeline answers are left on its connection, which the next
+user would take for those to its own statements, so it is closed at once."""
+
 WRITE_HEAD = """
 UPDATE tenant_head SET recorded = to_timestamp(0) + %s * interval '1 microsecond', change_no = %s,
        graph_epoch = %s, model_epoch = %s
@@ -281,6 +285,9 @@ class Database:
                 raise InvalidError(
                     "TimeoutError", f"A read took longer than {READ_TIMEOUT_S:g} s.", "Ask for less at once."
                 ) from error
+            except CALLED_OFF:
+                await connection.close()
+                raise
             finally:
                 await _rollback(connection)
 
@@ -317,6 +324,9 @@ class Database:
                 if transaction.change_no > row[1]:
                     for listener in self._listeners:
                         listener(tenant, transaction.change_no)
+            except CALLED_OFF:
+                await connection.close()
+                raise
             except BaseException:
                 await _rollback(connection)
                 raise
@@ -343,7 +353,11 @@ class Database:
         connection: AsyncConnection[Row] | None = None
         try:
             async with self._pool.connection() as connection:
-                yield connection
+                try:
+                    yield connection
+                except CALLED_OFF:
+                    await connection.close()
+                    raise
         except PoolTimeout as error:
             raise _unavailable() from error
         except GemelError:

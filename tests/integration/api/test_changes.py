@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from gemel.api import changes
+from gemel.api import following as feed
 from gemel.cli.sse import EventStream, ServerEvent
 from gemel.security.principal import Scope
 from support.api_site import PUMP, Site
@@ -174,7 +174,7 @@ def test_other_tenants_hear_nothing(site: Site, client: httpx.Client) -> None:
 def test_heartbeats_keep_the_stream_and_end_it_with_the_key(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(changes, "HEARTBEAT_S", 0.2)
+    monkeypatch.setattr(feed, "HEARTBEAT_S", 0.2)
     reader = site.client("one", Scope.READ)
     follower = Follower(reader, (), None)
     time.sleep(0.7)

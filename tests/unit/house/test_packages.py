@@ -20,6 +20,8 @@ EXTRA_MODULES = {
     "asyncua": "opcua",
     "confluent_kafka": "kafka",
     "fastavro": "kafka",
+    "google": "grpc",
+    "grpc": "grpc",
     "pyarrow": "arrow",
 }
 """The modules that an extra brings, which code imports only where it needs them."""
@@ -27,7 +29,7 @@ EXTRA_MODULES = {
 WITH_EXTRA = {
     f"gemel.connectors.opcua_{name}": "opcua"
     for name in ("browse", "link", "source", "tree", "types", "values")
-}
+} | {f"gemel.rpc.{name}": "grpc" for name in ("calls", "changes", "ingest", "messages", "reading", "server")}
 """Modules of ours that need an extra as a whole: others import them only where they need them."""
 
 HEAVY = ("litestar", "numpy", "psycopg", "uvicorn", "pint", "lark")
