@@ -34,6 +34,8 @@ __all__ = ["FolderKind", "FolderSource"]
 
 FILES_MAX: Final = 100_000
 LOOK_S: Final = 0.5
+UNENDED: Final = 10
+"""How often `settle_s` a file rests whose last line has no end: its writer may be in the middle of a number."""
 DONE: Final = "done"
 REFUSED: Final = "refused"
 
@@ -156,7 +158,11 @@ class FolderSource:
                 since_s = now_s
             self._resting[name] = (stamp, since_s)
             # An empty file is one that is about to be written.
-            if stamp.size and now_s - since_s >= self._settings.settle_s:
+            rest_s = now_s - since_s
+            if not stamp.size or rest_s < self._settings.settle_s:
+                continue
+            path = self._settings.folder / name
+            if rest_s >= UNENDED * self._settings.settle_s or await asyncio.to_thread(_is_ended, path):
                 resting.append((stamp.mtime_ns, name, stamp))
         if not resting:
             return False
@@ -316,6 +322,18 @@ def _digest(path: Path, mapping: FileMapping) -> str:
     with path.open("rb") as file:
         content = hashlib.file_digest(file, "sha256").hexdigest()
     return f"content:{content[:40]}-{mapping.digest}"
+
+
+def _is_ended(path: Path) -> bool:
+    """Whether a file ends as whole ones do: with the end of a line, or the mark of Parquet."""
+    try:
+        with path.open("rb") as file:
+            file.seek(-min(4, path.stat().st_size), os.SEEK_END)
+            end = file.read()
+    except OSError:
+        # Whoever opens it next says what is wrong.
+        return True
+    return end.endswith(b"\n") or end == b"PAR1"
 
 
 def _stamp(entry: os.DirEntry[str]) -> Stamp | None:

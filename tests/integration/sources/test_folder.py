@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -224,5 +225,49 @@ def test_a_trial_shows_what_comes_and_keeps_nothing(play: Play, tmp_path: Path) 
         assert await shop.values() == []
         sql = "SELECT count(*) FROM source_position WHERE tenant = current_tenant()"
         assert await shop.parts.db.query(shop.parts.tenant, sql) == [(0,)]
+
+    play(scene)
+
+
+def test_half_a_number_is_not_read_while_its_writer_pauses(play: Play, tmp_path: Path) -> None:
+    async def scene(shop: Workshop) -> None:
+        await described(shop, tmp_path)
+        async with shop.process():
+            with (tmp_path / "slow.csv").open("w") as file:
+                file.write("at,v\n1600000000,12")
+                file.flush()
+                await asyncio.sleep(0.5)
+                file.write("3\n")
+            await shop.until(lambda row: row.counts["events"] == 1)
+            (tmp_path / "last.csv").write_text("at,v\n1600000001,4")
+            row = await shop.until(lambda row: row.counts["events"] == 2)
+        assert (row.counts["corrected"], row.counts["quarantined"]) == (0, 0)
+        assert await shop.values() == [123.0, 4.0]
+
+    play(scene)
+
+
+@pytest.mark.parametrize("form", ["csv", "ndjson", "parquet"])
+def test_files_of_each_kind_are_read_and_remembered(play: Play, tmp_path: Path, form: str) -> None:
+    table = [{"at": 1_600_000_000 + n, "v": float(n)} for n in range(50)]
+    if form == "parquet":
+        import pyarrow
+        from pyarrow import parquet
+
+        parquet.write_table(pyarrow.Table.from_pylist(table), tmp_path / "a.csv")
+    elif form == "ndjson":
+        drop(tmp_path, "a.csv", "".join(f"{json.dumps(row)}\n" for row in table))
+    else:
+        drop(tmp_path, "a.csv", rows(0, 50))
+
+    async def scene(shop: Workshop) -> None:
+        await described(shop, tmp_path, events=20, mapping=MAPPING.replace("csv", form))
+        async with shop.process():
+            await shop.until(lambda row: row.counts["events"] == 50)
+        async with shop.process():
+            await asyncio.sleep(0.5)
+            row = await shop.row()
+        assert (row.counts["events"], row.counts["duplicate"], row.error) == (50, 0, None)
+        assert await shop.values() == [float(n) for n in range(50)]
 
     play(scene)
