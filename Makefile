@@ -52,7 +52,7 @@ floors: $(DEV_STAMP)
 tidy: $(DEV_STAMP)
 	@$(BIN)/pytest tests/unit/house
 
-bench: $(DEV_STAMP) ## measure the figures, print them as a table, write bench.json
+bench: $(DEV_STAMP) $(BROKERS_STAMP) ## measure the figures, print them as a table, write bench.json
 	@$(BIN)/python -m bench
 
 bench-peers: $(DEV_STAMP) ## feed the same samples to InfluxDB and to Gemel, and print both

@@ -1,9 +1,10 @@
-"""Run the benchmarks: `python -m bench [events] [graph] [peers]`; prints a table and writes bench.json.
+"""Run the benchmarks: `python -m bench [events] [graph] [mqtt] [peers]`; prints a table and writes bench.json.
 
 It exits 1 if a goal is missed.
 
 Each part has a platform of its own, made new. `events`: ingest, single twins, overload, starting. `graph`: import,
-queries, and the past of 100,000 twins. `peers`: the same samples into InfluxDB. Without a name, the first two.
+queries, and the past of 100,000 twins. `mqtt`: a broker's queue. `peers`: the same samples into InfluxDB. Without
+a name, the first three.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from bench import arrow, graph, ingest, overload, peers, startup, twins
+from bench import arrow, graph, ingest, mqtt, overload, peers, startup, twins
+from bench.events import make_twins
 from bench.figures import Figure
 from bench.platform import Platform, running
 
@@ -33,18 +35,21 @@ def main() -> int:
     parts: dict[str, Callable[[Platform, Console], list[Figure]]] = {
         "events": _events,
         "graph": _graph,
+        "mqtt": _mqtt,
         "peers": _peers,
     }
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure the figures.")
     parser.add_argument(
-        "part", nargs="*", help=f"which to measure: {', '.join(parts)}; without a name, events and graph"
+        "part",
+        nargs="*",
+        help=f"which to measure: {', '.join(parts)}; without a name, events, graph and mqtt",
     )
-    wanted = parser.parse_args().part or ["events", "graph"]
+    wanted = parser.parse_args().part or ["events", "graph", "mqtt"]
     if unknown := [name for name in wanted if name not in parts]:
         parser.error(f"there is no part {unknown[0]}; there are {', '.join(parts)}")
     figures: list[Figure] = []
     for name in wanted:
-        with running() as platform:
+        with running(environment=mqtt.ENVIRONMENT if name == "mqtt" else None) as platform:
             figures += parts[name](platform, console)
     Path("bench.json").write_bytes(msgspec.json.format(msgspec.json.encode(figures), indent=1))
     console.print(_table(figures))
@@ -75,6 +80,12 @@ def _events(platform: Platform, console: Console) -> list[Figure]:
 def _graph(platform: Platform, console: Console) -> list[Figure]:
     with console.status("measuring graph ...") as status:
         return graph.measure(platform, lambda step: status.update(f"graph: {step} ..."))
+
+
+def _mqtt(platform: Platform, console: Console) -> list[Figure]:
+    with console.status("measuring mqtt ..."):
+        make_twins(platform)
+        return mqtt.measure(platform)
 
 
 def _peers(platform: Platform, console: Console) -> list[Figure]:
