@@ -9,6 +9,7 @@ import numpy as np
 
 from gemel.base.clock import from_us, iso_us
 from gemel.history.changes import append
+from gemel.history.lasts import forget_lasts
 from gemel.history.moves import Stretch
 from gemel.history.paths import PathKey
 from gemel.history.samples import Sample, SampleBatch
@@ -127,6 +128,7 @@ async def delete_samples(tx: WriteTransaction, wanted: Range) -> dict[int, int]:
     They are kept as superseded, so that what was known before stays as it was. Where the last sample of a series
     goes, the last that remains becomes the state.
     """
+    forget_lasts(tx)
     now = from_us(tx.stamp())
     rows = await tx.rows(DELETE, wanted.parameters | {"now": now})
     if not rows:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from gemel.base.clock import from_us
 from gemel.history.changes import CURRENT, FIRST, append_samples
 from gemel.history.gaps import find_refused
+from gemel.history.lasts import forget_lasts, note_lasts, recall_lasts
 from gemel.history.ordering import ACCEPTED, NEVER_US, Known, Plan, plan
 from gemel.history.promoted import write_promoted
 from gemel.history.samples import Ints, Sample, SampleBatch
@@ -73,11 +74,18 @@ INSERT INTO latest (tenant, {COLUMNS})
 SELECT current_tenant(), series, source_time, recorded, nullif(num, 'NaN'), revision, quality, kind, doc::jsonb
 FROM {ROWS}"""
 
-# Costs half as much again, even where nothing is there.
-UPSERT_LATEST = f"""{INSERT_LATEST}
-ON CONFLICT (tenant, series) DO UPDATE SET source_time = excluded.source_time, recorded = excluded.recorded,
-    num = excluded.num, revision = excluded.revision, quality = excluded.quality, kind = excluded.kind,
-    doc = excluded.doc"""
+# Half of what ON CONFLICT would cost: which series are there is known.
+UPDATE_LATEST = f"""
+UPDATE latest SET source_time = r.source_time, recorded = r.recorded, num = nullif(r.num, 'NaN'),
+    revision = r.revision, quality = r.quality, kind = r.kind, doc = r.doc::jsonb
+FROM {ROWS} WHERE latest.tenant = current_tenant() AND latest.series = r.series"""
+# Of plain numbers alone: half of the columns.
+UPDATE_NUMBERS = """
+UPDATE latest SET source_time = r.source_time, recorded = r.recorded, num = r.num,
+    revision = 0, quality = 0, kind = 0, doc = NULL
+FROM unnest(%s::bigint[], %s::timestamptz[], %s::timestamptz[], %s::float8[])
+    AS r (series, source_time, recorded, num)
+WHERE latest.tenant = current_tenant() AND latest.series = r.series"""
 
 REPLACE = f"""
 UPDATE sample SET recorded = r.recorded, num = nullif(r.num, 'NaN'), revision = r.revision,
@@ -105,16 +113,18 @@ async def write_samples(tx: WriteTransaction, batch: SampleBatch) -> npt.NDArray
     last_us, gaps = await _last(tx, batch.series)
     refused = await find_refused(tx, batch, gaps) if gaps else None
     if refused is None:
-        return await _write(tx, batch, last_us)
+        return await _write(tx, batch, last_us, gaps)
     outcomes, taken = refused.outcomes, ~refused.mask
     if refused.lost:
         await _supersede(tx, [(sample, sample.recorded_us) for sample in refused.lost])
     if taken.any():
-        outcomes[taken] = await _write(tx, batch.take(taken), last_us[taken])
+        outcomes[taken] = await _write(tx, batch.take(taken), last_us[taken], gaps)
     return outcomes
 
 
-async def _write(tx: WriteTransaction, batch: SampleBatch, last_us: Ints) -> npt.NDArray[np.int8]:
+async def _write(
+    tx: WriteTransaction, batch: SampleBatch, last_us: Ints, gaps: Collection[int]
+) -> npt.NDArray[np.int8]:
     known = await _known(tx, batch, last_us)
     made = (
         plan(batch, last_us, known)
@@ -123,11 +133,8 @@ async def _write(tx: WriteTransaction, batch: SampleBatch, last_us: Ints) -> npt
     )
     await _copy(tx, batch.take(made.fresh), made.late[made.fresh])
     await _correct(tx, batch, made)
-    state = batch.take(np.sort(made.state))
-    if len(state):
-        new = bool((last_us[made.state] == NEVER_US).all())
-        await tx.execute(INSERT_LATEST if new else UPSERT_LATEST, _columns(state))
-        await write_promoted(tx, state)
+    state = made.state[np.argsort(batch.series[made.state])]
+    await _update_state(tx, batch.take(state), last_us[state] == NEVER_US, gaps)
     effective = np.sort(np.concatenate((made.fresh, np.array(made.winners, np.int64))))
     await append_samples(tx, batch.take(effective), _effects(batch, made, last_us)[effective])
     return made.outcomes
@@ -146,6 +153,26 @@ async def tell_first_samples(tx: WriteTransaction, batch: SampleBatch) -> None:
     await tx.execute(INSERT_LATEST, _columns(batch))
     await write_promoted(tx, batch)
     await append_samples(tx, batch, np.full(len(batch), CURRENT | FIRST, np.uint8))
+
+
+async def _update_state(tx: WriteTransaction, state: SampleBatch, new: Flags, gaps: Collection[int]) -> None:
+    """Make samples the state of their series, which they are in the order of; `new` bool[n] series have none yet.
+
+    The last times of series with deleted keys (`gaps`) are not remembered: these are looked up with them.
+    """
+    if not len(state):
+        return
+    if new.any():
+        await tx.execute(INSERT_LATEST, _columns(state.take(new)))
+    if not new.all():
+        known = state.take(~new)
+        if (known.kind | known.quality | known.revision).any():
+            await tx.execute(UPDATE_LATEST, _columns(known))
+        else:
+            await tx.execute(UPDATE_NUMBERS, _columns(known)[:4])
+    whole = ~np.isin(state.series, np.array(sorted(gaps), np.int64))
+    note_lasts(tx, state.series[whole], state.time_us[whole])
+    await write_promoted(tx, state)
 
 
 async def foresee_samples(tx: ReadTransaction, batch: SampleBatch) -> npt.NDArray[np.int8]:
@@ -168,7 +195,12 @@ async def _last(tx: ReadTransaction, series: Ints) -> tuple[Ints, dict[int, tupl
     wanted, inverse = np.unique(series, return_inverse=True)
     last = np.full(len(wanted), NEVER_US, np.int64)
     gaps: dict[int, tuple[int, int]] = {}
-    rows = await tx.rows(LAST, {"series": bigints(wanted)})
+    asked = wanted
+    if isinstance(tx, WriteTransaction):
+        held, held_us = recall_lasts(tx, wanted)
+        last[held] = held_us
+        asked = np.delete(wanted, held)
+    rows = await tx.rows(LAST, {"series": bigints(asked)}) if len(asked) else []
     if rows and any(row[2] is not None for row in rows):
         gaps = {number: (low, high) for number, low, high in rows if high is not None}
         rows = [row for row in rows if row[2] is None]
@@ -304,7 +336,8 @@ async def restate(tx: WriteTransaction, fallen: SampleBatch, emptied: SampleBatc
         return
     if len(fallen):
         await tx.execute(REPLACE, (*_columns(fallen), *_bounds(fallen.time_us)))
-    await tx.execute(UPSERT_LATEST, _columns(state))
+    forget_lasts(tx)
+    await tx.execute(UPDATE_LATEST, _columns(state))
     await write_promoted(tx, state)
     state.revision = np.maximum(state.revision, 0)
     await append_samples(tx, state, np.full(len(state), CURRENT, np.uint8))

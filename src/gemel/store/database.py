@@ -7,6 +7,7 @@ first locks the tenant's head row: it is the mutex of the tenant's writes, its c
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -46,6 +47,8 @@ class Statement(NamedTuple):
 
 POOL_WAIT_S = 10.0
 FULL_RETRY_S = 5
+MEMORIES_MAX = 16
+"""Of how many tenants a process remembers what it wrote last; those that wrote longest ago are forgotten."""
 READ_TIMEOUT_S = 60.0
 """How long each statement of a read may take."""
 READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
@@ -135,9 +138,15 @@ class WriteTransaction(ReadTransaction):
     `next_change_no()` numbers the change feed without gaps. Both are kept by the commit and given back by a rollback.
     """
 
-    def __init__(self, connection: AsyncConnection[Row], tenant: int, head: Row) -> None:
+    def __init__(
+        self, connection: AsyncConnection[Row], tenant: int, head: Row, memory: dict[object, Any]
+    ) -> None:
         super().__init__(connection, tenant, head[2:])
+        self.memory = memory
+        """What parts of this process remember of the tenant beyond a transaction; each says by what it still holds."""
         self._recorded_us, self._change_no = head[0] - 1, head[1]
+        self.begun_change_no = int(head[1])
+        """The newest number of the tenant's change feed when this transaction began."""
         self._signed_us = self._recorded_us
         self._on_commit: list[Callable[[], None]] = []
 
@@ -250,6 +259,7 @@ class Database:
         self.reachable = True
         self._listeners: list[Callable[[int, int], None]] = []
         self._turns: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
+        self._memories: OrderedDict[int, dict[object, Any]] = OrderedDict()
 
     def listen(self, listener: Callable[[int, int], None]) -> None:
         """Call back with tenant and newest change number after each commit of this process that told the feed."""
@@ -318,7 +328,7 @@ class Database:
                     await connection.execute(SET_TENANT, (str(tenant),))
                     await head.execute(LOCK_HEAD)
                 row = _there(await head.fetchone(), tenant)
-                transaction = WriteTransaction(connection, tenant, row)
+                transaction = WriteTransaction(connection, tenant, row, self._memory(tenant))
                 yield transaction
                 await transaction.finish()
                 if transaction.change_no > row[1]:
@@ -330,6 +340,13 @@ class Database:
             except BaseException:
                 await _rollback(connection)
                 raise
+
+    def _memory(self, tenant: int) -> dict[object, Any]:
+        memory = self._memories.setdefault(tenant, {})
+        self._memories.move_to_end(tenant)
+        while len(self._memories) > MEMORIES_MAX:
+            self._memories.popitem(last=False)
+        return memory
 
     @asynccontextmanager
     async def _turn(self, tenant: int) -> AsyncIterator[None]:
