@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 
 import msgspec
+import numpy as np
 
 from gemel.base.errors import InvalidError, TooLargeError
 
@@ -27,7 +28,8 @@ _raws = msgspec.json.Decoder(list[msgspec.Raw])
 
 def count_values(body: bytes) -> int:
     """Return how many JSON values a body may hold at most, at the cost of reading its bytes."""
-    return 1 + body.count(b",") + body.count(b"[") + body.count(b"{")
+    data = np.frombuffer(body, np.uint8)
+    return 1 + sum(int(np.count_nonzero(data == mark)) for mark in b",[{")
 
 
 def split_lines(body: bytes) -> list[bytes]:
