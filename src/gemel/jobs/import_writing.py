@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -47,7 +48,7 @@ async def prepare_write(work: Work, section: str, rows: Sequence[Row]) -> Write:
     if section == TWINS and rows:
         return await _twins(work, rows)
     if section == RELATIONSHIPS and rows:
-        return _relationships(work, rows)
+        return await asyncio.to_thread(_relationships, work, rows)
     if section == MODELS and rows:
         return _models(work, rows)
     return _nothing
