@@ -293,6 +293,10 @@ def on_routes() -> Rows:
         ("GET", "/v1/routes"): [Attempt("/v1/routes", 200)],
         ("GET", "/v1/routes/{route_id}"): [Attempt("/v1/routes/all", 404)],
         ("POST", "/v1/routes/{route_id}/skip"): [Attempt("/v1/routes/all/skip", 404)],
+        ("GET", "/v1/dead-letters"): [Attempt("/v1/dead-letters", 200)],
+        ("GET", "/v1/dead-letters/{number}"): [Attempt("/v1/dead-letters/1", 404)],
+        ("POST", "/v1/dead-letters/replay"): [Attempt("/v1/dead-letters/replay", 200, {"route": "all"})],
+        ("POST", "/v1/dead-letters/discard"): [Attempt("/v1/dead-letters/discard", 200, {"numbers": [1]})],
     }
 
 

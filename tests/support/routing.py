@@ -24,8 +24,12 @@ from gemel.routing.deliveries import Deliveries
 from gemel.routing.delivery import DeliveryParts
 from gemel.routing.endpoints import endpoint_of, put_endpoint
 from gemel.routing.feed import FeedReader
+from gemel.routing.kafka import KafkaSender
+from gemel.routing.mqtt import MqttSender
 from gemel.routing.routes import RouteStatus, put_route, route_request, route_status
+from gemel.routing.webhooks import WebhookSender
 from gemel.security.sealing import Sealer
+from gemel.sources.permits import Permits, Place
 from support.http_peer import Received, Reply
 from support.parts import TenantParts, event, open_parts
 from support.postgres import Dsns
@@ -81,6 +85,12 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 @asynccontextmanager
 async def delivering(dsns: Dsns, parts: TenantParts, allow: str = "127.0.0.1") -> AsyncIterator[Deliveries]:
     """Run deliveries as a server does, allowed to call this machine."""
+    outbound = Outbound(OutboundPolicy.parse(allow))
+    place = Place("test", Permits.parse("env:SINK_SECRET"))
+
+    def resolve(_: str, text: str) -> str:
+        return place.resolve(text)
+
     made = DeliveryParts(
         database=parts.db,
         feed=FeedHead(parts.db),
@@ -88,7 +98,11 @@ async def delivering(dsns: Dsns, parts: TenantParts, allow: str = "127.0.0.1") -
         reader=FeedReader(Roster(), parts.context.paths),
         context=parts.context,
         sealer=SEALER,
-        outbound=Outbound(OutboundPolicy.parse(allow)),
+        senders={
+            "webhook": WebhookSender(outbound, resolve),
+            "kafka": KafkaSender(outbound, resolve),
+            "mqtt": MqttSender(outbound),
+        },
         metrics=Metrics(),
     )
     deliveries = Deliveries(dsns.owner, "test", made)
@@ -98,7 +112,9 @@ async def delivering(dsns: Dsns, parts: TenantParts, allow: str = "127.0.0.1") -
     finally:
         deliveries.close()
         await running
-        await made.outbound.aclose()
+        for sender in made.senders.values():
+            await sender.close()
+        await outbound.aclose()
         made.executor.shutdown()
 
 

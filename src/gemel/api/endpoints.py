@@ -16,11 +16,13 @@ from gemel.api.routing import JSON, RouteInfo, route
 from gemel.api.wire import Listed, Time
 from gemel.base.clock import iso_us
 from gemel.base.errors import UnavailableError
+from gemel.outbound.kafka import server_and_topic
 from gemel.routing import endpoints
-from gemel.routing.endpoints import EndpointView, MqttBroker, Webhook, endpoint_of
+from gemel.routing.endpoints import EndpointView, KafkaTopic, MqttBroker, Wanted, Webhook, endpoint_of
 from gemel.routing.publishing import broker_target
 from gemel.security.audit import record
 from gemel.security.principal import Scope
+from gemel.sources.permits import Place
 
 __all__ = ["HANDLERS", "EndpointAnswer"]
 
@@ -43,6 +45,8 @@ class EndpointAnswer(msgspec.Struct, rename="camel"):
     url: str
     signed: bool
     headers: list[str]
+    settings: dict[str, str | int | bool]
+    dead_letter_after: int
     created: Time
     changed: Time
 
@@ -80,7 +84,7 @@ async def show_endpoint(request: AnyRequest, name: Name) -> Response[bytes]:
         RouteInfo(
             Scope.ADMIN,
             "endpoint.put",
-            body={JSON: Webhook | MqttBroker},
+            body={JSON: Wanted},
             body_example=EXAMPLE,
             answer={JSON: EndpointAnswer},
         ),
@@ -90,10 +94,14 @@ async def put_endpoint(request: AnyRequest, name: Name) -> Response[bytes]:
     """Make an endpoint or put another in its place, secrets and all; its routes are tried again at once."""
     call = call_of(request)
     wanted = endpoint_of(await read_json(request))
+    _check_references(wanted, Place(call.principal.tenant_name, call.services.sources.permits))
     # What may never be called is refused now; a name that has no address yet may have one by then.
     with suppress(UnavailableError, OSError):
         if isinstance(wanted, MqttBroker):
             await call.services.outbound.check_host(*broker_target(wanted.url)[:2])
+        elif isinstance(wanted, KafkaTopic):
+            for server in server_and_topic(wanted.url)[0]:
+                await call.services.outbound.check(f"http://{server}")
         else:
             await call.services.outbound.check(wanted.url)
     async with call.services.database.write(call.tenant) as tx:
@@ -115,6 +123,15 @@ async def delete_endpoint(request: AnyRequest, name: Name) -> Response[None]:
     return empty_answer()
 
 
+def _check_references(wanted: Wanted, place: Place) -> None:
+    """Raise InvalidError (SourceNotAllowed) for references to secrets that this tenant may not use."""
+    texts = [wanted.secret] if isinstance(wanted, Webhook) else []
+    values = wanted.settings.values() if isinstance(wanted, KafkaTopic) else texts
+    for text in values:
+        if isinstance(text, str):
+            place.check(text)
+
+
 def _answer(view: EndpointView) -> EndpointAnswer:
     return EndpointAnswer(
         view.name,
@@ -122,6 +139,8 @@ def _answer(view: EndpointView) -> EndpointAnswer:
         view.url,
         view.signed,
         view.headers,
+        view.settings,
+        view.dead_letter_after,
         iso_us(view.created_us),
         iso_us(view.changed_us),
     )

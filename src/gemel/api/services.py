@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from gemel.base.settings import Settings
@@ -18,6 +18,7 @@ from gemel.observe.metrics import Metrics
 from gemel.observe.tally import Tallies
 from gemel.outbound import Outbound
 from gemel.routing.feed import FeedReader
+from gemel.routing.sending import Sender
 from gemel.security.keys import Keyring
 from gemel.security.refusals import Refusals
 from gemel.security.sealing import Sealer
@@ -44,6 +45,7 @@ class Services:
     outbound: Outbound
     feed: FeedHead
     feed_reader: FeedReader
+    senders: Mapping[str, Sender]
     sealer: Sealer
     jobs: Jobs
     mappings: MappingLibrary

@@ -29,14 +29,19 @@ from gemel.observe.tally import Tallies
 from gemel.outbound import Outbound, OutboundPolicy
 from gemel.routing.deliveries import Deliveries
 from gemel.routing.delivery import DeliveryParts
+from gemel.routing.endpoints import KAFKA, MQTT, WEBHOOK
 from gemel.routing.feed import FeedReader
+from gemel.routing.kafka import KafkaSender
+from gemel.routing.mqtt import MqttSender
+from gemel.routing.sending import Sender
+from gemel.routing.webhooks import WebhookSender
 from gemel.security.hmac_key import load_hmac_key
 from gemel.security.keys import Keyring
 from gemel.security.refusals import Refusals
 from gemel.security.sealing import Sealer
 from gemel.security.spool import Spool
 from gemel.sources.feeding import Sink
-from gemel.sources.permits import Permits
+from gemel.sources.permits import Permits, Place
 from gemel.sources.service import Sources
 from gemel.store.database import Database
 
@@ -64,6 +69,7 @@ def make_services(settings: Settings, database: Database, ready: Callable[[], bo
     outbound = Outbound(policy)
     ingest = Ingest(database, directory, context, options, now_us)
     metrics, tallies = Metrics(), Tallies()
+    permits = Permits.parse(settings.sources_allow)
     return Services(
         settings=settings,
         mappings=MappingLibrary(),
@@ -80,6 +86,7 @@ def make_services(settings: Settings, database: Database, ready: Callable[[], bo
         feed_reader=FeedReader(Roster(), paths),
         sealer=Sealer(hmac_key),
         outbound=outbound,
+        senders=_senders(outbound, permits),
         jobs=Jobs(
             database=database,
             context=context,
@@ -90,12 +97,25 @@ def make_services(settings: Settings, database: Database, ready: Callable[[], bo
         sources=Sources(
             database=database,
             kinds=source_kinds(policy, outbound),
-            permits=Permits.parse(settings.sources_allow),
+            permits=permits,
             sink=Sink(ingest, metrics, tallies),
         ),
         metrics=metrics,
         tallies=tallies,
     )
+
+
+def _senders(outbound: Outbound, permits: Permits) -> dict[str, Sender]:
+    """Return what brings notifications to endpoints, by their kind; its secrets may be where those of sources may."""
+
+    def resolve(tenant_name: str, text: str) -> str:
+        return Place(tenant_name, permits).resolve(text)
+
+    return {
+        WEBHOOK: WebhookSender(outbound, resolve),
+        KAFKA: KafkaSender(outbound, resolve),
+        MQTT: MqttSender(outbound),
+    }
 
 
 def make_deliveries(settings: Settings, owner_dsn: str, services: Services) -> Deliveries:
@@ -107,7 +127,7 @@ def make_deliveries(settings: Settings, owner_dsn: str, services: Services) -> D
         reader=services.feed_reader,
         context=services.context,
         sealer=services.sealer,
-        outbound=services.outbound,
+        senders=services.senders,
         metrics=services.metrics,
     )
     return Deliveries(owner_dsn, settings.event_source, parts)

@@ -192,6 +192,8 @@ class _Serving:
             for task in beside:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
+            for sender in services.senders.values():
+                await sender.close()
             await services.outbound.aclose()
             await self._database.close()
             log.info("stopped", url=self._url)

@@ -115,6 +115,9 @@ CODES: dict[str, Code] = {
     "EventRouteFilterInvalid": Code(
         "The filter of the event route does not parse.", "The message names line, position and what to write."
     ),
+    "DeadLetterNotFound": Code(
+        "There is no dead letter of this number.", "See `gemel route dead-letters list`."
+    ),
     "EndpointNotFound": Code("There is no endpoint of this name.", "See `gemel endpoint list`."),
     "EndpointInUse": Code("Event routes lead to the endpoint.", "Remove them first."),
     "SecretUnreadable": Code(

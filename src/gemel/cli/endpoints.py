@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import secrets
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -22,8 +23,67 @@ __all__ = ["app"]
 app = group("endpoint", "Endpoints: receivers that event routes lead to.")
 
 SECRET_BYTES = 32
+SCHEMES = {"kafka": "kafka", "mqtt": "mqtt", "mqtts": "mqtt"}
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The endpoint's name.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """How deliveries to an endpoint are made."""
+
+    sign: Annotated[bool, typer.Option("--sign", help="Make a secret and sign every delivery with it.")] = (
+        False
+    )
+    secret_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--secret-file",
+            metavar="FILE",
+            help="Sign with the secret in this file: whsec_…, or a reference as ${env:NAME}; - is stdin.",
+        ),
+    ] = None
+    header_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--header-file",
+            metavar="FILE",
+            help="Headers to send along, each a line NAME: VALUE; - is stdin. Of a broker: username and password.",
+        ),
+    ] = None
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--setting", metavar="NAME=VALUE", help="A setting of Kafka's; may be given often."),
+    ] = None
+    dead_letter_after: Annotated[
+        int | None,
+        typer.Option(
+            "--dead-letter-after",
+            metavar="N",
+            help="Put an event aside that was refused so often in a row; 0: never. Default 10.",
+        ),
+    ] = None
+
+    def body(self, target: str) -> dict[str, Any]:
+        """Return the request; raise InvalidError (UsageInvalid, FileUnreadable)."""
+        if self.sign and self.secret_file is not None:
+            raise InvalidError(
+                "UsageInvalid", "--sign makes a secret, --secret-file gives one.", "Use one of them."
+            )
+        kind = SCHEMES.get(target.partition("://")[0], "webhook")
+        found: dict[str, Any] = {"kind": kind, "url": target}
+        if self.sign:
+            found["secret"] = "whsec_" + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
+        elif self.secret_file is not None:
+            found["secret"] = _read(self.secret_file).strip()
+        if self.header_file is not None:
+            headers = _headers(_read(self.header_file))
+            found |= headers if kind == "mqtt" else {"headers": headers}
+        if self.setting:
+            found["settings"] = _settings(self.setting)
+        if self.dead_letter_after is not None:
+            found["deadLetterAfter"] = self.dead_letter_after
+        return found
 
 
 @command(
@@ -35,6 +95,10 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="The endpoint's name."
         "a header goes along",
     ),
     (
+        "gemel endpoint add log kafka://kafka.example.com:9092/twins --setting security.protocol=SSL",
+        "a topic of Kafka",
+    ),
+    (
         "gemel endpoint add plant 'mqtts://broker.example.com/plant/{twin}/{type}' --header-file login.txt",
         "each notification is published to a broker",
     ),
@@ -42,42 +106,15 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="The endpoint's name."
 def add(
     name: Name,
     target: Annotated[
-        str, typer.Argument(metavar="URL", help="Where notifications are sent: http(s)://… or mqtt(s)://…")
+        str,
+        typer.Argument(metavar="URL", help="Where notifications go: http(s)://…, kafka://… or mqtt(s)://…"),
     ],
+    wanted: Wanted,
     server: ServerOptions,
-    sign: Annotated[
-        bool, typer.Option("--sign", help="Make a secret and sign every delivery with it.")
-    ] = False,
-    secret_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--secret-file", metavar="FILE", help="Sign with the secret in this file (whsec_…); - is stdin."
-        ),
-    ] = None,
-    header_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--header-file",
-            metavar="FILE",
-            help="Headers to send along, each a line NAME: VALUE; - is stdin. Of a broker: username and password.",
-        ),
-    ] = None,
 ) -> None:
     """Make an endpoint or put another in its place; its routes are tried again at once."""
-    is_broker = target.startswith(("mqtt://", "mqtts://"))
-    body: dict[str, Any] = {"kind": "mqtt" if is_broker else "webhook", "url": target}
-    made = None
-    if sign and secret_file is not None:
-        raise InvalidError(
-            "UsageInvalid", "--sign makes a secret, --secret-file gives one.", "Use one of them."
-        )
-    if sign:
-        made = body["secret"] = "whsec_" + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
-    elif secret_file is not None:
-        body["secret"] = _read(secret_file).strip()
-    if header_file is not None:
-        headers = _headers(_read(header_file))
-        body |= headers if is_broker else {"headers": headers}
+    body = wanted.body(target)
+    made = body["secret"] if wanted.sign else None
     with server.client() as client:
         kept = client.call("PUT", _path(name), json=body)
     if server.as_json:
@@ -131,6 +168,13 @@ def _read(file: Path) -> str:
         return sys.stdin.read() if str(file) == "-" else file.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidError("FileUnreadable", f"{file} cannot be read: {error}.") from error
+
+
+def _settings(given: list[str]) -> dict[str, str]:
+    pairs = [text.partition("=") for text in given]
+    if any(not name or not equals for name, equals, _ in pairs):
+        raise InvalidError("UsageInvalid", "A --setting is NAME=VALUE.")
+    return {name: value for name, _, value in pairs}
 
 
 def _headers(text: str) -> dict[str, str]:

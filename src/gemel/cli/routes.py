@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import typer
 
-from gemel.cli import output
+from gemel.cli import dead_letters, output
 from gemel.cli.command import command, group
 from gemel.cli.options import ServerOptions
 from gemel.cli.removing import remove_named
@@ -15,6 +15,7 @@ from gemel.cli.removing import remove_named
 __all__ = ["app"]
 
 app = group("route", "Event routes: which notifications go to which endpoint.")
+app.add_typer(dead_letters.app)
 
 COLUMNS = ("route", "endpoint", "filter", "state", "delivered", "up to", "lag", "lag s", "next try", "error")
 

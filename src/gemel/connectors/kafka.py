@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from gemel.base.errors import InvalidError
+from gemel.connectors.avro import AvroPayloads, Registry
 from gemel.connectors.kafka_messages import EventReader, MappedReader, Reader
 from gemel.connectors.kafka_source import KafkaSource, Origin, Topics
 from gemel.mapping.mapper import Mapper
 from gemel.mapping.payload import parse_payload_mapping
-from gemel.outbound import Outbound
+from gemel.outbound import Outbound, parse_target
 from gemel.outbound.kafka import SECRETS, client_config, kafka_library, server_list, setting_fault
 from gemel.sources.contract import Marks
 from gemel.sources.definition import Definition
@@ -51,6 +52,7 @@ class Settings:
     group: str | None
     start: str
     settings: dict[str, Any]
+    avro: Registry | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +67,15 @@ class KafkaKind:
         Raises EnvironmentFaultError (ExtraMissing) without the library.
         """
         settings = _settings(definition.connection_fields())
-        for value in settings.settings.values():
+        for value in (*settings.settings.values(), settings.avro and settings.avro.password):
             if isinstance(value, str):
                 place.check(value)
-        _mapper(definition)
+        mapper = _mapper(definition)
+        if settings.avro is not None and mapper is None:
+            message = "The source's connection.avro: needs a mapping, which says what records mean."
+            raise InvalidError("SourceInvalid", message, "Add one.")
         kafka_library()
+        self._payloads(settings.avro and replace(settings.avro, password=None), place)
 
     async def open(self, definition: Definition, place: Place, marks: Marks) -> KafkaSource:
         """Join the group, or only look where it is a trial; raises as `check`, and UnavailableError.
@@ -80,7 +86,9 @@ class KafkaKind:
         for server in settings.servers:
             await self.outbound.check(f"http://{server}")
         mapper = await asyncio.to_thread(_mapper, definition)
-        reader: Reader = EventReader() if mapper is None else MappedReader(mapper)
+        reader: Reader = EventReader()
+        if mapper is not None:
+            reader = MappedReader(mapper, self._payloads(settings.avro, place))
         config = client_config(settings.servers, settings.settings, place.resolve) | OURS
         config.setdefault("session.timeout.ms", SESSION_MS)
         group = settings.group or f"gemel.{place.tenant_name}.{definition.name}"
@@ -94,6 +102,12 @@ class KafkaKind:
             await source.close()
             raise
         return source
+
+    def _payloads(self, avro: Registry | None, place: Place) -> AvroPayloads | None:
+        if avro is None:
+            return None
+        password = None if avro.password is None else place.resolve(avro.password)
+        return AvroPayloads(self.outbound, replace(avro, password=password))
 
 
 def _settings(fields: Fields) -> Settings:
@@ -112,11 +126,28 @@ def _settings(fields: Fields) -> Settings:
         group=group,
         start=fields.text("start", "earliest"),
         settings=_library_settings(fields),
+        avro=_registry(fields),
     )
     if found.start not in STARTS:
         raise fields.fault("start", f"is {found.start[:40]!r}", f"Use one of: {', '.join(STARTS)}.")
     fields.finish()
     return found
+
+
+def _registry(fields: Fields) -> Registry | None:
+    given = fields.take("avro", None)
+    if given is None:
+        return None
+    own = Fields(f"{fields.place}.avro", given)
+    url, user, password = own.text("registry"), own.text("user", None), own.text("password", None)
+    try:
+        parse_target(url)
+    except InvalidError as error:
+        raise own.fault("registry", error.message, "As in https://registry.example.com.") from error
+    subject, version = own.text("reader", None), own.whole("version", 0, 0, 2**31 - 1)
+    reader = None if subject is None else (subject, str(version or "latest"))
+    own.finish()
+    return Registry(url, user, password, reader)
 
 
 def _topics(fields: Fields) -> list[str]:

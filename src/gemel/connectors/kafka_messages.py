@@ -5,8 +5,8 @@ Source: the Kafka protocol binding of CloudEvents 1.0.2 (structured, batched and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -83,10 +83,31 @@ class MappedReader:
 
     def decode(self, messages: Sequence[KafkaMessage], received_us: int) -> Decoded:
         """Return the events that the mapping makes of messages."""
-        read = None if self.payloads is None else self.payloads.read
-        made = self.mapper.run([_seen(message, received_us, read) for message in messages])
+        if self.payloads is not None:
+            return self._read_apart(self.payloads, messages, received_us)
+        made = self.mapper.run([_seen(message, received_us) for message in messages])
         decoded = made.decoded(b"")
         decoded.places = _Places(messages, made.messages)
+        return decoded
+
+    def _read_apart(self, payloads: Payloads, messages: Sequence[KafkaMessage], received_us: int) -> Decoded:
+        """Return the events of messages whose payloads can be read, and behind them what stands for the others."""
+        good: list[Message] = []
+        owners: list[int] = []
+        refused: list[tuple[int, Detail, bytes]] = []
+        for number, message in enumerate(messages):
+            seen = _seen(message, received_us)
+            try:
+                good.append(replace(seen, payload=payloads.read(seen.payload)))
+                owners.append(number)
+            except ValueError as error:
+                refused.append((number, *self.mapper.refuse(seen, f"the payload cannot be read: {error}")))
+        made = self.mapper.run(good)
+        events: list[Event | Detail] = [*made.events, *(detail for _, detail, _ in refused)]
+        raws = [*made.raws, *(raw for _, _, raw in refused)] if refused else made.raws
+        decoded = Decoded(events, b"", LINES, raws)
+        places = [owners[index] for index in made.messages] + [number for number, _, _ in refused]
+        decoded.places = _Places(messages, places)
         return decoded
 
 
@@ -164,14 +185,11 @@ def _json(value: bytes) -> Any:
     return msgspec.Raw(value)
 
 
-def _seen(message: KafkaMessage, received_us: int, read: Callable[[bytes], Any] | None) -> Message:
+def _seen(message: KafkaMessage, received_us: int) -> Message:
     key = message.key()
     kind, sent_ms = message.timestamp()
-    payload = message.value()
-    if read is not None:
-        payload = read(payload)
     return Message(
-        payload,
+        message.value(),
         received_us,
         place_of(message),
         message.topic(),

@@ -103,6 +103,12 @@ class Mapper:
             event = msgspec.structs.replace(event, time=from_us(message.received_us))
         return event
 
+    def refuse(self, message: Message, problem: str) -> tuple[Detail, bytes]:
+        """Return what stands in quarantine for a message that could not be read for the mapping at all."""
+        name = message.id or _named(message, 0)
+        reject = self._reject(message, name, Made(problem=problem))
+        return Detail("MappingFailed", problem), reject
+
     def _message(
         self, message: Message, number: int, events: list[Event | Detail], rejects: dict[int, bytes]
     ) -> None:

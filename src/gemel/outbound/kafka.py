@@ -13,7 +13,15 @@ from typing import Any, Final
 
 from gemel.base.errors import EnvironmentFaultError
 
-__all__ = ["SECRETS", "SETTINGS", "client_config", "kafka_library", "server_list", "setting_fault"]
+__all__ = [
+    "SECRETS",
+    "SETTINGS",
+    "client_config",
+    "kafka_library",
+    "server_and_topic",
+    "server_list",
+    "setting_fault",
+]
 
 SECRETS: Final = ("sasl.password", "ssl.key.pem", "ssl.key.password")
 """Settings whose values are secret."""
@@ -70,6 +78,14 @@ def server_list(text: str) -> list[str]:
     if not 0 < len(found) <= SERVERS_MAX:
         raise ValueError(f"names {len(found)} servers; 1 to {SERVERS_MAX} are taken")
     return found
+
+
+def server_and_topic(url: str) -> tuple[list[str], str]:
+    """Return the servers and the topic of `kafka://host:port,…/topic`. Raises ValueError."""
+    servers, slash, topic = url.removeprefix("kafka://").partition("/")
+    if not url.startswith("kafka://") or not slash or not topic or "/" in topic or len(topic) > 249:
+        raise ValueError("it is not kafka://host:port/topic")
+    return server_list(servers), topic
 
 
 def client_config(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from gemel.routing.feed import Part
 from gemel.routing.filters import EventFilter
 from gemel.routing.notifications import TYPES, Naming, notifications
 
-__all__ = ["BODY_BYTES_MAX", "MEDIA_TYPE", "NOTIFICATIONS_MAX", "Batch", "Cursor", "Gatherer"]
+__all__ = ["BODY_BYTES_MAX", "MEDIA_TYPE", "NOTIFICATIONS_MAX", "Batch", "Cursor", "Gatherer", "Letter"]
 
 MEDIA_TYPE = "application/cloudevents-batch+json"
 NOTIFICATIONS_MAX = 100
@@ -26,23 +26,34 @@ class Cursor(NamedTuple):
     position: int = 0
 
 
+class Letter(NamedTuple):
+    """A notification to be sent: the event's id, the twin that it tells of, and the CloudEvent as JSON."""
+
+    event_id: str
+    twin: str
+    event: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Some notifications as one body, and where the route stands once they are delivered.
+    """Some notifications in order, and where the route stands once they are delivered; none where none was left."""
 
-    `count` is 0 where nothing was left to send. `first_id` and `last_id` are those of its events.
-    """
-
-    body: bytes
-    count: int
-    first_id: str
-    last_id: str
+    letters: Sequence[Letter]
     cursor: Cursor
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self.letters)
+
+    @property
+    def body(self) -> bytes:
+        """All of them as one JSON array."""
+        return b"[" + b",".join(letter.event for letter in self.letters) + b"]"
 
 
 class _Found(NamedTuple):
-    text: bytes
-    event_id: str
+    letter: Letter
     before: Cursor
     after: Cursor
 
@@ -57,21 +68,17 @@ class Gatherer:
 
     def next(self, size: int) -> Batch:
         """Return the next notifications: at most `size`, and beyond the first at most BODY_BYTES_MAX bytes."""
-        texts: list[bytes] = []
-        ids: list[str] = []
+        letters: list[Letter] = []
         length = 0
         while (found := self._waiting or next(self._found, None)) is not None:
-            length += len(found.text) + 1
-            if texts and (len(texts) == size or length > BODY_BYTES_MAX):
+            length += len(found.letter.event) + 1
+            if letters and (len(letters) == size or length > BODY_BYTES_MAX):
                 self._waiting = found
-                return Batch(_array(texts), len(texts), ids[0], ids[-1], self._settle(found.before))
+                return Batch(letters, self._settle(found.before))
             self._waiting = None
-            texts.append(found.text)
-            ids.append(found.event_id)
+            letters.append(found.letter)
             self._cursor = found.after
-        if not texts:
-            return Batch(b"", 0, "", "", self._cursor)
-        return Batch(_array(texts), len(texts), ids[0], ids[-1], self._cursor)
+        return Batch(letters, self._cursor)
 
     def _settle(self, before: Cursor) -> Cursor:
         """Return the later of two cursors: what was passed over before the next one is dealt with, too."""
@@ -86,12 +93,8 @@ class Gatherer:
             if number <= cursor.change_no:
                 continue
             start = cursor.position if number == cursor.change_no + 1 else 0
-            for position, event in notifications(told, part.known, naming, start, types):
+            for position, twin, event in notifications(told, part.known, naming, start, types):
                 if event_filter.takes(event):
                     before, after = Cursor(number - 1, position), Cursor(number - 1, position + 1)
-                    yield _Found(msgspec.json.encode(event), event["id"], before, after)
+                    yield _Found(Letter(event["id"], twin, msgspec.json.encode(event)), before, after)
             self._cursor = Cursor(number)
-
-
-def _array(texts: list[bytes]) -> bytes:
-    return b"[" + b",".join(texts) + b"]"

@@ -99,7 +99,7 @@ class Deliveries:
 
     def _listed(self, rows: Iterable[TupleRow]) -> Iterator[_Listed]:
         for tenant, name, route_id, text, failures, stopped, due, lag_s in rows:
-            key = RouteKey(tenant, route_id, f"{self._source}/{name}")
+            key = RouteKey(tenant, route_id, f"{self._source}/{name}", name)
             try:
                 yield _Listed(key, state_of(RouteState(text, failures, stopped)), due, lag_s)
             except InvalidError as error:

@@ -10,21 +10,21 @@ from dataclasses import dataclass
 
 import structlog
 
-from gemel.base.errors import EnvironmentFaultError, NotFoundError, UnavailableError
+from gemel.base.errors import EnvironmentFaultError, GemelError, NotFoundError, UnavailableError
 from gemel.graph.context import GraphContext
 from gemel.history.feed import FeedHead, feed_range
 from gemel.models import TwinType
 from gemel.observe.metrics import Metrics
-from gemel.outbound import Outbound
 from gemel.routing.batches import Batch, Cursor, Gatherer
 from gemel.routing.endpoints import Endpoint, open_endpoint
 from gemel.routing.feed import FeedReader, Part
 from gemel.routing.filters import compile_filter
+from gemel.routing.letters import bury
 from gemel.routing.notifications import Naming
 from gemel.routing.progress import Due, Failure, advance, fail, load_due, move
 from gemel.routing.retries import portion
 from gemel.routing.routes import FORGOTTEN
-from gemel.routing.sending import failure_of, send
+from gemel.routing.sending import Sender, Trouble, failure_of
 from gemel.security.sealing import Sealer
 from gemel.store.database import Database, ReadTransaction
 
@@ -58,6 +58,7 @@ class RouteKey:
     tenant: int
     route_id: str
     source: str
+    tenant_name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,8 @@ class DeliveryParts:
     reader: FeedReader
     context: GraphContext
     sealer: Sealer
-    outbound: Outbound
+    senders: Mapping[str, Sender]
+    """What brings notifications to endpoints, by their kind."""
     metrics: Metrics
 
 
@@ -126,7 +128,7 @@ class RouteDelivery:
                 # A defect of ours must be seen on the route, and not be tried again at once.
                 log.exception("delivery broke", tenant=self._key.tenant, route=self._key.route_id)
                 told = f"InternalError: {type(error).__name__}; the log has more."
-                await self._keep_failure(failure_of(told, self._failures))
+                await self._keep_failure(failure_of(Trouble(told), self._failures))
                 return
 
     async def _round(self) -> bool:
@@ -146,9 +148,11 @@ class RouteDelivery:
                 self._cursor = batch.cursor
                 await self._keep_moved()
                 return True
-            failure = await self._send(work.endpoint, batch)
-            if failure is not None:
-                await self._keep_failure(failure)
+            trouble = await self._send(work.endpoint, batch)
+            if trouble is not None:
+                if await self._put_aside(work.endpoint, batch, trouble):
+                    return True
+                await self._keep_failure(failure_of(trouble, self._failures))
                 return False
             self._failures = 0
             if not await self._keep_delivered(batch):
@@ -165,9 +169,9 @@ class RouteDelivery:
             if due.cursor != self._stored:
                 self._stored = self._cursor = due.cursor
             try:
-                endpoint = await open_endpoint(tx, parts.sealer, due.endpoint)
+                endpoint = await open_endpoint(tx, parts.sealer, due.endpoint, key.tenant_name)
             except (EnvironmentFaultError, NotFoundError) as error:
-                failure = failure_of(str(error), due.failures)
+                failure = failure_of(Trouble(str(error)), due.failures)
             else:
                 part = await parts.reader.read(tx, self._cursor.change_no, CHANGES_MAX, CHANGES_BYTES_MAX)
                 forgotten = await self._forgotten(tx, part)
@@ -188,13 +192,31 @@ class RouteDelivery:
         message = f"Changes {first} to {kept.oldest - 1} were forgotten (GEMEL_CHANGE_DAYS) before they were delivered."
         return Failure(message, 0.0, FORGOTTEN)
 
-    async def _send(self, endpoint: Endpoint, batch: Batch) -> Failure | None:
+    async def _send(self, endpoint: Endpoint, batch: Batch) -> Trouble | None:
         started_s = time.perf_counter()
         name = f"{self._key.tenant}.{self._key.route_id}"
-        failure = await send(self._parts.outbound, endpoint, batch, name, self._failures)
+        try:
+            trouble = await self._parts.senders[endpoint.kind].send(endpoint, batch, name)
+        except GemelError as error:
+            trouble = Trouble(f"{error.message} [{error.code}]")
         seconds = time.perf_counter() - started_s
-        self._parts.metrics.count_delivery(batch.count, seconds, delivered=failure is None)
-        return failure
+        self._parts.metrics.count_delivery(batch.count, seconds, delivered=trouble is None)
+        return trouble
+
+    async def _put_aside(self, endpoint: Endpoint, batch: Batch, trouble: Trouble) -> bool:
+        """Make a dead letter of a notification that was refused alone, and often enough."""
+        tries, most = self._failures + 1, endpoint.dead_letter_after
+        if not trouble.refused or batch.count != 1 or not 0 < most <= tries:
+            return False
+        key, letter = self._key, batch.letters[0]
+        dead = (letter, trouble.error, tries)
+        cursors = (self._stored, batch.cursor)
+        if not await bury(self._parts.database, key.tenant, key.route_id, cursors, dead):
+            return False
+        log.warning("notification put aside", tenant=key.tenant, route=key.route_id, event_id=letter.event_id)
+        self._stored = self._cursor = batch.cursor
+        self._failures = 0
+        return True
 
     async def _wait(self) -> None:
         """Wait for a change, but no longer than until a cursor that moved has to be written."""

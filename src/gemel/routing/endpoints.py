@@ -5,23 +5,27 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
 from gemel.base.clock import from_us
 from gemel.base.errors import ConflictError, InvalidError, NotFoundError
+from gemel.outbound.kafka import SECRETS, server_and_topic, setting_fault
 from gemel.routing.publishing import broker_target
 from gemel.routing.signing import secret_bytes
 from gemel.security.sealing import Sealer
 from gemel.store.database import ReadTransaction, Row, WriteTransaction
 
 __all__ = [
+    "KAFKA",
     "MQTT",
     "WEBHOOK",
     "Endpoint",
     "EndpointView",
+    "KafkaTopic",
     "MqttBroker",
+    "Wanted",
     "Webhook",
     "delete_endpoint",
     "endpoint_of",
@@ -33,8 +37,10 @@ __all__ = [
 
 WEBHOOK = "webhook"
 MQTT = "mqtt"
-KINDS = (WEBHOOK, MQTT)
-LATER = ("kafka",)
+KAFKA = "kafka"
+KINDS = (WEBHOOK, MQTT, KAFKA)
+REFERENCE = re.compile(r"\$\{(?:env|file):[^{}]+\}")
+DEAD_AFTER, DEAD_AFTER_MAX = 10, 1000
 ENDPOINTS_MAX = 32
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,62}[A-Za-z0-9])?")
 URL_LENGTH_MAX = 2048
@@ -64,11 +70,16 @@ DELETE = "DELETE FROM endpoint WHERE tenant = current_tenant() AND name = %s"
 
 
 class Webhook(msgspec.Struct, tag_field="kind", tag=WEBHOOK, forbid_unknown_fields=True, omit_defaults=True):
-    """A receiver over HTTP: `secret` signs each delivery, `headers` go with it; neither is shown again."""
+    """A receiver over HTTP: `secret` signs each delivery, `headers` go with it; neither is shown again.
+
+    The secret may be a reference, `${env:NAME}` or `${file:/path}`. An event that is refused `deadLetterAfter` times
+    in a row is put aside, to be sent again by hand; 0 is never.
+    """
 
     url: str
     secret: str | None = None
     headers: dict[str, str] = {}
+    dead_letter_after: int = msgspec.field(default=DEAD_AFTER, name="deadLetterAfter")
 
 
 class MqttBroker(msgspec.Struct, tag_field="kind", tag=MQTT, forbid_unknown_fields=True, omit_defaults=True):
@@ -84,6 +95,20 @@ class MqttBroker(msgspec.Struct, tag_field="kind", tag=MQTT, forbid_unknown_fiel
     password: str | None = None
 
 
+class KafkaTopic(msgspec.Struct, tag_field="kind", tag=KAFKA, forbid_unknown_fields=True, omit_defaults=True):
+    """A topic of Kafka, `kafka://HOST:PORT/TOPIC`; `settings` are those of librdkafka by which it is reached.
+
+    Secrets among them must be references. `deadLetterAfter` is as a webhook's.
+    """
+
+    url: str
+    settings: dict[str, str | int | bool] = {}
+    dead_letter_after: int = msgspec.field(default=DEAD_AFTER, name="deadLetterAfter")
+
+
+Wanted = Webhook | MqttBroker | KafkaTopic
+
+
 class EndpointView(msgspec.Struct, frozen=True, rename="camel"):
     """What is shown of an endpoint: `headers` are the names of those that go along, or of a login's parts."""
 
@@ -92,6 +117,8 @@ class EndpointView(msgspec.Struct, frozen=True, rename="camel"):
     url: str
     signed: bool
     headers: list[str]
+    settings: dict[str, str | int | bool]
+    dead_letter_after: int
     created_us: int
     changed_us: int
 
@@ -103,36 +130,36 @@ class _Secrets(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An endpoint to deliver to; `key` signs, where there is one.
+    """An endpoint to deliver to; `secret` signs, where there is one, and may be a reference.
 
-    `headers` go along, or are the login of a broker; `settings` are those of its kind.
+    `headers` go along, or are the login of a broker; `settings` are what is kept of its kind.
     """
 
     kind: str
     url: str
-    key: bytes | None = field(repr=False)
+    tenant_name: str
+    secret: str | None = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
     settings: Mapping[str, Any]
 
+    @property
+    def dead_letter_after(self) -> int:
+        """How often in a row an event is refused until it is put aside; 0 is never."""
+        return int(self.settings.get("deadLetterAfter", DEAD_AFTER))
 
-def endpoint_of(body: Any) -> Webhook | MqttBroker:
+
+def endpoint_of(body: Any) -> Wanted:
     """Read a request for an endpoint.
 
     Raises InvalidError: EventRouteEndpointInvalid for a kind that is not served, InvalidArgument for the rest.
     """
-    kind = body.get("kind", WEBHOOK) if isinstance(body, dict) else None
-    if kind in LATER:
-        raise InvalidError(
-            "EventRouteEndpointInvalid",
-            f"Endpoints of kind {kind} are not served yet: they come with the ingestion from {kind}.",
-            "Use one of kind webhook.",
-        )
+    kind = body.get("kind", WEBHOOK) if isinstance(body, dict) else WEBHOOK
     if isinstance(kind, str) and kind not in KINDS:
         hint = f"Use one of {', '.join(KINDS)}."
         raise InvalidError("EventRouteEndpointInvalid", "There is no such kind of endpoint.", hint)
-    wanted: Webhook | MqttBroker
+    wanted: Wanted
     try:
-        wanted = msgspec.convert(body, MqttBroker) if kind == MQTT else msgspec.convert(body, Webhook)
+        wanted = msgspec.convert(body, TYPES.get(kind, Webhook) if isinstance(kind, str) else Webhook)
     except msgspec.ValidationError as error:
         raise InvalidError("InvalidArgument", f"The endpoint is not as it should be: {error}.") from error
     if len(wanted.url) > URL_LENGTH_MAX:
@@ -142,15 +169,34 @@ def endpoint_of(body: Any) -> Webhook | MqttBroker:
         if wanted.password is not None and wanted.username is None:
             raise InvalidError("InvalidArgument", "There is a password, and no username.")
         return wanted
-    if wanted.secret is not None:
+    if not 0 <= wanted.dead_letter_after <= DEAD_AFTER_MAX:
+        raise InvalidError("InvalidArgument", f"deadLetterAfter is a number from 0 to {DEAD_AFTER_MAX}.")
+    if isinstance(wanted, KafkaTopic):
+        _check_kafka(wanted)
+        return wanted
+    if wanted.secret is not None and REFERENCE.fullmatch(wanted.secret) is None:
         secret_bytes(wanted.secret)
     _check_headers(wanted.headers)
     return wanted
 
 
-async def put_endpoint(
-    tx: WriteTransaction, sealer: Sealer, name: str, wanted: Webhook | MqttBroker
-) -> EndpointView:
+TYPES: Final[dict[str, type[Wanted]]] = {WEBHOOK: Webhook, MQTT: MqttBroker, KAFKA: KafkaTopic}
+
+
+def _check_kafka(wanted: KafkaTopic) -> None:
+    try:
+        server_and_topic(wanted.url)
+    except ValueError as error:
+        raise InvalidError("InvalidArgument", f"The URL is not taken: {error}.") from error
+    for name, value in wanted.settings.items():
+        fault = setting_fault(name, value)
+        if fault is None and name in SECRETS and REFERENCE.fullmatch(str(value)) is None:
+            fault = "holds a secret in clear; use ${env:NAME} or ${file:/path}"
+        if fault is not None:
+            raise InvalidError("InvalidArgument", f"The setting {name[:80]} {fault}.")
+
+
+async def put_endpoint(tx: WriteTransaction, sealer: Sealer, name: str, wanted: Wanted) -> EndpointView:
     """Make an endpoint, or put another in its place; its routes that wait or stopped are tried again at once.
 
     Raises InvalidError (InvalidArgument for the name, LimitExceeded).
@@ -170,7 +216,10 @@ async def put_endpoint(
         sealed = sealer.seal(msgspec.json.encode(secrets), _place(tx.tenant, name))
     now = from_us(tx.stamp())
     text = msgspec.json.encode(settings).decode()
-    await tx.execute(PUT, (name, MQTT if isinstance(wanted, MqttBroker) else WEBHOOK, text, sealed, now, now))
+    await tx.execute(
+        PUT,
+        (name, next(kind for kind, of in TYPES.items() if isinstance(wanted, of)), text, sealed, now, now),
+    )
     await tx.execute(TRY_AGAIN, (name,))
     return await get_endpoint(tx, name)
 
@@ -188,8 +237,8 @@ async def get_endpoint(tx: ReadTransaction, name: str) -> EndpointView:
     return _view(row)
 
 
-async def open_endpoint(tx: ReadTransaction, sealer: Sealer, name: str) -> Endpoint:
-    """Return an endpoint with its secrets, to deliver to.
+async def open_endpoint(tx: ReadTransaction, sealer: Sealer, name: str, tenant_name: str) -> Endpoint:
+    """Return an endpoint with its secrets, to deliver to; references among them are not resolved yet.
 
     Raises NotFoundError (EndpointNotFound), EnvironmentFaultError (SecretUnreadable).
     """
@@ -200,8 +249,7 @@ async def open_endpoint(tx: ReadTransaction, sealer: Sealer, name: str) -> Endpo
     secrets = _Secrets(None, {})
     if sealed is not None:
         secrets = msgspec.json.decode(sealer.open(bytes(sealed), _place(tx.tenant, name)), type=_Secrets)
-    key = None if secrets.secret is None else secret_bytes(secrets.secret)
-    return Endpoint(kind, settings["url"], key, secrets.headers, settings)
+    return Endpoint(kind, settings["url"], tenant_name, secrets.secret, secrets.headers, settings)
 
 
 async def delete_endpoint(tx: WriteTransaction, name: str) -> None:
@@ -220,22 +268,34 @@ async def delete_endpoint(tx: WriteTransaction, name: str) -> None:
         raise _not_found(name)
 
 
-def _kept(wanted: Webhook | MqttBroker) -> tuple[dict[str, Any], _Secrets]:
+def _kept(wanted: Wanted) -> tuple[dict[str, Any], _Secrets]:
     """Return what may be shown of an endpoint, and what may not."""
     if isinstance(wanted, MqttBroker):
         login = {"username": wanted.username, "password": wanted.password}
         given = {name: value for name, value in login.items() if value is not None}
         shown = {"url": wanted.url, "signed": False, "headers": sorted(given), "version": wanted.version}
         return shown, _Secrets(None, given)
+    after = {"deadLetterAfter": wanted.dead_letter_after}
+    if isinstance(wanted, KafkaTopic):
+        shown = {"url": wanted.url, "signed": False, "headers": [], "settings": wanted.settings}
+        return shown | after, _Secrets(None, {})
     names = sorted(wanted.headers, key=str.lower)
     settings = {"url": wanted.url, "signed": wanted.secret is not None, "headers": names}
-    return settings, _Secrets(wanted.secret, wanted.headers)
+    return settings | after, _Secrets(wanted.secret, wanted.headers)
 
 
 def _view(row: Row) -> EndpointView:
     name, kind, settings, created_us, changed_us = row
     return EndpointView(
-        name, kind, settings["url"], settings["signed"], settings["headers"], created_us, changed_us
+        name,
+        kind,
+        settings["url"],
+        settings["signed"],
+        settings["headers"],
+        settings.get("settings", {}),
+        settings.get("deadLetterAfter", DEAD_AFTER),
+        created_us,
+        changed_us,
     )
 
 

@@ -61,9 +61,10 @@ class Naming:
 
 
 class Notification(NamedTuple):
-    """One event, and the position in its change at which it begins."""
+    """One event, the position in its change at which it begins, and the twin that it tells of."""
 
     position: int
+    twin: str
     event: dict[str, Any]
 
 
@@ -99,7 +100,7 @@ def notifications(
     elif start == 0 and GRAPH_TYPES.get(change.kind) in types:
         event = _of_graph(change, known, naming)
         if event is not None:
-            yield Notification(0, event)
+            yield Notification(0, change.payload()["twin"], event)
 
 
 def _of_graph(change: Change, known: Known, naming: Naming) -> dict[str, Any] | None:
@@ -165,9 +166,10 @@ def _of_chunk(
         if first < start:
             continue
         if role == "property":
-            yield Notification(first, _update(change, batch, effects, known, naming, group))
+            told = _update(change, batch, effects, known, naming, group)
         else:
-            yield Notification(first, _telemetry(change, batch, known, naming, group))
+            told = _telemetry(change, batch, known, naming, group)
+        yield Notification(first, group.twin.twin_id, told)
 
 
 def _groups(

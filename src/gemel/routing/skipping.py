@@ -8,13 +8,14 @@ from gemel.routing.batches import Cursor, Gatherer
 from gemel.routing.delivery import CHANGES_BYTES_MAX, CHANGES_MAX, naming_of
 from gemel.routing.feed import FeedReader
 from gemel.routing.filters import compile_filter
+from gemel.routing.letters import bury_skipped
 from gemel.routing.routes import FORGOTTEN
 from gemel.store.database import WriteTransaction
 
 __all__ = ["skip"]
 
 FAILING = """
-SELECT filter, change_no, position, failures, stopped FROM event_route
+SELECT filter, change_no, position, failures, stopped, error FROM event_route
 WHERE tenant = current_tenant() AND route_id = %s"""
 SKIP = """
 UPDATE event_route SET change_no = %s, position = %s, failures = 0, failing_since = NULL, next_try = NULL,
@@ -25,7 +26,7 @@ WHERE tenant = current_tenant() AND route_id = %s AND change_no = %s AND positio
 async def skip(
     tx: WriteTransaction, reader: FeedReader, context: GraphContext, route_id: str, source: str
 ) -> str:
-    """Move a failing route past the notification that is next; return the id of that event, which is not sent.
+    """Move a failing route past the notification that is next, a dead letter from then on; return its event's id.
 
     Raises NotFoundError (EventRouteNotFound), InvalidError (OperationNotAllowed) where the route does not fail,
     or lacks changes that were forgotten.
@@ -33,7 +34,7 @@ async def skip(
     row = await tx.row(FAILING, (route_id,))
     if row is None:
         raise NotFoundError("EventRouteNotFound", f"There is no event route with the ID {route_id[:140]!r}.")
-    text, change_no, position, failures, stopped = row
+    text, change_no, position, failures, stopped, error = row
     if not failures:
         raise _refused(route_id, "does not fail: there is nothing to skip")
     if stopped == FORGOTTEN:
@@ -45,7 +46,9 @@ async def skip(
         raise _refused(route_id, "has nothing left to deliver")
     if not await tx.execute(SKIP, (*batch.cursor, route_id, change_no, position)):
         raise _refused(route_id, "went on meanwhile; look at it again")
-    return batch.first_id
+    letter = batch.letters[0]
+    await bury_skipped(tx, route_id, letter, error or "It was skipped.", failures)
+    return letter.event_id
 
 
 def _refused(route_id: str, why: str) -> InvalidError:

@@ -67,7 +67,7 @@ def test_an_endpoint_is_kept_and_its_secrets_are_not_shown(site: Site, client: h
         ("hooks", [], "InvalidArgument"),
         ("hooks", {**HOOK, "url": 5}, "InvalidArgument"),
         ("hooks", {**HOOK, "color": "red"}, "InvalidArgument"),
-        ("hooks", {**HOOK, "kind": "kafka"}, "EventRouteEndpointInvalid"),
+        ("hooks", {**HOOK, "kind": "kafka"}, "InvalidArgument"),
         ("hooks", {"kind": "mqtt", "url": "https://a.example.com"}, "OutboundRefused"),
         ("hooks", {"kind": "mqtt", "url": "mqtt://u:p@a.example.com"}, "OutboundRefused"),
         ("hooks", {"kind": "mqtt", "url": "mqtt://a.example.com/plant/#"}, "OutboundRefused"),
