@@ -1,10 +1,10 @@
-"""Run the benchmarks: `python -m bench [events] [graph] [mqtt] [peers]`; prints a table and writes bench.json.
+"""Run the benchmarks: `python -m bench [events] [graph] [kafka] [mqtt] [peers]`; prints a table and writes bench.json.
 
 It exits 1 if a goal is missed.
 
 Each part has a platform of its own, made new. `events`: ingest, single twins, overload, starting. `graph`: import,
-queries, and the past of 100,000 twins. `mqtt`: a broker's queue. `peers`: the same samples into InfluxDB. Without
-a name, the first three.
+queries, and the past of 100,000 twins. `kafka`: a topic of a real broker. `mqtt`: a broker's queue. `peers`: the same
+samples into InfluxDB. Without a name, all but the last.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from bench import arrow, graph, ingest, mqtt, overload, peers, startup, twins
+from bench import arrow, graph, ingest, kafka, mqtt, overload, peers, startup, twins
 from bench.events import make_twins
 from bench.figures import Figure
 from bench.platform import Platform, running
@@ -35,6 +35,7 @@ def main() -> int:
     parts: dict[str, Callable[[Platform, Console], list[Figure]]] = {
         "events": _events,
         "graph": _graph,
+        "kafka": _kafka,
         "mqtt": _mqtt,
         "peers": _peers,
     }
@@ -42,14 +43,15 @@ def main() -> int:
     parser.add_argument(
         "part",
         nargs="*",
-        help=f"which to measure: {', '.join(parts)}; without a name, events, graph and mqtt",
+        help=f"which to measure: {', '.join(parts)}; without a name, all but peers",
     )
-    wanted = parser.parse_args().part or ["events", "graph", "mqtt"]
+    wanted = parser.parse_args().part or ["events", "graph", "kafka", "mqtt"]
     if unknown := [name for name in wanted if name not in parts]:
         parser.error(f"there is no part {unknown[0]}; there are {', '.join(parts)}")
     figures: list[Figure] = []
     for name in wanted:
-        with running(environment=mqtt.ENVIRONMENT if name == "mqtt" else None) as platform:
+        environment = {"kafka": kafka.ENVIRONMENT, "mqtt": mqtt.ENVIRONMENT}.get(name)
+        with running(environment=environment) as platform:
             figures += parts[name](platform, console)
     Path("bench.json").write_bytes(msgspec.json.format(msgspec.json.encode(figures), indent=1))
     console.print(_table(figures))
@@ -80,6 +82,11 @@ def _events(platform: Platform, console: Console) -> list[Figure]:
 def _graph(platform: Platform, console: Console) -> list[Figure]:
     with console.status("measuring graph ...") as status:
         return graph.measure(platform, lambda step: status.update(f"graph: {step} ..."))
+
+
+def _kafka(platform: Platform, console: Console) -> list[Figure]:
+    with console.status("measuring kafka ..."):
+        return kafka.measure(platform)
 
 
 def _mqtt(platform: Platform, console: Console) -> list[Figure]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import threading
 import time
@@ -15,10 +14,11 @@ import httpx
 import psycopg
 import pytest
 
+from bench.broker import Broker
 from bench.platform import Platform, running
 from gemel.app.storage import open_storage
 from gemel.base.settings import load_settings
-from support.kafka import Broker, new_topic
+from support.kafka import new_topic
 from support.parts import MODEL, event
 
 SEEDS = range(3)
@@ -31,14 +31,10 @@ WAIT_S_MAX = 60.0
 
 @pytest.fixture(scope="module")
 def platform() -> Iterator[Platform]:
-    os.environ["GEMEL_OUTBOUND_ALLOW"] = "127.0.0.1"
-    try:
-        with running() as platform:
-            with platform.client() as client:
-                client.post("/models", json=[MODEL]).raise_for_status()
-            yield platform
-    finally:
-        del os.environ["GEMEL_OUTBOUND_ALLOW"]
+    with running(environment={"GEMEL_OUTBOUND_ALLOW": "127.0.0.1"}) as platform:
+        with platform.client() as client:
+            client.post("/models", json=[MODEL]).raise_for_status()
+        yield platform
 
 
 @pytest.mark.parametrize("seed", SEEDS)

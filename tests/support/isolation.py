@@ -295,8 +295,12 @@ def on_routes() -> Rows:
         ("POST", "/v1/routes/{route_id}/skip"): [Attempt("/v1/routes/all/skip", 404)],
         ("GET", "/v1/dead-letters"): [Attempt("/v1/dead-letters", 200)],
         ("GET", "/v1/dead-letters/{number}"): [Attempt("/v1/dead-letters/1", 404)],
-        ("POST", "/v1/dead-letters/replay"): [Attempt("/v1/dead-letters/replay", 200, {"route": "all"})],
-        ("POST", "/v1/dead-letters/discard"): [Attempt("/v1/dead-letters/discard", 200, {"numbers": [1]})],
+        ("POST", "/v1/dead-letters/replay"): [
+            Attempt("/v1/dead-letters/replay", 200, {"json": {"route": "all"}})
+        ],
+        ("POST", "/v1/dead-letters/discard"): [
+            Attempt("/v1/dead-letters/discard", 200, {"json": {"numbers": [1]}})
+        ],
     }
 
 

@@ -38,6 +38,8 @@ GIVE_UP_S: Final = 10.0
 LOOK_S: Final = 30.0
 """How often it is looked for new partitions of a topic; a group's coordinator does so itself."""
 EVENTS_MAX: Final = 20_000
+OFFSET_MAX: Final = 2**63
+"""Beyond any offset: of a partition that this member does not have, nothing is taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +240,7 @@ class KafkaSource:
         return [
             message
             for message in good
-            if message.offset() >= at.get((message.topic(), message.partition()), 0)
+            if message.offset() >= at.get((message.topic(), message.partition()), OFFSET_MAX)
         ]
 
     def _look_at(self, faulty: Sequence[Any]) -> None:
@@ -254,6 +256,8 @@ class KafkaSource:
         """Go on with what the broker still has of a partition, and tell of what it has not."""
         low, high = self._watermarks(part)
         at = self._parts.at.get(part, low)
+        if low <= at <= high:
+            raise self._unavailable(f"{_name(part)} cannot be read from offset {at}")
         has = f"the broker does not have offset {at}, but {low} to {high}"
         self._problem = f"{_name(part)}: {has}; reading goes on at {low}."
         self._parts.at[part] = low

@@ -7,6 +7,8 @@ own retries. What is sent again after a failure of ours has the same id.
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final
@@ -33,6 +35,7 @@ class KafkaSender:
         self._outbound = outbound
         self._resolve = resolve
         self._producers: dict[Endpoint, Any] = {}
+        self._turns: defaultdict[Endpoint, threading.Lock] = defaultdict(threading.Lock)
         self._threads = ThreadPoolExecutor(THREADS, "kafka-sink")
 
     async def send(self, endpoint: Endpoint, batch: Batch, name: str) -> Trouble | None:
@@ -40,13 +43,19 @@ class KafkaSender:
         servers, topic = server_and_topic(endpoint.url)
         for server in servers:
             await self._outbound.check(f"http://{server}")
-        work = partial(self._send, endpoint, servers, topic, batch)
+        work = partial(self._send_alone, endpoint, servers, topic, batch)
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     async def close(self) -> None:
         """Close the producers; what they have not sent is sent again another time."""
         self._producers.clear()
+        self._turns.clear()
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _send_alone(self, endpoint: Endpoint, servers: list[str], topic: str, batch: Batch) -> Trouble | None:
+        """Send a batch while no other goes to the same endpoint: a flush serves the acknowledgements of all."""
+        with self._turns[endpoint]:
+            return self._send(endpoint, servers, topic, batch)
 
     def _send(self, endpoint: Endpoint, servers: list[str], topic: str, batch: Batch) -> Trouble | None:
         library = kafka_library()
@@ -70,7 +79,7 @@ class KafkaSender:
         if not left and not faults and len(told) == batch.count:
             return None
         # What is still under way must not arrive behind what is sent next.
-        self._producers.pop(endpoint).purge()
+        self._producers.pop(endpoint, producer).purge()
         return _trouble(library, faults[0] if faults else None, "the broker did not acknowledge in time")
 
     def _producer(self, endpoint: Endpoint, servers: list[str]) -> Any:

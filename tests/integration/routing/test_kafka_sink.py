@@ -10,10 +10,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from bench.broker import Broker
 from gemel.base.errors import InvalidError
 from gemel.routing import sending
 from gemel.routing.endpoints import endpoint_of
-from support.kafka import Broker, new_topic
+from support.kafka import new_topic
 from support.parts import TenantParts, event, open_parts
 from support.postgres import Dsns
 from support.routing import add_route, delivering, hurry, status, until

@@ -10,15 +10,17 @@ from typing import Any
 
 import pytest
 
+from bench.broker import Broker
 from gemel.base.clock import now_us
 from gemel.base.errors import ConflictError
 from gemel.connectors.kafka_source import KafkaSource
 from gemel.ingest.events import LINES, decode_body
+from gemel.security.certificate import ensure_certificate
 from gemel.sources.contract import SourceBatch
 from gemel.sources.definition import Limits, parse_definition
 from gemel.sources.feeding import Feeder
 from gemel.sources.records import Holder, SourceRow, Texts, claim
-from support.kafka import Broker, new_topic
+from support.kafka import new_topic
 from support.sources import Workshop, message
 
 Play = Callable[[Callable[[Workshop], Awaitable[None]]], None]
@@ -335,6 +337,56 @@ def test_what_is_not_there_is_waited_for_and_what_is_wrong_is_not(play: Play, br
             row = await shop.until(lambda row: row.state == "failed" and row.error_code == "OutboundRefused")
 
     play(scene)
+
+
+def test_tls_and_a_password_reach_a_cluster_and_secrets_are_told_nowhere(
+    play: Play, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ensure_certificate(tmp_path, "127.0.0.1")
+    certificate, key = (tmp_path / "tls.crt").read_text(), (tmp_path / "tls.key").read_text()
+    login = "org.apache.kafka.common.security.plain.PlainLoginModule"
+    own = Broker(
+        tmp_path,
+        secure=True,
+        more="\n".join(
+            (
+                "listener.name.secure.sasl.enabled.mechanisms=PLAIN",
+                f'listener.name.secure.plain.sasl.jaas.config={login} required user_gemel="open-sesame";',
+                "ssl.keystore.type=PEM",
+                f"ssl.keystore.certificate.chain={escaped(certificate)}",
+                f"ssl.keystore.key={escaped(key)}",
+            )
+        ),
+    )
+    own.start()
+
+    async def scene(shop: Workshop) -> None:
+        topic = new_topic(own)
+        own.send(topic, [message(n) for n in range(5)])
+        shop.allow = f"env:KAFKA_WORD,{tmp_path}"
+        settings = (
+            ", settings: {security.protocol: SASL_SSL, sasl.mechanism: PLAIN, sasl.username: gemel, "
+            f"sasl.password: '${{env:KAFKA_WORD}}', ssl.ca.pem: '${{file:{tmp_path}/tls.crt}}'}}"
+        )
+        text = definition(own, topic, connection=settings).replace(str(own.port), str(own.secure_port))
+        monkeypatch.setenv("KAFKA_WORD", "shut-sesame")
+        await shop.describe(text)
+        async with shop.process():
+            row = await shop.until(lambda row: row.state == "waiting")
+            assert "Authentication failed" in str(row.error)
+            assert "sesame" not in str(row.error)
+            monkeypatch.setenv("KAFKA_WORD", "open-sesame")
+            await shop.until(lambda row: row.counts["events"] == 5)
+        assert await shop.values() == [float(n) for n in range(5)]
+
+    try:
+        play(scene)
+    finally:
+        own.stop()
+
+
+def escaped(text: str) -> str:
+    return text.strip().replace("\n", "\\n")
 
 
 def spread(numbers: Iterable[int], parts: int = 4) -> list[dict[str, Any]]:

@@ -10,8 +10,9 @@ from typing import Any
 
 import fastavro
 
+from bench.broker import Broker
 from support.http_peer import Received, Reply, peer
-from support.kafka import Broker, new_topic
+from support.kafka import new_topic
 from support.sources import Workshop
 
 Play = Callable[[Callable[[Workshop], Awaitable[None]]], None]
