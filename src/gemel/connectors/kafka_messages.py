@@ -59,7 +59,7 @@ class EventReader:
     def decode(self, messages: Sequence[KafkaMessage], received_us: int) -> Decoded:
         """Return the events of messages; where all are plain, they decode in one call."""
         values: list[bytes] = [message.value() for message in messages]
-        if all(value[:1] == b"{" for value in values) and not any(map(_is_binary, messages)):
+        if all(value[:1] == b"{" for value in values) and not _any_binary(messages):
             body = b"\n".join(values)
             if body.count(b"\n") == len(values) - 1:
                 decoded = decode_body(body, LINES)
@@ -118,7 +118,7 @@ def place_of(message: KafkaMessage) -> str:
 
 def trace_of_all(messages: Sequence[KafkaMessage]) -> str | None:
     """Return the `traceparent` of messages where all that have one agree; else none is that of their commit."""
-    found = {value for message in messages for name, value in message.headers() or () if name == TRACE}
+    found = {value for headers in _headers(messages) if headers for name, value in headers if name == TRACE}
     only = found.pop() if len(found) == 1 else None
     return None if only is None else only.decode("ascii", "replace")
 
@@ -161,6 +161,15 @@ def _events_of(message: KafkaMessage, value: bytes) -> list[tuple[Event | Detail
             return [(Detail(error.code, error.message), value)]
         return [(event, batch.raw(index)) for index, event in enumerate(batch.events)]
     return [(decode_event(value), value)]
+
+
+def _any_binary(messages: Sequence[KafkaMessage]) -> bool:
+    # Most topics have no headers at all.
+    return any(headers and any(name == MARK for name, _ in headers) for headers in _headers(messages))
+
+
+def _headers(messages: Sequence[KafkaMessage]) -> list[Headers]:
+    return [message.headers() for message in messages]
 
 
 def _is_binary(message: KafkaMessage) -> bool:

@@ -38,6 +38,7 @@ GIVE_UP_S: Final = 10.0
 LOOK_S: Final = 30.0
 """How often it is looked for new partitions of a topic; a group's coordinator does so itself."""
 EVENTS_MAX: Final = 20_000
+SETTLE_S: Final = 10.0
 OFFSET_MAX: Final = 2**63
 """Beyond any offset: of a partition that this member does not have, nothing is taken."""
 
@@ -74,13 +75,14 @@ class _Parts:
     """The partitions of the moment, as the library's callbacks tell; `at` is how far each was given out.
 
     `kept` is the position of each as our last batch left it, or as it was found; None for a part without one.
-    `turn` counts the changes of the assignment.
+    `turn` counts the changes of the assignment; `settled` once nothing of one before can come any more.
     """
 
     fresh: list[Part] | None = None
     at: dict[Part, int] = field(default_factory=dict)
     kept: dict[Part, str | None] = field(default_factory=dict)
     turn: int = 0
+    settled: bool = False
 
 
 class _UnderWay:
@@ -125,7 +127,7 @@ class KafkaSource:
         self._parts = _Parts()
         self._under_way = _UnderWay()
         self._cluster = ""
-        self._looked_s = 0.0
+        self._looked_s = self._assigned_s = 0.0
         self._shared: str | None = None
         self._fault: str | None = None
         self._problem: str | None = None
@@ -236,10 +238,15 @@ class KafkaSource:
         fault, self._fault = self._fault, None
         if fault is not None and not good:
             raise self._unavailable(fault)
-        at = parts.at
+        return good if parts.settled else self._new(good)
+
+    def _new(self, messages: Sequence[KafkaMessage]) -> list[KafkaMessage]:
+        """Leave out what was fetched under an assignment before, which may still lie in the queue for a while."""
+        at = self._parts.at
+        self._parts.settled = time.monotonic() > self._assigned_s + SETTLE_S
         return [
             message
-            for message in good
+            for message in messages
             if message.offset() >= at.get((message.topic(), message.partition()), OFFSET_MAX)
         ]
 
@@ -281,6 +288,7 @@ class KafkaSource:
 
     def _assign(self) -> None:
         partition = self._library.TopicPartition
+        self._parts.settled, self._assigned_s = False, time.monotonic()
         try:
             self._consumer.assign([partition(*part, at) for part, at in self._parts.at.items()])
         except self._library.KafkaException as error:

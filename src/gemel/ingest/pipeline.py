@@ -80,7 +80,11 @@ class Ingest:
 
         Raises the refusal of `create_model` (InvalidError), and what is wrong with a `strict` request.
         """
-        return await self._committer.submit(tenant, await self._prepare(tenant, request))
+        return await self.commit(tenant, await self.prepare(tenant, request))
+
+    async def commit(self, tenant: int, prepared: Prepared) -> IngestResult:
+        """Commit what `prepare` made; as `submit`. What it rests on may have changed: it is looked at again then."""
+        return await self._committer.submit(tenant, prepared)
 
     async def telemetry(self, tenant: int, event: Event, audit: AuditEntry) -> None:
         """Take one event or raise what is wrong with it: NotFoundError or InvalidError (ValidationFailed)."""
@@ -117,8 +121,8 @@ class Ingest:
         """Wait until everything taken has been answered."""
         await self._committer.close()
 
-    async def _prepare(self, tenant: int, request: IngestRequest) -> Prepared:
-        """Resolve a request by what is known now, and see to it that its weeks exist."""
+    async def prepare(self, tenant: int, request: IngestRequest) -> Prepared:
+        """Resolve a request by what is known now, and see to it that its weeks exist, while others commit."""
         subjects = request.decoded.subjects
         view = self._parts.directory.cached(tenant, subjects)
         if view is None:

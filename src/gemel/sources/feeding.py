@@ -22,6 +22,7 @@ from gemel.history.origins import Sending
 from gemel.ingest.pipeline import Ingest
 from gemel.ingest.positions import Position, read_positions
 from gemel.ingest.requests import IngestRequest, IngestResult
+from gemel.ingest.steps import Prepared
 from gemel.observe.logs import get_log
 from gemel.observe.metrics import Metrics
 from gemel.observe.tally import Tallies
@@ -76,33 +77,43 @@ class Feeder:
         Raises what the source raises, and what ingest refuses for good: ConflictError (SourceLost) where another
         process has the source or (SourceOvertaken) has read its parts on, InvalidError for twins that cannot be made.
         """
-        limits = self._definition.limits
-        reading = asyncio.create_task(source.next_batch(limits))
+        reading = asyncio.create_task(self._read(source))
         stopped = asyncio.create_task(self.stopping.wait())
         try:
             while not self.stopping.is_set():
                 await asyncio.wait((reading, stopped), return_when=asyncio.FIRST_COMPLETED)
                 if not reading.done():
                     return
-                batch = reading.result()
-                reading = asyncio.create_task(source.next_batch(limits))
-                if batch is not None and await self._deliver(batch):
-                    await source.commit(batch.position)
-                    await self._told(batch.problem)
+                taken = reading.result()
+                reading = asyncio.create_task(self._read(source))
+                if taken is not None and await self._deliver(taken):
+                    await source.commit(taken.batch.position)
+                    await self._told(taken.batch.problem)
         finally:
             stopped.cancel()
             reading.cancel()
             with suppress(asyncio.CancelledError, Exception):
                 await reading
 
-    async def _deliver(self, batch: SourceBatch) -> bool:
+    async def _read(self, source: Source) -> _Taken | None:
+        """Read the next batch and prepare it, while the one before commits."""
+        batch = await source.next_batch(self._definition.limits)
+        if batch is None:
+            return None
+        request = self._request(batch)
+        try:
+            return _Taken(batch, request, await self._sink.ingest.prepare(self._held.by.tenant, request))
+        except TRANSIENT:
+            return _Taken(batch, request)
+
+    async def _deliver(self, taken: _Taken) -> bool:
         """Commit a batch; try for as long as it is the database that is away. False where it was stopped."""
         room = self._sink.ingest.room
         delay_s = AGAIN_FIRST_S
         while not self.stopping.is_set():
             try:
-                async with room.hold(batch.weight):
-                    await self._submit(batch)
+                async with room.hold(taken.batch.weight):
+                    await self._submit(taken)
             except TRANSIENT as error:
                 log.info("source waits for ingest", source=self._held.by.source, error=str(error))
                 with suppress(TimeoutError):
@@ -112,14 +123,24 @@ class Feeder:
                 return True
         return False
 
-    async def _submit(self, batch: SourceBatch) -> None:
+    async def _submit(self, taken: _Taken) -> None:
         started_s = time.perf_counter()
+        ingest, tenant = self._sink.ingest, self._held.by.tenant
+        prepared = taken.prepared or await ingest.prepare(tenant, taken.request)
+        result = await ingest.commit(tenant, prepared)
+        outcomes = {name: getattr(result, name) for name in (*OUTCOMES, "quarantined")}
+        counts = {"events": result.events, **outcomes}
+        self._sink.metrics.count_batch(outcomes, time.perf_counter() - started_s)
+        self._sink.metrics.count_source(self._definition.kind, counts)
+        self._sink.tallies.add(tenant, counts)
+
+    def _request(self, batch: SourceBatch) -> IngestRequest:
         by, events = self._held.by, len(batch.decoded.events)
         names = {part: part_name(by.source, part, batch.shared) for part in batch.position}
         target = f"{by.source} ({events} event{'' if events == 1 else 's'})"
         trace_id = trace_of(batch.traceparent).trace_id
         at = "; ".join(f"{part}={where}" for part, where in batch.position.items()) or None
-        request = IngestRequest(
+        return IngestRequest(
             batch.decoded,
             batch.received_us,
             AuditEntry(f"source:{by.source}", None, "events.ingest", target, "ok", trace_id),
@@ -128,11 +149,15 @@ class Feeder:
             create_model=batch.create_model,
             guard=_Lease(self._held, {names[part]: at for part, at in batch.begins.items()}),
         )
-        result = await self._sink.ingest.submit(by.tenant, request)
-        outcomes = {name: getattr(result, name) for name in (*OUTCOMES, "quarantined")}
-        self._sink.metrics.count_batch(outcomes, time.perf_counter() - started_s)
-        self._sink.metrics.count_source(self._definition.kind, {"events": events, **outcomes})
-        self._sink.tallies.add(by.tenant, {"events": events, **outcomes})
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """A batch on its way; not prepared where the database was away then."""
+
+    batch: SourceBatch
+    request: IngestRequest
+    prepared: Prepared | None = None
 
 
 @dataclass(frozen=True, slots=True)
