@@ -11,6 +11,8 @@ from litestar.params import PathParameter, QueryParameter
 
 from gemel.api.bodies import json_answer, read_json
 from gemel.api.call import AnyRequest, call_of
+from gemel.api.params import Limit
+from gemel.api.quarantine_bodies import INT64_MAX
 from gemel.api.routing import JSON, RouteInfo, route
 from gemel.api.wire import Listed
 from gemel.base.errors import InvalidError
@@ -38,8 +40,10 @@ class LettersDiscarded(msgspec.Struct, frozen=True):
 async def list_dead_letters(
     request: AnyRequest,
     of_route: Annotated[str | None, QueryParameter(name="route", description="Of this route alone.")] = None,
-    after: Annotated[int, QueryParameter(description="From behind this number.", ge=0)] = 0,
-    limit: Annotated[int, QueryParameter(description="At most so many.", ge=1, le=1000)] = 100,
+    after: Annotated[
+        int, QueryParameter(name="after", ge=0, le=INT64_MAX, description="Go on behind this number.")
+    ] = 0,
+    limit: Limit = 100,
 ) -> Response[bytes]:
     """List notifications that were put aside, in the order in which they were, without the events."""
     call = call_of(request)
