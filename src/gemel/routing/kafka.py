@@ -13,6 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final
 
+import msgspec
+
 from gemel.outbound import Outbound
 from gemel.outbound.kafka import client_config, kafka_library, server_and_topic
 from gemel.routing import sending
@@ -34,8 +36,8 @@ class KafkaSender:
     def __init__(self, outbound: Outbound, resolve: Resolve) -> None:
         self._outbound = outbound
         self._resolve = resolve
-        self._producers: dict[Endpoint, Any] = {}
-        self._turns: defaultdict[Endpoint, threading.Lock] = defaultdict(threading.Lock)
+        self._producers: dict[bytes, Any] = {}
+        self._turns: defaultdict[bytes, threading.Lock] = defaultdict(threading.Lock)
         self._threads = ThreadPoolExecutor(THREADS, "kafka-sink")
 
     async def send(self, endpoint: Endpoint, batch: Batch, name: str) -> Trouble | None:
@@ -54,7 +56,7 @@ class KafkaSender:
 
     def _send_alone(self, endpoint: Endpoint, servers: list[str], topic: str, batch: Batch) -> Trouble | None:
         """Send a batch while no other goes to the same endpoint: a flush serves the acknowledgements of all."""
-        with self._turns[endpoint]:
+        with self._turns[_key(endpoint)]:
             return self._send(endpoint, servers, topic, batch)
 
     def _send(self, endpoint: Endpoint, servers: list[str], topic: str, batch: Batch) -> Trouble | None:
@@ -72,31 +74,36 @@ class KafkaSender:
                 )
             left = producer.flush(sending.TIMEOUT_S)
         except (library.KafkaException, BufferError) as error:
-            self._producers.pop(endpoint, None)
+            self._producers.pop(_key(endpoint), None)
             fault = error.args[0] if isinstance(error, library.KafkaException) else None
             return _trouble(library, fault, str(error))
         faults = [error for error in told if error is not None]
         if not left and not faults and len(told) == batch.count:
             return None
         # What is still under way must not arrive behind what is sent next.
-        self._producers.pop(endpoint, producer).purge()
+        self._producers.pop(_key(endpoint), producer).purge()
         return _trouble(library, faults[0] if faults else None, "the broker did not acknowledge in time")
 
     def _producer(self, endpoint: Endpoint, servers: list[str]) -> Any:
-        producer = self._producers.get(endpoint)
+        producer = self._producers.get(_key(endpoint))
         if producer is None:
             if len(self._producers) >= PRODUCERS_MAX:
                 self._producers.pop(next(iter(self._producers)))
             resolve = partial(self._resolve, endpoint.tenant_name)
-            config = client_config(servers, dict(endpoint.settings), resolve)
+            config = client_config(servers, endpoint.settings.get("settings", {}), resolve)
             config |= {
                 "enable.idempotence": True,
                 "acks": "all",
                 "linger.ms": 5,
                 "delivery.timeout.ms": int(sending.TIMEOUT_S * 1000),
             }
-            producer = self._producers[endpoint] = kafka_library().Producer(config)
+            producer = self._producers[_key(endpoint)] = kafka_library().Producer(config)
         return producer
+
+
+def _key(endpoint: Endpoint) -> bytes:
+    """Return what two endpoints share that are reached alike."""
+    return msgspec.json.encode((endpoint.tenant_name, endpoint.url, endpoint.settings))
 
 
 def _trouble(library: Any, fault: Any, otherwise: str) -> Trouble:
