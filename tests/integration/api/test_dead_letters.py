@@ -56,9 +56,7 @@ def test_what_cannot_be_sent_stays_and_says_why(client: httpx.Client, numbers: l
     assert client.get(f"/v1/dead-letters/{numbers[0]}").json()["tries"] == 11
 
 
-@pytest.mark.parametrize(
-    "body", [{}, {"numbers": [0]}, {"numbers": "all"}, {"rout": "a"}, {"route": "a\0"}, []]
-)
+@pytest.mark.parametrize("body", [{}, {"numbers": [0]}, {"numbers": "all"}, {"rout": "a"}, []])
 def test_a_choice_that_chooses_nothing_is_refused(client: httpx.Client, body: object) -> None:
     for act in ("replay", "discard"):
         answer = client.post(f"/v1/dead-letters/{act}", json=body)
