@@ -394,10 +394,13 @@ async def _configure(connection: AsyncConnection[Row]) -> None:
 def _is_loss(error: Exception) -> bool:
     """Say whether an error tells of a lost connection by its class.
 
-    Not all do: psycopg may raise NotSupportedError on one that broke, for its encoding is no longer known.
+    psycopg itself raises NotSupportedError on one that broke: its encoding is no longer known, or it still seems
+    to be in a pipeline.
     """
     if isinstance(error, psycopg.InterfaceError):
         return True
+    if isinstance(error, psycopg.NotSupportedError):
+        return error.sqlstate is None
     return isinstance(error, psycopg.OperationalError) and (
         error.sqlstate is None or error.sqlstate[:2] in {"08", "57"}
     )
