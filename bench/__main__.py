@@ -1,10 +1,10 @@
-"""Run the benchmarks: `python -m bench [events] [graph] [kafka] [mqtt] [peers]`; prints a table and writes bench.json.
+"""Run the benchmarks: `python -m bench [PART]...`; prints a table and writes bench.json.
 
 It exits 1 if a goal is missed.
 
 Each part has a platform of its own, made new. `events`: ingest, single twins, overload, starting. `graph`: import,
-queries, and the past of 100,000 twins. `kafka`: a topic of a real broker. `mqtt`: a broker's queue. `peers`: the same
-samples into InfluxDB. Without a name, all but the last.
+queries, and the past of 100,000 twins. `kafka`: a topic of a real broker. `mqtt`: a broker's queue. `history`: a year of
+one series at 1 s. `peers`: the same samples into InfluxDB. Without a name, all but the last.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from bench import arrow, graph, ingest, kafka, mqtt, overload, peers, startup, twins
+from bench import arrow, graph, ingest, kafka, mqtt, overload, peers, rollups, startup, twins
 from bench.events import make_twins
 from bench.figures import Figure
 from bench.platform import Platform, running
@@ -37,15 +37,14 @@ def main() -> int:
         "graph": _graph,
         "kafka": _kafka,
         "mqtt": _mqtt,
+        "history": _history,
         "peers": _peers,
     }
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure the figures.")
     parser.add_argument(
-        "part",
-        nargs="*",
-        help=f"which to measure: {', '.join(parts)}; without a name, all but peers",
+        "part", nargs="*", help=f"which to measure: {', '.join(parts)}; without a name, all but peers"
     )
-    wanted = parser.parse_args().part or ["events", "graph", "kafka", "mqtt"]
+    wanted = parser.parse_args().part or [name for name in parts if name != "peers"]
     if unknown := [name for name in wanted if name not in parts]:
         parser.error(f"there is no part {unknown[0]}; there are {', '.join(parts)}")
     figures: list[Figure] = []
@@ -93,6 +92,11 @@ def _mqtt(platform: Platform, console: Console) -> list[Figure]:
     with console.status("measuring mqtt ..."):
         make_twins(platform)
         return mqtt.measure(platform)
+
+
+def _history(platform: Platform, console: Console) -> list[Figure]:
+    with console.status("measuring history ..."):
+        return rollups.measure(platform)
 
 
 def _peers(platform: Platform, console: Console) -> list[Figure]:

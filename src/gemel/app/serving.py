@@ -22,6 +22,7 @@ from gemel.api.services import Services
 from gemel.app.first import ensure_default, ensure_directory
 from gemel.app.maintenance import Maintenance
 from gemel.app.parts import make_deliveries, make_services
+from gemel.app.rolling import Rolling
 from gemel.app.storage import Storage, open_storage
 from gemel.base.clock import now_us
 from gemel.base.errors import EnvironmentFaultError
@@ -157,8 +158,10 @@ class _Serving:
         grammar = asyncio.to_thread(analyse, "SELECT * FROM digitaltwins")
         reading = SupervisorOptions(alone=self._storage.bundled is not None)
         sources = SourceSupervisor(services.sources, self._storage.owner_dsn, reading)
+        rolling = Rolling(self._storage.owner_dsn, services.metrics)
         duties = (
             maintenance.run(),
+            rolling.run(),
             watch.run(),
             services.refusals.run(),
             runner.run(),
@@ -175,6 +178,7 @@ class _Serving:
             beside.append(asyncio.create_task(self._tell_ready(server, on_ready)))
             await server.serve(sockets=[self._doors.listening])
         finally:
+            rolling.stop()
             if rpc is not None:
                 await rpc.stop(GRACE_S / 2)
             await sources.stop()

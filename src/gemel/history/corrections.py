@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from gemel.base.clock import from_us, iso_us
+from gemel.base.clock import from_us, iso_us, to_us
 from gemel.history.changes import append
 from gemel.history.lasts import forget_lasts
 from gemel.history.moves import Stretch
 from gemel.history.paths import PathKey
 from gemel.history.samples import Sample, SampleBatch
+from gemel.history.stale import mark_stale
 from gemel.history.values import JSON, REMOVED, Encoded, canonical_json
 from gemel.history.write import restate
 from gemel.store.columns import bigints
@@ -45,10 +47,13 @@ WITH gone AS (DELETE FROM sample WHERE {WITHIN} RETURNING {COLUMNS}, late),
 kept AS (
     INSERT INTO sample_superseded (tenant, superseded, {COLUMNS}, late)
     SELECT current_tenant(), %(now)s, {COLUMNS}, late FROM gone)
-SELECT series, count(*), min(source_time), max(source_time) FROM gone GROUP BY series ORDER BY series"""
+SELECT series, count(*), min(source_time), max(source_time) FROM gone
+GROUP BY series, date_bin('1 day', source_time, to_timestamp(0))"""
 GAPS = """
 INSERT INTO sample_gap (tenant, series, low, high)
-SELECT current_tenant(), * FROM unnest(%s::bigint[], %s::timestamptz[], %s::timestamptz[])
+SELECT current_tenant(), series, min(low), max(high)
+FROM unnest(%s::bigint[], %s::timestamptz[], %s::timestamptz[]) AS k (series, low, high)
+GROUP BY series ORDER BY series
 ON CONFLICT (tenant, series) DO UPDATE SET low = least(sample_gap.low, excluded.low),
     high = greatest(sample_gap.high, excluded.high)"""
 FALLEN = f"""
@@ -134,8 +139,13 @@ async def delete_samples(tx: WriteTransaction, wanted: Range) -> dict[int, int]:
     if not rows:
         return {}
     await tx.execute(GAPS, ([row[0] for row in rows], [row[2] for row in rows], [row[3] for row in rows]))
+    days = np.array([(row[0], to_us(row[2])) for row in rows], np.int64)
+    await mark_stale(tx, days[:, 0], days[:, 1])
     await _fall_back(tx, wanted)
-    return {int(row[0]): int(row[1]) for row in rows}
+    counts: Counter[int] = Counter()
+    for series, count, *_ in rows:
+        counts[series] += count
+    return counts
 
 
 async def tell_correction(tx: WriteTransaction, twin_id: str, told: Correction) -> None:

@@ -11,6 +11,8 @@ import numpy as np
 from gemel.base.clock import from_us
 from gemel.base.errors import InvalidError
 from gemel.history.moment import END_US, known_samples
+from gemel.history.rolled import read_rolled
+from gemel.history.rollups import NUMBER
 from gemel.history.values import BAD, JSON, QUALITIES, decode
 from gemel.store.columns import bigints
 from gemel.store.database import ReadTransaction
@@ -44,7 +46,6 @@ CROSS JOIN LATERAL {{samples}} AS s
 ORDER BY s.source_time, s.series LIMIT %(limit)s"""
 RAW_SAMPLES = (WITHIN.format(step="interval '1 microsecond'"), "ORDER BY source_time LIMIT %(limit)s")
 
-NUMBER = "coalesce(num, CASE WHEN jsonb_typeof(doc) = 'number' THEN doc::float8 END)"
 BUCKETS = f"""
 SELECT s.* FROM unnest(%(series)s::bigint[]) AS k (series)
 CROSS JOIN LATERAL (
@@ -114,6 +115,14 @@ class Buckets(NamedTuple):
     carry_forward: bool = False
 
 
+class _Rows(NamedTuple):
+    """Buckets of which width, how many of them, and whether their first and last values are asked for."""
+
+    every_us: int
+    limit: int
+    with_values: bool
+
+
 class Page(NamedTuple, Generic[T]):
     """Some rows, and the cursor to go on from, or None at the end."""
 
@@ -158,7 +167,8 @@ async def read_buckets(
     if buckets.carry_forward:
         return await _carried(tx, series, window, buckets, limit, after)
     start = after or Cursor(window.from_us, -1)
-    rows = await _bucket_rows(tx, series, window, buckets.every_us, limit, start)
+    with_values = bool({"first", "last"} & set(buckets.aggregates))
+    rows = await _bucket_rows(tx, series, window, _Rows(buckets.every_us, limit, with_values), start)
     found = [Bucket(series[row[0]], row[1], _values(row, buckets.aggregates)) for row in rows]
     last = Cursor(rows[-1][1], rows[-1][0]) if len(rows) == limit else None
     return Page(found, last)
@@ -173,9 +183,21 @@ def _check(buckets: Buckets) -> None:
 
 
 async def _bucket_rows(
-    tx: ReadTransaction, series: Mapping[int, str], window: Window, every_us: int, limit: int, start: Cursor
+    tx: ReadTransaction,
+    series: Mapping[int, str],
+    window: Window,
+    wanted: _Rows,
+    start: Cursor,
 ) -> list[tuple[Any, ...]]:
+    every_us, limit, with_values = wanted
     # A cursor names the start of a bucket: series up to its own go on one bucket later.
+    if window.known_at_us >= END_US:
+        low_us = max(window.from_us, start.time_us, 0)
+        stretches = {
+            each: (max(low_us, start.time_us + every_us * (each <= start.series)), window.to_us)
+            for each in series
+        }
+        return await read_rolled(tx, stretches, every_us, limit, with_values=with_values)
     sql = BUCKETS.format(samples=known_samples(window.known_at_us, *BUCKET_SAMPLES))
     parameters = {"series": _array(series), "every": every_us, "limit": limit}
     return await tx.rows(sql, parameters | _window(window, start))
@@ -196,7 +218,8 @@ async def _carried(
     end = min(first + count * every_us, window.to_us)
     start_us = max(first, window.from_us)
     part = window._replace(from_us=start_us, to_us=end)
-    rows = await _bucket_rows(tx, series, part, every_us, count * len(series), Cursor(start_us, -1))
+    wanted = _Rows(every_us, count * len(series), with_values=True)
+    rows = await _bucket_rows(tx, series, part, wanted, Cursor(start_us, -1))
     found = {(row[0], row[1]): row for row in rows}
     carried = await _last_before(tx, series, start_us, window.known_at_us)
     page: list[Bucket] = []
@@ -244,8 +267,8 @@ def _values(row: Sequence[Any], aggregates: Sequence[str]) -> dict[str, Any]:
         "mean": mean,
         "min": low,
         "max": high,
-        "first": decode(*row[5:8]),
-        "last": decode(*row[8:11]),
+        "first": None if row[6] is None else decode(*row[5:8]),
+        "last": None if row[9] is None else decode(*row[8:11]),
         "count": row[11],
     }
     return {name: every[name] for name in aggregates}

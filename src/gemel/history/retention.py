@@ -44,6 +44,7 @@ FROM sample s WHERE s.tenant = %s AND s.source_time < %s
   AND EXISTS (SELECT 1 FROM sample n WHERE n.tenant = s.tenant AND n.series = s.series
               AND n.source_time > s.source_time AND n.source_time < %s)"""
 DELETE_SUPERSEDED = "DELETE FROM sample_superseded WHERE tenant = %s AND source_time < %s"
+FORGET_ROLLUPS = "DELETE FROM rollup WHERE tenant = %s AND bucket < %s"
 KEEP: LiteralString = """
 INSERT INTO {kept} SELECT DISTINCT ON (s.tenant, s.series) s.* FROM {leaf} AS s
 WHERE NOT EXISTS (SELECT 1 FROM {kept} k WHERE k.tenant = s.tenant AND k.series = s.series)
@@ -123,6 +124,8 @@ def apply_retention(owner_dsn: str, *, now: datetime | None = None) -> Retained:
         deleted: dict[str, int] = {}
         for number, line in lines.by_tenant.items():
             connection.execute(DELETE_SUPERSEDED, (number, line))
+            if number in lines.moved:
+                connection.execute(FORGET_ROLLUPS, (number, line))
             if line != lines.everyone:
                 deleted[lines.names[number]] = connection.execute(
                     "DELETE " + OLD_SAMPLES, (number, line, line)
@@ -140,13 +143,15 @@ def apply_retention(owner_dsn: str, *, now: datetime | None = None) -> Retained:
 class _Lines:
     """The line of each tenant that has days set, and the one before which nobody keeps anything.
 
-    `in_force` has the lines of tenants whose days were taken away, too: what is gone does not come back.
+    `in_force` has the lines of tenants whose days were taken away, too: what is gone does not come back. `moved` are
+    the tenants whose lines are not yet in force.
     """
 
     names: dict[int, str]
     by_tenant: dict[int, datetime]
     in_force: dict[int, datetime]
     everyone: datetime | None
+    moved: frozenset[int]
 
     def told(self) -> dict[str, str]:
         return {self.names[number]: _day(line) for number, line in self.in_force.items()}
@@ -160,7 +165,8 @@ def _read_lines(connection: psycopg.Connection, now: datetime) -> _Lines:
     # A line never moves back.
     lines = {number: max(line, in_force.get(number, line)) for number, line in lines.items()}
     everyone = min(lines.values()) if lines and len(lines) == len(tenants) else None
-    return _Lines(names, lines, in_force | lines, everyone)
+    moved = frozenset(number for number, line in lines.items() if in_force.get(number) != line)
+    return _Lines(names, lines, in_force | lines, everyone, moved)
 
 
 def _foresee(connection: psycopg.Connection, lines: _Lines) -> Retained:

@@ -16,6 +16,7 @@ from gemel.history.lasts import forget_lasts, note_lasts, recall_lasts
 from gemel.history.ordering import ACCEPTED, NEVER_US, Known, Plan, plan
 from gemel.history.promoted import write_promoted
 from gemel.history.samples import Ints, Sample, SampleBatch
+from gemel.history.stale import mark_stale
 from gemel.history.values import JSON, Encoded, Rank, canonical_json, rank
 from gemel.history.weeks import leaf_of, week_of
 from gemel.store.columns import (
@@ -136,7 +137,9 @@ async def _write(
     state = made.state[np.argsort(batch.series[made.state])]
     await _update_state(tx, batch.take(state), last_us[state] == NEVER_US, gaps)
     effective = np.sort(np.concatenate((made.fresh, np.array(made.winners, np.int64))))
-    await append_samples(tx, batch.take(effective), _effects(batch, made, last_us)[effective])
+    told = batch.take(effective)
+    await mark_stale(tx, told.series, told.time_us)
+    await append_samples(tx, told, _effects(batch, made, last_us)[effective])
     return made.outcomes
 
 

@@ -69,6 +69,18 @@ class Metrics:
             registry=self.registry,
         )
 
+        self.rollups = Counter("gemel_rollups", "Roll-ups of samples written.", registry=self.registry)
+        self.rollup_lag_seconds = Gauge(
+            "gemel_rollup_lag_seconds_max",
+            "Age of the source time up to which roll-ups reach, of the tenant that is furthest behind.",
+            registry=self.registry,
+        )
+        self.rollup_stale = Gauge(
+            "gemel_rollup_stale_days",
+            "Marks of days whose roll-ups are stale, so that samples are read instead.",
+            registry=self.registry,
+        )
+
     def count_request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count an answered request under its route's template."""
         self.requests.labels(method, route, str(status)).inc()
@@ -95,6 +107,11 @@ class Metrics:
         for state, number in states.items():
             self.routes.labels(state).set(number)
         self.route_lag_seconds.set(lag_s)
+
+    def show_rollups(self, lag_s: float, stale: int) -> None:
+        """Show how far roll-ups are behind, and of how many days they are stale."""
+        self.rollup_lag_seconds.set(lag_s)
+        self.rollup_stale.set(stale)
 
     def page(self) -> bytes:
         """Return all of it in Prometheus' text format."""

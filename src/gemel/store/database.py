@@ -59,7 +59,8 @@ SELECT set_config('gemel.tenant', %s, true), set_config('jit', 'off', true),
        set_config('statement_timeout', %s, true)"""
 LOCK_HEAD = """
 SELECT (extract(epoch FROM greatest(clock_timestamp(), recorded + interval '1 microsecond')) * 1000000)::bigint,
-       change_no, graph_epoch, model_epoch, (extract(epoch FROM retention_line) * 1000000)::bigint, promoted
+       change_no, (extract(epoch FROM rolling) * 1000000)::bigint,
+       graph_epoch, model_epoch, (extract(epoch FROM retention_line) * 1000000)::bigint, promoted
 FROM tenant_head WHERE tenant = current_tenant() FOR NO KEY UPDATE"""
 CALLED_OFF = (asyncio.CancelledError, GeneratorExit)
 """What ends a transaction whose user is gone. Within a pipeline answers are left on its connection, which the next
@@ -141,9 +142,11 @@ class WriteTransaction(ReadTransaction):
     def __init__(
         self, connection: AsyncConnection[Row], tenant: int, head: Row, memory: dict[object, Any]
     ) -> None:
-        super().__init__(connection, tenant, head[2:])
+        super().__init__(connection, tenant, head[3:])
         self.memory = memory
         """What parts of this process remember of the tenant beyond a transaction; each says by what it still holds."""
+        self.rolling_us: int | None = head[2]
+        """The source time (µs) before which roll-ups may be made stale; None where there are none."""
         self._recorded_us, self._change_no = head[0] - 1, head[1]
         self.begun_change_no = int(head[1])
         """The newest number of the tenant's change feed when this transaction began."""

@@ -34,6 +34,8 @@ OWNERS = {
     "origin": "history",
     "correction": "history",
     "sample_gap": "history",
+    "rollup": "history",
+    "rollup_stale": "history",
     "model": "graph",
     "model_log": "graph",
     "twin": "graph",
@@ -56,8 +58,8 @@ OWNERS = {
 """Which package owns each table: it alone knows the columns."""
 
 SHARED = {
-    ("history", "tenant"),  # retention: the days that each tenant keeps
-    ("history", "tenant_head"),  # retention: the line under which nothing is taken again
+    ("history", "tenant"),  # retention: the days that each tenant keeps; roll-ups: which tenants there are
+    ("history", "tenant_head"),  # the line under which nothing is taken again; how far roll-ups reach
     ("security", "tenant_head"),  # a tenant is born with its head
     ("routing", "tenant"),  # deliveries: events name their tenant as their source
     ("routing", "generation"),  # ids of events name the history they are of
