@@ -13,6 +13,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from gemel.history import rollups
 from gemel.history.corrections import Range, delete_samples
 from gemel.history.moment import END_US
 from gemel.history.read import AGGREGATES, Buckets, Window, read_buckets
@@ -258,5 +259,29 @@ def test_retention_takes_roll_ups_too(database: Dsns) -> None:
         assert left == [(0,)]
         async with site.db.read(site.tenant) as tx:
             await compare(tx, (START_US, now_us), DAY)
+
+    run(database, work)
+
+
+def test_what_is_written_while_it_is_folded_stays_marked(
+    database: Dsns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fold = rollups._Fold._fold
+
+    def fold_and_mark(self: rollups._Fold, series: list[int], start_us: int, end_us: int) -> None:
+        fold(self, series, start_us, end_us)
+        with psycopg.connect(database.owner) as owner:
+            owner.execute("UPDATE rollup_stale SET mark = mark + 1")
+
+    async def work(site: Site) -> None:
+        await site.write(run_of(min(SERIES), START_US, 100, MINUTE, 1))
+        site.fold(START_US + DAY)
+        await site.write(run_of(min(SERIES), START_US + 2 * HOUR, 1, MINUTE, 1))
+        with monkeypatch.context() as patch:
+            patch.setattr(rollups._Fold, "_fold", fold_and_mark)
+            site.fold(START_US + DAY)
+        assert len(await site.db.query(site.tenant, "SELECT FROM rollup_stale")) == 1
+        site.fold(START_US + DAY)
+        assert await site.db.query(site.tenant, "SELECT FROM rollup_stale") == []
 
     run(database, work)
