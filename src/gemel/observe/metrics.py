@@ -76,9 +76,7 @@ class Metrics:
             registry=self.registry,
         )
         self.rollup_stale = Gauge(
-            "gemel_rollup_stale_days",
-            "Marks of days whose roll-ups are stale, so that samples are read instead.",
-            registry=self.registry,
+            "gemel_rollup_stale_days", "Days marked: their samples are read.", registry=self.registry
         )
 
     def count_request(self, method: str, route: str, status: int, seconds: float) -> None:
