@@ -280,8 +280,8 @@ def test_what_is_written_while_it_is_folded_stays_marked(
         with monkeypatch.context() as patch:
             patch.setattr(rollups._Fold, "_fold", fold_and_mark)
             site.fold(START_US + DAY)
-        assert len(await site.db.query(site.tenant, "SELECT FROM rollup_stale")) == 1
+        assert len(await site.db.query(site.tenant, "SELECT series FROM rollup_stale")) == 1
         site.fold(START_US + DAY)
-        assert await site.db.query(site.tenant, "SELECT FROM rollup_stale") == []
+        assert await site.db.query(site.tenant, "SELECT series FROM rollup_stale") == []
 
     run(database, work)
