@@ -152,12 +152,11 @@ class _Serving:
         deliveries = make_deliveries(self._settings, self._storage.owner_dsn, services)
         delivering = asyncio.create_task(deliveries.run())
         # On a bundled database the lock of the directory says that no other server is at work.
-        alone = RunnerOptions(alone=self._storage.bundled is not None)
-        runner = JobRunner(services.jobs, self._storage.owner_dsn, alone)
+        alone = self._storage.bundled is not None
+        runner = JobRunner(services.jobs, self._storage.owner_dsn, RunnerOptions(alone=alone))
         # The first query builds the grammar, which takes a while: it is there before, and not made on the loop.
         grammar = asyncio.to_thread(analyse, "SELECT * FROM digitaltwins")
-        reading = SupervisorOptions(alone=self._storage.bundled is not None)
-        sources = SourceSupervisor(services.sources, self._storage.owner_dsn, reading)
+        sources = SourceSupervisor(services.sources, self._storage.owner_dsn, SupervisorOptions(alone=alone))
         rolling = Rolling(self._storage.owner_dsn, services.metrics)
         duties = (
             maintenance.run(),
@@ -182,13 +181,8 @@ class _Serving:
             if rpc is not None:
                 await rpc.stop(GRACE_S / 2)
             await sources.stop()
-            parts = (
-                services.ingest.close(),
-                services.patcher.close(),
-                services.refusals.close(),
-                runner.stop(),
-            )
-            await asyncio.gather(*parts)
+            await asyncio.gather(services.ingest.close(), services.patcher.close())
+            await asyncio.gather(services.refusals.close(), runner.stop())
             deliveries.close()
             await asyncio.gather(delivering, return_exceptions=True)
             if supervisor is not None:
