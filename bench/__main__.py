@@ -3,8 +3,8 @@
 It exits 1 if a goal is missed.
 
 Each part has a platform of its own, made new. `events`: ingest, single twins, overload, starting. `graph`: import,
-queries, and the past of 100,000 twins. `kafka`: a topic of a real broker. `mqtt`: a broker's queue. `history`: a year of
-one series at 1 s. `peers`: the same samples into InfluxDB. Without a name, all but the last.
+queries, and the past of 100,000 twins. `kafka`: a topic of a real broker. `mqtt`: a broker's queue. `history`: a year
+of one series at 1 s. `peers`: the same samples into InfluxDB. Without a name, all but the last.
 """
 
 from __future__ import annotations
