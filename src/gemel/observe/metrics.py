@@ -72,7 +72,7 @@ class Metrics:
         self.rollups = Counter("gemel_rollups", "Roll-ups of samples written.", registry=self.registry)
         self.rollup_lag_seconds = Gauge(
             "gemel_rollup_lag_seconds_max",
-            "Age of the source time up to which roll-ups reach, of the tenant that is furthest behind.",
+            "Age of the source time up to which roll-ups reach, of whoever is furthest behind.",
             registry=self.registry,
         )
         self.rollup_stale = Gauge(
