@@ -31,6 +31,8 @@ REFUSALS: dict[str, set[str]] = {
     },
     "patch_relationship": PATCH,
     "delete_relationship": {"PreconditionFailed"},
+    "replay_dead_letters": {"InvalidArgument"},
+    "discard_dead_letters": {"InvalidArgument"},
     "send_telemetry": {"ValidationFailed", "InvalidArgument"},
     "send_component_telemetry": {"ValidationFailed", "InvalidArgument"},
     "query_twins": {"SqlQueryError", "BadRequest", "InvalidArgument"},  # also a moment in the future

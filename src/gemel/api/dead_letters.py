@@ -27,7 +27,7 @@ __all__ = ["HANDLERS", "LettersDiscarded"]
 TAG = "Event routes"
 EXAMPLE = {"route": "alarms"}
 
-Number = Annotated[int, PathParameter(description="The dead letter's number.")]
+Number = Annotated[int, PathParameter(ge=1, le=INT64_MAX, description="The dead letter's number.")]
 
 
 class LettersDiscarded(msgspec.Struct, frozen=True):

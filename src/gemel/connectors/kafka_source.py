@@ -184,6 +184,8 @@ class KafkaSource:
                 raise InvalidError(
                     "SourceInvalid", f"The source's connection.settings: {fault.str()}."
                 ) from error
+            if self._consumer is not None:
+                self._consumer.poll(0)  # what it was told meanwhile says more than that time ran out
             raise self._unavailable(self._fault or fault.str()) from error
         except (TypeError, ValueError) as error:
             raise InvalidError("SourceInvalid", f"The source's connection.settings: {error}.") from error

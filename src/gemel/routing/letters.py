@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -77,11 +77,14 @@ class DeadLetter(msgspec.Struct, frozen=True, rename="camel"):
     event: Any = None
 
 
+Number = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
+
+
 class LetterChoice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which dead letters: those of a route, those with some numbers, or of both the ones that are both."""
 
     route: str | None = None
-    numbers: list[int] | None = None
+    numbers: Annotated[list[Number], msgspec.Meta(max_length=CHOSEN_MAX)] | None = None
 
     def parameters(self) -> dict[str, Any]:
         """Return what the statements take."""
@@ -91,11 +94,6 @@ class LetterChoice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Raise InvalidError (InvalidArgument) where nothing is chosen, or what cannot be."""
         if self.route is None and self.numbers is None:
             raise InvalidError("InvalidArgument", "Say which dead letters: by route, by numbers, or both.")
-        numbers = self.numbers or []
-        if len(numbers) > CHOSEN_MAX or any(not 0 < number < 2**63 for number in numbers):
-            raise InvalidError(
-                "InvalidArgument", f"numbers are at most {CHOSEN_MAX} numbers of dead letters."
-            )
         if self.route is not None and "\0" in self.route:
             raise InvalidError("InvalidArgument", "route is the id of an event route.")
 

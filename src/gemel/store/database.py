@@ -16,6 +16,7 @@ from weakref import WeakValueDictionary
 
 import psycopg
 from psycopg import AsyncConnection, errors
+from psycopg.pq import PipelineStatus
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
@@ -397,13 +398,11 @@ async def _configure(connection: AsyncConnection[Row]) -> None:
 def _is_loss(error: Exception) -> bool:
     """Say whether an error tells of a lost connection by its class.
 
-    psycopg itself raises NotSupportedError on one that broke: its encoding is no longer known, or it still seems
-    to be in a pipeline.
+    Not all do: psycopg may raise NotSupportedError on one that broke, for its encoding is no longer known, or it
+    is still in a pipeline.
     """
     if isinstance(error, psycopg.InterfaceError):
         return True
-    if isinstance(error, psycopg.NotSupportedError):
-        return error.sqlstate is None
     return isinstance(error, psycopg.OperationalError) and (
         error.sqlstate is None or error.sqlstate[:2] in {"08", "57"}
     )
@@ -415,6 +414,10 @@ def _ms(timeout_s: float) -> str:
 
 async def _rollback(connection: AsyncConnection[Row]) -> None:
     if connection.closed:
+        return
+    if connection.pgconn.pipeline_status != PipelineStatus.OFF:
+        # A pipeline that did not end, for the connection broke: a rollback would only join its queue.
+        await connection.close()
         return
     try:
         await connection.execute("ROLLBACK")

@@ -145,6 +145,10 @@ def test_answers_follow_the_schemas(spec: dict[str, Any], site: Site, client: ht
     number = client.get("/v1/quarantine").json()["value"][0]["number"]
     client.put("/v1/endpoints/hooks", json={"url": "https://hooks.example.com/"})
     client.put("/eventroutes/all", json={"endpointName": "hooks", "filter": "true"})
+    client.put("/digitaltwins/c", json=twin)
+    site.owner.execute("UPDATE event_route SET failures = 1, error = 'x', failing_since = now()")
+    assert client.post("/v1/routes/all/skip").status_code == 200
+    letter = client.get("/v1/dead-letters").json()["value"][0]["number"]
     client.put("/v1/mappings/plant", content=MAPPING)
     places = {
         "/models": "/models",
@@ -179,6 +183,8 @@ def test_answers_follow_the_schemas(spec: dict[str, Any], site: Site, client: ht
         "/eventroutes/{route_id}": "/eventroutes/all",
         "/v1/routes": "/v1/routes",
         "/v1/routes/{route_id}": "/v1/routes/all",
+        "/v1/dead-letters": "/v1/dead-letters",
+        "/v1/dead-letters/{number}": f"/v1/dead-letters/{letter}",
         "/v1/stats": "/v1/stats",
         "/healthz": "/healthz",
         "/readyz": "/readyz",

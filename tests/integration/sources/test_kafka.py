@@ -372,8 +372,8 @@ def test_tls_and_a_password_reach_a_cluster_and_secrets_are_told_nowhere(
         monkeypatch.setenv("KAFKA_WORD", "shut-sesame")
         await shop.describe(text)
         async with shop.process():
-            row = await shop.until(lambda row: row.state == "waiting")
-            assert "Authentication failed" in str(row.error)
+            row = await shop.until(lambda row: "Authentication failed" in str(row.error))
+            assert row.state == "waiting"
             assert "sesame" not in str(row.error)
             monkeypatch.setenv("KAFKA_WORD", "open-sesame")
             await shop.until(lambda row: row.counts["events"] == 5)
