@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import threading
-import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -14,7 +12,7 @@ from bench.events import SHARDS, START, TWINS
 from bench.figures import Figure, at_least, percentiles_ms, told
 from bench.ingest import copy_samples_per_s
 from bench.platform import MemoryWatch, Platform
-from bench.wire import Connection, request_bytes
+from bench.wire import request_bytes, send_all
 
 __all__ = ["measure"]
 
@@ -52,28 +50,7 @@ def _ingest(platform: Platform) -> tuple[float, list[float]]:
         ]
         for shard in range(SHARDS)
     ]
-    latencies_s: list[float] = []
-    faults: list[str] = []
-
-    def send(requests: list[bytes]) -> None:
-        connection = Connection(platform.port)
-        for request in requests:
-            begun = time.perf_counter()
-            status, body = connection.send(request)
-            latencies_s.append(time.perf_counter() - begun)
-            if status != 200 or f'"accepted":{2 * BODY_EVENTS}'.encode() not in body:
-                faults.append(f"{status} {body[:300]!r}")
-        connection.close()
-
-    threads = [threading.Thread(target=send, args=(requests,)) for requests in prepared]
-    begun = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    elapsed_s = time.perf_counter() - begun
-    if faults:
-        raise RuntimeError(f"{len(faults)} requests failed, the first: {faults[0]}")
+    elapsed_s, latencies_s = send_all(platform.port, prepared, b'"accepted":%d' % (2 * BODY_EVENTS))
     return 2 * EVENTS / elapsed_s, latencies_s
 
 
@@ -103,7 +80,7 @@ def _bodies(shard: int) -> Iterator[bytes]:
 def _cpu_s(platform: Platform) -> tuple[float, float]:
     """Return the processor seconds so far of the server and of its database, those of ended backends included."""
     assert platform.process is not None
-    leader = psutil.Process(int(next(platform.data_dir.rglob("postmaster.pid")).read_text().split()[0]))
+    leader = psutil.Process(platform.database_pid())
     ended = leader.cpu_times()
     database = ended.user + ended.system + ended.children_user + ended.children_system
     for child in leader.children(recursive=True):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -11,7 +9,7 @@ from bench.events import SHARDS, bodies, line_bodies, make_twins
 from bench.figures import Figure, percentiles_ms, told
 from bench.influx import DATABASE, Influx, running_influx
 from bench.platform import Platform
-from bench.wire import Connection, request_bytes
+from bench.wire import request_bytes, send_all
 
 __all__ = ["measure"]
 
@@ -29,7 +27,7 @@ class _Peer(NamedTuple):
     port: int
     requests: Requests
     good: bytes
-    """How the head or body of an answer to a taken request shows it."""
+    """What `send_all` looks for in each answer."""
 
 
 def measure(platform: Platform) -> list[Figure]:
@@ -42,7 +40,7 @@ def measure(platform: Platform) -> list[Figure]:
         for turn in range(ROUNDS):
             for peer in (gemel, other) if turn % 2 == 0 else (other, gemel):
                 share = [_share(requests, turn) for requests in peer.requests]
-                taken[peer.name].append(_feed(peer, share))
+                taken[peer.name].append(send_all(peer.port, share, peer.good))
         _check(influx)
         return _figures(taken, influx.version)
 
@@ -88,33 +86,6 @@ def _influx_requests(influx: Influx) -> Requests:
 def _share(requests: Sequence[bytes], turn: int) -> Sequence[bytes]:
     width = len(requests) // ROUNDS
     return requests[turn * width : (turn + 1) * width]
-
-
-def _feed(peer: _Peer, shares: Sequence[Sequence[bytes]]) -> tuple[float, list[float]]:
-    """Send each connection's share; return how many seconds all took, and each request's seconds to its answer."""
-    latencies_s: list[float] = []
-    faults: list[bytes] = []
-
-    def send(requests: Sequence[bytes]) -> None:
-        connection = Connection(peer.port)
-        for request in requests:
-            begun = time.perf_counter()
-            status, body = connection.send(request)
-            latencies_s.append(time.perf_counter() - begun)
-            answer = b" %d " % status + body
-            if peer.good not in answer:
-                faults.append(answer[:300])
-        connection.close()
-
-    threads = [threading.Thread(target=send, args=(share,)) for share in shares]
-    begun = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if faults:
-        raise RuntimeError(f"{peer.name}: {len(faults)} requests failed, the first: {faults[0]!r}")
-    return time.perf_counter() - begun, latencies_s
 
 
 def _check(influx: Influx) -> None:

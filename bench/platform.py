@@ -83,6 +83,17 @@ class Platform:
         self.process.kill()
         self.process.wait()
 
+    def database_pid(self) -> int:
+        """Return the process id of its database, as soon as there is one."""
+        file = self.data_dir / "postgres" / "postmaster.pid"
+        begun = time.perf_counter()
+        while time.perf_counter() - begun < READY_S_MAX:
+            words = file.read_text().split() if file.exists() else []
+            if words:
+                return int(words[0])
+            time.sleep(0.02)
+        raise TimeoutError("the database has no process")
+
     def client(self) -> httpx.Client:
         """Return a client with the key."""
         return httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {self.key}"}, timeout=60)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 import socket
+import threading
+import time
+from collections.abc import Sequence
 
-__all__ = ["PAGE_ITEMS_MAX", "Connection", "request_bytes"]
+__all__ = ["PAGE_ITEMS_MAX", "Connection", "request_bytes", "send_all"]
 
 PAGE_ITEMS_MAX = 1000
 LENGTH = re.compile(rb"\r\ncontent-length: (\d+)\r\n", re.IGNORECASE)
@@ -52,3 +55,34 @@ class Connection:
         if not data:
             raise ConnectionError("the server closed the connection")
         return data
+
+
+def send_all(port: int, shares: Sequence[Sequence[bytes]], good: bytes) -> tuple[float, list[float]]:
+    """Send each share on a connection of its own, all at once; return the seconds of all, and of each request.
+
+    An answer is good if its status or body has `good` in it; raises RuntimeError where one has not.
+    """
+    latencies_s: list[float] = []
+    faults: list[bytes] = []
+
+    def send(requests: Sequence[bytes]) -> None:
+        connection = Connection(port)
+        for request in requests:
+            begun = time.perf_counter()
+            status, body = connection.send(request)
+            latencies_s.append(time.perf_counter() - begun)
+            answer = b" %d " % status + body
+            if good not in answer:
+                faults.append(answer[:300])
+        connection.close()
+
+    threads = [threading.Thread(target=send, args=(share,)) for share in shares]
+    begun = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    elapsed_s = time.perf_counter() - begun
+    if faults:
+        raise RuntimeError(f"{len(faults)} requests failed, the first: {faults[0]!r}")
+    return elapsed_s, latencies_s

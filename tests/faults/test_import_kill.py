@@ -77,8 +77,7 @@ def kill(platform: Platform, chance: random.Random) -> None:
     """Kill the server, or server and database, and start again."""
     platform.kill()
     if chance.random() < 0.5:
-        pid = int((platform.data_dir / "postgres" / "postmaster.pid").read_text().split()[0])
-        os.kill(pid, signal.SIGKILL)
+        os.kill(platform.database_pid(), signal.SIGKILL)
     platform.start()
 
 

@@ -150,8 +150,7 @@ def strike(platform: Platform, what: str) -> None:
         platform.kill()
         platform.start()
         return
-    pid = int((platform.data_dir / "postgres" / "postmaster.pid").read_text().split()[0])
-    os.kill(pid, signal.SIGKILL)
+    os.kill(platform.database_pid(), signal.SIGKILL)
 
 
 def drain(platform: Platform, route: str) -> None:

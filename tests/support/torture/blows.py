@@ -35,13 +35,13 @@ def kill_server(run: TortureRun) -> None:
 
 def kill_database(run: TortureRun) -> None:
     """Kill the postmaster, and wait until its supervisor has it running again."""
-    os.kill(postmaster_pid(run.platform), signal.SIGKILL)
+    os.kill(run.platform.database_pid(), signal.SIGKILL)
     wait_ready(run.platform)
 
 
 def restart_database(run: TortureRun) -> None:
     """Have the database break off all it does and stop, as for a restart; its supervisor starts it again."""
-    os.kill(postmaster_pid(run.platform), signal.SIGINT)
+    os.kill(run.platform.database_pid(), signal.SIGINT)
     wait_ready(run.platform)
 
 
@@ -91,18 +91,6 @@ def fill_disk(run: TortureRun) -> None:
         finally:
             filler.unlink()
     wait_ready(run.platform)
-
-
-def postmaster_pid(platform: Platform) -> int:
-    """Return the process id of the bundled database, as soon as it has one."""
-    file = platform.data_dir / "postgres" / "postmaster.pid"
-    until = time.monotonic() + READY_S_MAX
-    while time.monotonic() < until:
-        words = file.read_text().split() if file.exists() else []
-        if words:
-            return int(words[0])
-        time.sleep(0.05)
-    raise AssertionError("the database has no process")
 
 
 def wait_ready(platform: Platform) -> None:
