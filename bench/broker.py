@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import os
 import signal
-import socket
 import subprocess
 import time
 import uuid
@@ -17,6 +16,8 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
+
+from bench.platform import free_port
 
 __all__ = ["Broker"]
 
@@ -52,12 +53,6 @@ log.retention.check.interval.ms=1000
 """
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @dataclass
 class Broker:
     """One broker that keeps its data and its port over a restart; `servers` is its plain listener."""
@@ -65,9 +60,9 @@ class Broker:
     folder: Path
     more: str = ""
     secure: bool = False
-    port: int = field(default_factory=_free_port)
-    secure_port: int = field(default_factory=_free_port)
-    _controller: int = field(default_factory=_free_port)
+    port: int = field(default_factory=free_port)
+    secure_port: int = field(default_factory=free_port)
+    _controller: int = field(default_factory=free_port)
     _process: subprocess.Popen[bytes] | None = None
 
     @property

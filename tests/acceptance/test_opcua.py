@@ -11,8 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from bench.platform import free_port
 from support.command_line import Site, serving
-from support.opcua import free_port
 from support.source_tree import ROOT
 
 WAIT_S_MAX = 60.0

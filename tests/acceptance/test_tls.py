@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
 import ssl
 import stat
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import grpc
 import httpx
 import pytest
 
+from bench.platform import free_port
 from gemel.security.certificate import ensure_certificate, own_files
 from support.command_line import ASSETS, Site, serving
 from support.rpc import messages, stubs
@@ -43,6 +43,22 @@ def test_it_serves_https_alone_and_keeps_its_key_to_itself(site: Site) -> None:
         httpx.get(f"{site.url}/healthz")
     with pytest.raises(httpx.TransportError):
         httpx.get(f"http://127.0.0.1:{port}/healthz")
+
+
+def test_it_stops_though_callers_idle() -> None:
+    """Long before the time that calls under way have: an idle connection is none."""
+    with serving("--tls", "--grpc-port", str(port := free_port()), GEMEL_STOP_GRACE_S="600") as own:
+        files = own_files(own.data)
+        trusted = ssl.create_default_context(cafile=files.certificate)
+        credentials = grpc.ssl_channel_credentials(files.certificate.read_bytes())
+        with (
+            httpx.Client(base_url=own.url, verify=trusted) as client,
+            grpc.secure_channel(f"127.0.0.1:{port}", credentials) as channel,
+        ):
+            assert client.get("/healthz").status_code == 200
+            with pytest.raises(grpc.RpcError):
+                stubs().GemelStub(channel).GetTwin(messages().TwinRequest(), timeout=10)
+            assert own.stop() == 0
 
 
 def test_commands_find_and_trust_it(site: Site, tmp_path: Path) -> None:
@@ -75,9 +91,7 @@ def test_the_change_feed_is_followed_over_https(site: Site) -> None:
 
 
 def test_grpc_shows_the_same_certificate() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    with serving("--tls", "--grpc-port", str(port)) as own:
+    with serving("--tls", "--grpc-port", str(port := free_port())) as own:
         trusted = grpc.ssl_channel_credentials(own_files(own.data).certificate.read_bytes())
         metadata = (("authorization", f"Bearer {(own.data / 'default.key').read_text().strip()}"),)
         with grpc.secure_channel(f"localhost:{port}", trusted) as channel:

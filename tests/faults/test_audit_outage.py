@@ -84,7 +84,7 @@ def test_every_answered_refusal_has_its_row_once(platform: Platform, seed: int) 
         senders.until(404, rng.randrange(10, 60))
         senders.until(401, 1)
         (cluster / "PG_VERSION").write_text("12\n")  # so that it stays away until it may come back
-        os.kill(int((cluster / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+        os.kill(platform.database_pid(), signal.SIGKILL)
         senders.until(503, rng.randrange(20, 200))
         if rng.random() < 0.5 or seed == 0:
             platform.kill()
@@ -102,7 +102,7 @@ def test_a_server_killed_as_it_empties_its_spool_loses_and_doubles_none(platform
     with Senders(platform, 77) as senders:
         senders.until(404, 1)
         (cluster / "PG_VERSION").write_text("12\n")
-        os.kill(int((cluster / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+        os.kill(platform.database_pid(), signal.SIGKILL)
         senders.until(503, 1500)
     platform.kill()
     (cluster / "PG_VERSION").write_text(version)

@@ -19,6 +19,8 @@ from typing import Any
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
+from bench.platform import free_port
+
 __all__ = ["Client", "Mosquitto"]
 
 START_S_MAX = 10.0
@@ -30,7 +32,7 @@ class Mosquitto:
 
     def __init__(self, folder: Path, *lines: str) -> None:
         self.folder = folder
-        self.port = _free_port()
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         found = shutil.which("mosquitto", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"]))
         assert found, "mosquitto is missing: run tools/brokers.sh"
@@ -147,10 +149,3 @@ class Client:
         with self._lock:
             self.came.append(message)
             self._lock.notify_all()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -1,9 +1,7 @@
-"""A plant with an OPC UA server: things with values, their history across restarts, and a network that breaks."""
+"""A plant with an OPC UA server: things with values, and their history across restarts."""
 
 from __future__ import annotations
 
-import asyncio
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -15,7 +13,9 @@ from asyncua.common.node import Node
 from asyncua.server.history import HistoryDict
 from asyncua.server.internal_subscription import InternalSubscription
 
-__all__ = ["NAMESPACE", "START", "Network", "Plant", "at", "free_port", "told_of_overflow"]
+from bench.platform import free_port
+
+__all__ = ["NAMESPACE", "START", "Plant", "at", "told_of_overflow"]
 
 NAMESPACE = "urn:gemel:test:plant"
 START = datetime(2026, 1, 5, tzinfo=UTC)
@@ -25,13 +25,6 @@ GOOD = ua.StatusCodes.Good
 def at(number: float) -> datetime:
     """Return the time of the nth value: a millisecond after the one before."""
     return START + timedelta(milliseconds=number)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class _Kept(HistoryDict):  # type: ignore[misc]
@@ -143,55 +136,6 @@ class Plant:
     def values(self, thing: str, name: str) -> list[tuple[datetime, Any, str]]:
         """Return what a variable ever was, in order."""
         return [(at(number), *told) for number, told in sorted(self.truth[thing, name].items())]
-
-
-@dataclass
-class Network:
-    """A way to a port that can be cut, or left half open."""
-
-    to: int
-    port: int = field(default_factory=free_port)
-    silent: bool = False
-    connections: int = 0
-    _writers: set[asyncio.StreamWriter] = field(default_factory=set)
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[Network]:
-        server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
-        try:
-            yield self
-        finally:
-            server.close()
-            self.cut()
-            await asyncio.sleep(0.05)
-
-    def cut(self) -> None:
-        """Break every connection."""
-        for writer in list(self._writers):
-            writer.transport.abort()
-
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        try:
-            there, back = await asyncio.open_connection("127.0.0.1", self.to)
-        except OSError:
-            writer.transport.abort()
-            return
-        self._writers |= {writer, back}
-        try:
-            await asyncio.gather(self._pump(reader, back), self._pump(there, writer))
-        finally:
-            self._writers -= {writer, back}
-            for each in (writer, back):
-                each.transport.abort()
-
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
-            while data := await reader.read(1 << 16):
-                if not self.silent:
-                    writer.write(data)
-                    await writer.drain()
-        writer.transport.abort()
 
 
 async def told_of_overflow(

@@ -15,18 +15,25 @@ LOOK_S: Final = 0.05
 
 
 class TcpProxy:
-    """Passes bytes between its own port of loopback and another, until told otherwise."""
+    """Passes bytes between its own port of loopback and another, until told otherwise; counts `connections`."""
 
     def __init__(self, port: int) -> None:
         self._target = port
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
+        self.connections = 0
         self._pairs: set[tuple[socket.socket, socket.socket]] = set()
         self._lock = threading.Lock()
         self._silent = threading.Event()
         self._refusing = threading.Event()
         self._closed = threading.Event()
         threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self) -> TcpProxy:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def cut(self) -> None:
         """Break every connection there is, as a cable that is pulled; new ones are taken."""
@@ -62,6 +69,7 @@ class TcpProxy:
                 near, _ = self._listener.accept()
             except OSError:
                 return
+            self.connections += 1
             if self._refusing.is_set():
                 near.close()
                 continue

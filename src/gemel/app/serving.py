@@ -44,7 +44,6 @@ __all__ = ["Listening", "serve"]
 
 LOOK_S = 0.02
 STARTING = "(starting)"
-GRACE_S = 10
 # Batches make and drop tens of thousands of small objects, none of them in cycles: the usual 700 would have the
 # collector walk the models again and again, which costs an import more than half of its time.
 GC_THRESHOLDS = (50_000, 20, 50)
@@ -77,8 +76,9 @@ def serve(settings: Settings, where: Listening, on_ready: Callable[[str], None] 
     configure_logs(settings.log_level)
     gc.set_threshold(*GC_THRESHOLDS)
     sys.setswitchinterval(SWITCH_S)
-    # The pool tells of every connection that a lost database costs; "database lost" says it once.
-    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
+    # The client tells of every connection that a lost database costs, or a caller who went away; the first is said
+    # once by "database lost", and of the second nothing is left behind.
+    logging.getLogger("psycopg").setLevel(logging.ERROR)
     ensure_directory(settings.data_dir)
     storage = open_storage(settings)
     lock = DirectoryLock(settings.data_dir)
@@ -143,7 +143,7 @@ class _Serving:
         services = make_services(self._settings, self._database, lambda: self._ready)
         # Before the first request: a write at "now" rests on its week being there.
         await services.context.weeks.ensure_ahead(now_us())
-        server = ApiServer(_http(create_app(services), self._doors.tls))
+        server = ApiServer(_http(create_app(services), self._settings, self._doors.tls))
         supervisor = (
             None if self._storage.bundled is None else Supervisor(self._storage.bundled, self._on_state)
         )
@@ -179,7 +179,7 @@ class _Serving:
         finally:
             rolling.stop()
             if rpc is not None:
-                await rpc.stop(GRACE_S / 2)
+                await rpc.stop(self._settings.stop_grace_s)
             await sources.stop()
             await asyncio.gather(services.ingest.close(), services.patcher.close())
             await asyncio.gather(services.refusals.close(), runner.stop())
@@ -222,7 +222,7 @@ def _rpc(where: Listening, files: TlsFiles | None) -> Callable[[Services], RpcSe
     return lambda services: RpcServer(services, f"{host}:{where.grpc_port}", files)
 
 
-def _http(app: Application, tls: ssl.SSLContext | None) -> uvicorn.Config:
+def _http(app: Application, settings: Settings, tls: ssl.SSLContext | None) -> uvicorn.Config:
     config = uvicorn.Config(
         app,
         http="httptools",
@@ -230,7 +230,7 @@ def _http(app: Application, tls: ssl.SSLContext | None) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=GRACE_S,
+        timeout_graceful_shutdown=settings.stop_grace_s,
     )
     config.load()
     config.ssl = tls

@@ -43,6 +43,9 @@ class Settings:
         "GEMEL_FUTURE_TOLERANCE_S", 5.0, "How far ahead of our clock a source time may be."
     )
     grpc_port: int = setting("GEMEL_GRPC_PORT", 0, "The port that gRPC is served on, too; 0 for none.")
+    stop_grace_s: int = setting(
+        "GEMEL_STOP_GRACE_S", 5, "How long calls under way may go on once the server is told to stop."
+    )
     body_bytes_max: int = setting("GEMEL_BODY_BYTES_MAX", 8 << 20, "The largest request body taken.")
     in_flight_bytes_max: int = setting(
         "GEMEL_IN_FLIGHT_BYTES_MAX",

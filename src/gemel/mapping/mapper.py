@@ -105,8 +105,7 @@ class Mapper:
 
     def refuse(self, message: Message, problem: str) -> tuple[Detail, bytes]:
         """Return what stands in quarantine for a message that could not be read for the mapping at all."""
-        name = message.id or _named(message, 0)
-        reject = self._reject(message, name, Made(problem=problem))
+        reject = self._reject(message, self._name(message, 0), Made(problem=problem))
         return Detail("MappingFailed", problem), reject
 
     def _message(
@@ -134,7 +133,7 @@ class Mapper:
                 rejects.pop(place, None)
             del events[start:]
             problem = str(error)
-            rejects[start] = self._reject(message, name or _named(message, number), Made(problem=problem))
+            rejects[start] = self._reject(message, name or self._name(message, number), Made(problem=problem))
             events.append(Detail("MappingFailed", problem))
 
     def _made(self, scene: Scene, name: str) -> Iterator[Made]:
@@ -172,9 +171,11 @@ class Mapper:
             if not isinstance(given, (str, int, float)) or given == "":
                 raise ValueError("id: there is none")
             return scene, str(given)
-        if message.id is not None:
-            return scene, message.id
-        return scene, _named(message, None if self._timed else number)
+        return scene, self._name(message, number)
+
+    def _name(self, message: Message, number: int) -> str:
+        """Return the name of a message that says none itself, the same when it comes again."""
+        return message.id or _named(message, None if self._timed else number)
 
     def _payload(self, message: Message) -> tuple[Any, int]:
         payload = message.payload

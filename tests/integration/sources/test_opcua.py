@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from support.opcua import Network, Plant, at, told_of_overflow
+from support.opcua import Plant, at, told_of_overflow
 from support.sources import Workshop
+from support.tcp_proxy import TcpProxy
 
 Play = Callable[[Callable[[Workshop], Awaitable[None]]], None]
 MAPPING = """
@@ -151,21 +152,21 @@ def test_a_network_that_breaks_at_random_moments(play: Play, seed: int) -> None:
     async def scene(shop: Workshop) -> None:
         plant = Plant()
         await plant.put("t0", "Temperature", 0, 0.0)
-        network = Network(plant.port)
-        url = f"opc.tcp://127.0.0.1:{network.port}/plant"
-        async with plant.running(), network.running():
-            await shop.describe(definition(url, events=rng.choice([3, 50, 5000])), MAPPING)
-            async with shop.process():
-                await shop.until(lambda row: row.counts["events"] > 0)
-                number = 1
-                for _ in range(6):
-                    some = rng.randrange(5, 60)
-                    await write(plant, number, number + some, rng.choice([0, 0.001, 0.005]))
-                    number += some
-                    network.cut()
-                    await asyncio.sleep(rng.choice([0, 0.02, 0.3]))
-                await write(plant, number, number + 10)
-                await until_equal(shop, plant)
+        with TcpProxy(plant.port) as network:
+            url = f"opc.tcp://127.0.0.1:{network.port}/plant"
+            async with plant.running():
+                await shop.describe(definition(url, events=rng.choice([3, 50, 5000])), MAPPING)
+                async with shop.process():
+                    await shop.until(lambda row: row.counts["events"] > 0)
+                    number = 1
+                    for _ in range(6):
+                        some = rng.randrange(5, 60)
+                        await write(plant, number, number + some, rng.choice([0, 0.001, 0.005]))
+                        number += some
+                        network.cut()
+                        await asyncio.sleep(rng.choice([0, 0.02, 0.3]))
+                    await write(plant, number, number + 10)
+                    await until_equal(shop, plant)
         assert network.connections > 1
 
     play(scene)
@@ -177,21 +178,21 @@ def test_a_half_open_connection_is_found_out(play: Play, monkeypatch: pytest.Mon
     async def scene(shop: Workshop) -> None:
         plant = Plant()
         await plant.put("t0", "Temperature", 0, 0.0)
-        network = Network(plant.port)
-        url = f"opc.tcp://127.0.0.1:{network.port}/plant"
-        async with plant.running(), network.running():
-            await shop.describe(definition(url).replace("timeout_s: 2", "timeout_s: 0.5"), MAPPING)
-            async with shop.process():
-                await shop.until(lambda row: row.counts["events"] > 0)
-                await write(plant, 1, 10)
-                await until_equal(shop, plant)
-                network.silent = True
-                await write(plant, 10, 50)
-                row = await shop.until(lambda row: row.state == "waiting")
-                assert row.error_code == "SourceUnavailable"
-                network.silent = False
-                await write(plant, 50, 60)
-                await until_equal(shop, plant)
+        with TcpProxy(plant.port) as network:
+            url = f"opc.tcp://127.0.0.1:{network.port}/plant"
+            async with plant.running():
+                await shop.describe(definition(url).replace("timeout_s: 2", "timeout_s: 0.5"), MAPPING)
+                async with shop.process():
+                    await shop.until(lambda row: row.counts["events"] > 0)
+                    await write(plant, 1, 10)
+                    await until_equal(shop, plant)
+                    network.hush()
+                    await write(plant, 10, 50)
+                    row = await shop.until(lambda row: row.state == "waiting")
+                    assert row.error_code == "SourceUnavailable"
+                    network.heal()
+                    await write(plant, 50, 60)
+                    await until_equal(shop, plant)
 
     play(scene)
 

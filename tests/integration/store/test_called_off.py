@@ -22,6 +22,10 @@ async def called_off(parts: TenantParts, rng: random.Random) -> None:
         task = asyncio.create_task(work())
         await asyncio.sleep(rng.random() * 0.008)
         task.cancel()
+        if rng.random() < 0.3:
+            # Once more, while it still takes leave of the database.
+            await asyncio.sleep(0)
+            task.cancel()
         with suppress(asyncio.CancelledError):
             await task
 

@@ -222,6 +222,26 @@ def test_a_repeat_has_the_same_id_and_a_value_that_is_still_the_same_has_another
     assert only(run(own, {"x": 1, "n": 4})).id == "4"
 
 
+@pytest.mark.parametrize(
+    ("body", "time"),
+    [(b"poison", None), (b"poison", {"path": "ts", "format": "unix_ms"}), (b'{"x": 1}', None)],
+)
+def test_what_cannot_be_read_waits_under_one_name_however_often_it_comes(body: bytes, time: Any) -> None:
+    """By the name that its transport gives it, and without one by what it says, where its time is told there."""
+    top = {} if time is None else {"time": time}
+    mapper = mapper_of(rule({"x": "x"}), topic="plant/{line}", **top)
+    told = [
+        Message(body, RECEIVED_US + late_us, id=name, topic="elsewhere")
+        for late_us in (0, 7)
+        for name in (("m.1", "m.2") if time is None else ("m.1", "m.2", None))
+    ]
+    names = 2 if time is None else 3
+    apart = [mapper.run([*told[:place], each]).raws[place] for place, each in enumerate(told)]
+    assert apart[:names] == apart[names:]
+    assert len(set(apart)) == names
+    assert mapper.refuse(told[0], "why") == mapper.refuse(told[names], "why")
+
+
 def test_a_mended_mapping_maps_what_waits() -> None:
     bad = mapper_of(rule({"x": {"path": "v", "type": "number"}}, each="s"))
     mended = mapper_of(rule({"x": {"path": "v", "map": {"n/a": -1.0}, "otherwise": 0}}, each="s"))
