@@ -16,6 +16,7 @@ import pytest
 from gemel.graph.roster import Roster
 from gemel.history.feed import FeedHead
 from gemel.observe.metrics import Metrics
+from gemel.observe.traffic import Traffic
 from gemel.outbound import Outbound, OutboundPolicy
 from gemel.routing import deliveries as deliveries_module
 from gemel.routing import delivery as delivery_module
@@ -104,6 +105,7 @@ async def delivering(dsns: Dsns, parts: TenantParts, allow: str = "127.0.0.1") -
             "mqtt": MqttSender(outbound),
         },
         metrics=Metrics(),
+        traffic=Traffic(),
     )
     deliveries = Deliveries(dsns.owner, "test", made)
     running = asyncio.create_task(deliveries.run())

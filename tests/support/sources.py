@@ -18,6 +18,7 @@ from gemel.connectors.opcua import OpcUaKind
 from gemel.ingest.events import LINES, decode_body
 from gemel.observe.metrics import Metrics
 from gemel.observe.tally import Tallies
+from gemel.observe.traffic import Traffic
 from gemel.outbound import Outbound, OutboundPolicy
 from gemel.sources.contract import Kind, Marks, Source, SourceBatch
 from gemel.sources.definition import Definition, Limits
@@ -118,7 +119,7 @@ class Workshop:
     allow: str = ""
 
     def sources(self, parts: TenantParts) -> Sources:
-        sink = Sink(parts.ingest, Metrics(), Tallies())
+        sink = Sink(parts.ingest, Metrics(), Tallies(), Traffic())
         kinds: dict[str, Kind] = {
             "peer": PeerKind(self.peer),
             "folder": FolderKind(),

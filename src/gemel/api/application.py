@@ -20,6 +20,7 @@ from gemel.api import (
     changes,
     check,
     corrections,
+    cost,
     dead_letters,
     endpoints,
     event_routes,
@@ -40,6 +41,7 @@ from gemel.api import (
     sources,
     stats,
 )
+from gemel.api.call import tenant_of
 from gemel.api.failures import answer, handle
 from gemel.api.gate import Gate
 from gemel.api.paths import routable
@@ -49,6 +51,7 @@ from gemel.base.errors import GemelError
 from gemel.history.feed import FeedHead
 from gemel.observe.metrics import Metrics
 from gemel.observe.trace import current_trace, trace_of
+from gemel.observe.traffic import HTTP, Traffic
 
 __all__ = ["HANDLERS", "Application", "create_app"]
 
@@ -75,6 +78,7 @@ HANDLERS: list[HTTPRouteHandler] = [
     *dead_letters.HANDLERS,
     *quarantine.HANDLERS,
     *stats.HANDLERS,
+    *cost.HANDLERS,
     *jobs.HANDLERS,
     *job_progress.HANDLERS,
     *keys.HANDLERS,
@@ -84,9 +88,10 @@ HANDLERS: list[HTTPRouteHandler] = [
 
 
 class Application(Litestar):
-    """A Litestar that gives each request its trace and its true path, and counts the answers."""
+    """A Litestar that gives each request its trace and its true path, and counts answers and bytes."""
 
     metrics: Metrics
+    traffic: Traffic
     feed: FeedHead
 
     def end_streams(self) -> None:
@@ -118,7 +123,16 @@ class Application(Litestar):
                 seconds = time.perf_counter() - started_s
                 method = scope["method"] if scope["method"] in METHODS else "other"
                 self.metrics.count_request(method, template, message["status"], seconds)
+                self._count(scope, calls=1)
+            elif message["type"] == "http.response.body":
+                self._count(scope, sent=len(message["body"]))
             await send(message)
+
+        async def received() -> Any:
+            message = await receive()
+            if message["type"] == "http.request":
+                self._count(scope, received=len(message["body"]))
+            return message
 
         try:
             scope["path"] = routable(scope["raw_path"], scope["path"])
@@ -127,7 +141,13 @@ class Application(Litestar):
             request = Request[Any, Any, Any](scope)
             await answer(error).to_asgi_response(app=None, request=request)(scope, receive, framed)
             return
-        await super().__call__(scope, receive, framed)
+        await super().__call__(scope, received, framed)
+
+    def _count(self, scope: HTTPScope, **counts: int) -> None:
+        """Count for the tenant whose request it is; what comes without a key is nobody's."""
+        tenant = tenant_of(scope)
+        if tenant is not None:
+            self.traffic.add(tenant, HTTP, **counts)
 
 
 def create_app(services: Services) -> Application:
@@ -145,6 +165,7 @@ def create_app(services: Services) -> Application:
         debug=False,
     )
     app.metrics = services.metrics
+    app.traffic = services.traffic
     app.feed = services.feed
     app.state.services = services
     _refuse_undeclared(app)

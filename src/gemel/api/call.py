@@ -14,7 +14,7 @@ from gemel.observe.trace import Trace
 from gemel.security.audit import AuditEntry
 from gemel.security.principal import Principal
 
-__all__ = ["AnyRequest", "Call", "call_of"]
+__all__ = ["AnyRequest", "Call", "call_of", "tenant_of"]
 
 KEY = "gemel.call"
 
@@ -58,3 +58,9 @@ def call_of(request_or_scope: AnyRequest | HTTPScope) -> Call:
     scope = request_or_scope.scope if isinstance(request_or_scope, Request) else request_or_scope
     call: Call = cast("dict[str, Any]", scope)[KEY]
     return call
+
+
+def tenant_of(scope: HTTPScope) -> int | None:
+    """Return whose request it is; None before its caller is known."""
+    call: Call | None = cast("dict[str, Any]", scope).get(KEY)
+    return None if call is None else call.tenant

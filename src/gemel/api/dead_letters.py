@@ -84,7 +84,7 @@ async def replay_dead_letters(request: AnyRequest) -> Response[bytes]:
     call = call_of(request)
     choice = _choice(await read_json(request))
     services = call.services
-    parts = ReplayParts(services.database, services.sealer, services.senders)
+    parts = ReplayParts(services.database, services.sealer, services.senders, services.traffic)
     told = await replay_letters(parts, call.tenant, call.principal.tenant_name, choice, call.entry())
     return json_answer(told)
 

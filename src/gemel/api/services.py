@@ -16,6 +16,7 @@ from gemel.jobs.service import Jobs
 from gemel.mapping.stored import MappingLibrary
 from gemel.observe.metrics import Metrics
 from gemel.observe.tally import Tallies
+from gemel.observe.traffic import Traffic
 from gemel.outbound import Outbound
 from gemel.routing.feed import FeedReader
 from gemel.routing.sending import Sender
@@ -52,3 +53,4 @@ class Services:
     sources: Sources
     metrics: Metrics
     tallies: Tallies
+    traffic: Traffic

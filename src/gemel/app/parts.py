@@ -26,6 +26,7 @@ from gemel.jobs.spool import InputSpool
 from gemel.mapping.stored import MappingLibrary
 from gemel.observe.metrics import Metrics
 from gemel.observe.tally import Tallies
+from gemel.observe.traffic import Traffic
 from gemel.outbound import Outbound, OutboundPolicy
 from gemel.routing.deliveries import Deliveries
 from gemel.routing.delivery import DeliveryParts
@@ -68,7 +69,7 @@ def make_services(settings: Settings, database: Database, ready: Callable[[], bo
     policy = OutboundPolicy.parse(settings.outbound_allow)
     outbound = Outbound(policy)
     ingest = Ingest(database, directory, context, options, now_us)
-    metrics, tallies = Metrics(), Tallies()
+    metrics, tallies, traffic = Metrics(), Tallies(), Traffic()
     permits = Permits.parse(settings.sources_allow)
     return Services(
         settings=settings,
@@ -98,10 +99,11 @@ def make_services(settings: Settings, database: Database, ready: Callable[[], bo
             database=database,
             kinds=source_kinds(policy, outbound),
             permits=permits,
-            sink=Sink(ingest, metrics, tallies),
+            sink=Sink(ingest, metrics, tallies, traffic),
         ),
         metrics=metrics,
         tallies=tallies,
+        traffic=traffic,
     )
 
 
@@ -129,5 +131,6 @@ def make_deliveries(settings: Settings, owner_dsn: str, services: Services) -> D
         sealer=services.sealer,
         senders=services.senders,
         metrics=services.metrics,
+        traffic=services.traffic,
     )
     return Deliveries(owner_dsn, settings.event_source, parts)

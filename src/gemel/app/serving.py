@@ -21,6 +21,7 @@ from gemel.api.server import ApiServer
 from gemel.api.services import Services
 from gemel.app.first import ensure_default, ensure_directory
 from gemel.app.maintenance import Maintenance
+from gemel.app.metering import Metering
 from gemel.app.parts import make_deliveries, make_services
 from gemel.app.rolling import Rolling
 from gemel.app.storage import Storage, open_storage
@@ -158,6 +159,8 @@ class _Serving:
         grammar = asyncio.to_thread(analyse, "SELECT * FROM digitaltwins")
         sources = SourceSupervisor(services.sources, self._storage.owner_dsn, SupervisorOptions(alone=alone))
         rolling = Rolling(self._storage.owner_dsn, services.metrics)
+        metering = Metering(self._storage.owner_dsn, services.traffic)
+        metered = asyncio.create_task(metering.run())
         duties = (
             maintenance.run(),
             rolling.run(),
@@ -184,7 +187,8 @@ class _Serving:
             await asyncio.gather(services.ingest.close(), services.patcher.close())
             await asyncio.gather(services.refusals.close(), runner.stop())
             deliveries.close()
-            await asyncio.gather(delivering, return_exceptions=True)
+            metering.stop()
+            await asyncio.gather(delivering, metered, return_exceptions=True)
             if supervisor is not None:
                 await supervisor.stop()
             for task in beside:

@@ -12,6 +12,7 @@ from gemel.cli import (
     backup,
     check,
     contracts,
+    cost,
     db,
     demo,
     doctor,
@@ -89,6 +90,7 @@ app.add_typer(quarantine.app, rich_help_panel=Panel.DATA)
 app.add_typer(endpoints.app, rich_help_panel=Panel.DATA)
 app.add_typer(routes.app, rich_help_panel=Panel.DATA)
 audit.register(app)
+cost.register(app)
 app.add_typer(tenants.app, rich_help_panel=Panel.OPERATE)
 app.add_typer(indexes.app, rich_help_panel=Panel.OPERATE)
 app.add_typer(keys.app, rich_help_panel=Panel.OPERATE)

@@ -47,6 +47,11 @@ class Batch:
         return len(self.letters)
 
     @property
+    def size(self) -> int:
+        """How many bytes they are."""
+        return sum(len(letter.event) for letter in self.letters)
+
+    @property
     def body(self) -> bytes:
         """All of them as one JSON array."""
         return b"[" + b",".join(letter.event for letter in self.letters) + b"]"

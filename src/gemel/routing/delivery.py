@@ -15,6 +15,7 @@ from gemel.graph.context import GraphContext
 from gemel.history.feed import FeedHead, feed_range
 from gemel.models import TwinType
 from gemel.observe.metrics import Metrics
+from gemel.observe.traffic import Traffic
 from gemel.routing.batches import Batch, Cursor, Gatherer
 from gemel.routing.endpoints import Endpoint, open_endpoint
 from gemel.routing.feed import FeedReader, Part
@@ -75,6 +76,7 @@ class DeliveryParts:
     senders: Mapping[str, Sender]
     """What brings notifications to endpoints, by their kind."""
     metrics: Metrics
+    traffic: Traffic
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +201,7 @@ class RouteDelivery:
             trouble = await self._parts.senders[endpoint.kind].send(endpoint, batch, name)
         except GemelError as error:
             trouble = Trouble(f"{error.message} [{error.code}]")
+        self._parts.traffic.add(self._key.tenant, f"sink:{endpoint.kind}", calls=1, sent=batch.size)
         seconds = time.perf_counter() - started_s
         self._parts.metrics.count_delivery(batch.count, seconds, delivered=trouble is None)
         return trouble

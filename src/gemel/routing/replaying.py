@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from gemel.base.errors import GemelError
+from gemel.observe.traffic import Traffic
 from gemel.routing.batches import NOTIFICATIONS_MAX, Batch, Cursor, Letter
 from gemel.routing.endpoints import open_endpoint
 from gemel.routing.letters import LetterChoice, chosen_letters, discard_letters, mark_tried
@@ -23,11 +24,12 @@ NOWHERE = Cursor(-1)
 
 
 class ReplayParts(msgspec.Struct, frozen=True):
-    """What replays need: the database, the key of sealed secrets, and the senders by kind."""
+    """What replays need: the database, the key of sealed secrets, the senders by kind, and what counts bytes."""
 
     database: Database
     sealer: Sealer
     senders: Mapping[str, Sender]
+    traffic: Traffic
 
 
 class LetterReplay(msgspec.Struct):
@@ -81,7 +83,9 @@ async def _send(parts: ReplayParts, route: tuple[int, str, str], letters: Sequen
             name = (await get_route(tx, route_id))["endpointName"]
             endpoint = await open_endpoint(tx, parts.sealer, name, tenant_name)
         sender = parts.senders[endpoint.kind]
-        trouble = await sender.send(endpoint, Batch(letters, NOWHERE), f"{tenant}.{route_id}")
+        batch = Batch(letters, NOWHERE)
+        parts.traffic.add(tenant, f"sink:{endpoint.kind}", calls=1, sent=batch.size)
+        trouble = await sender.send(endpoint, batch, f"{tenant}.{route_id}")
     except GemelError as error:
         return f"{error.message} [{error.code}]"
     return None if trouble is None else trouble.error

@@ -29,6 +29,7 @@ from gemel.base.errors import (
 )
 from gemel.observe.logs import get_log
 from gemel.observe.trace import Trace, current_trace, new_trace, trace_of
+from gemel.observe.traffic import GRPC
 from gemel.security.audit import PLATFORM, AuditEntry
 from gemel.security.principal import Scope
 from gemel.security.tokens import invalid_token
@@ -92,7 +93,10 @@ class Served:
             try:
                 call = await self._call(context, trace)
                 call.principal.require(self._method.scope)
-                return await run(call, request)
+                self._count(call, calls=1, received=request.ByteSize())
+                reply = await run(call, request)
+                self._count(call, sent=reply.ByteSize())
+                return reply
             except Exception as error:  # whatever it is, it is told by one of our codes
                 await self._fail(context, counted, call, error)
 
@@ -105,10 +109,21 @@ class Served:
             try:
                 call = await self._call(context, trace)
                 call.principal.require(self._method.scope)
-                async for reply in run(call, request):
+                self._count(call, calls=1, received=0 if self._method.asks_in_stream else request.ByteSize())
+                asked = self._read(call, request) if self._method.asks_in_stream else request
+                async for reply in run(call, asked):
+                    self._count(call, sent=reply.ByteSize())
                     yield reply
             except Exception as error:  # whatever it is, it is told by one of our codes
                 await self._fail(context, counted, call, error)
+
+    async def _read(self, call: Call, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        async for request in requests:
+            self._count(call, received=request.ByteSize())
+            yield request
+
+    def _count(self, call: Call, **counts: int) -> None:
+        self._services.traffic.add(call.tenant, GRPC, **counts)
 
     async def _call(self, context: Context, trace: Trace) -> Call:
         token = _bearer(context)

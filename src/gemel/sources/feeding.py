@@ -27,6 +27,7 @@ from gemel.observe.logs import get_log
 from gemel.observe.metrics import Metrics
 from gemel.observe.tally import Tallies
 from gemel.observe.trace import trace_of
+from gemel.observe.traffic import Traffic
 from gemel.security.audit import AuditEntry, storable
 from gemel.sources.contract import Source, SourceBatch
 from gemel.sources.definition import Definition
@@ -57,6 +58,7 @@ class Sink:
     ingest: Ingest
     metrics: Metrics
     tallies: Tallies
+    traffic: Traffic
 
 
 class Feeder:
@@ -133,6 +135,8 @@ class Feeder:
         self._sink.metrics.count_batch(outcomes, time.perf_counter() - started_s)
         self._sink.metrics.count_source(self._definition.kind, counts)
         self._sink.tallies.add(tenant, counts)
+        channel = f"source:{self._definition.kind}"
+        self._sink.traffic.add(tenant, channel, calls=1, received=taken.batch.weight)
 
     def _request(self, batch: SourceBatch) -> IngestRequest:
         by, events = self._held.by, len(batch.decoded.events)

@@ -192,6 +192,7 @@ def test_answers_follow_the_schemas(spec: dict[str, Any], site: Site, client: ht
         "/v1/keys": "/v1/keys",
         "/v1/audit": "/v1/audit",
         "/v1/stats": "/v1/stats",
+        "/v1/cost": "/v1/cost",
         "/healthz": "/healthz",
         "/readyz": "/readyz",
         "/openapi.json": "/openapi.json",

@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from gemel.observe.traffic import Traffic
 from gemel.outbound import Outbound, OutboundPolicy
 from gemel.routing.letters import DeadLetter, LetterChoice, discard_letters, list_letters, show_letter
 from gemel.routing.replaying import LetterReplay, ReplayParts, replay_letters
@@ -63,7 +64,7 @@ async def replayed(parts: TenantParts, choice: LetterChoice) -> LetterReplay:
     senders = {"webhook": WebhookSender(outbound, lambda _, text: text)}
     try:
         return await replay_letters(
-            ReplayParts(parts.db, SEALER, senders), parts.tenant, "test", choice, AUDIT
+            ReplayParts(parts.db, SEALER, senders, Traffic()), parts.tenant, "test", choice, AUDIT
         )
     finally:
         await outbound.aclose()

@@ -21,6 +21,8 @@ OWNERS = {
     "tenant_head": "store",
     "schema_migration": "store",
     "generation": "store",
+    "tenant_stored": "store",
+    "tenant_traffic": "store",
     "tenant": "security",
     "api_key": "security",
     "audit": "security",
