@@ -292,3 +292,35 @@ def test_a_stop_stops_the_database_too_and_the_next_start_has_everything(
     assert read_pid_file(site.data / "postgres") is None
     site.start()
     assert site.run("twins", "get", "station", "--json").json()["power"] == 7.25
+
+
+def test_cost_is_shown_by_tenant_and_tier(site: Site) -> None:
+    whole = site.run("cost", "--all", "--json").json()
+    own = next(row for row in whole["tenants"] if row["tenant"] == "default")
+    assert own["bytes"] > 0
+    assert own["samples"] >= 1
+    assert whole["unownedBytes"] > 0
+
+    # Measured by the command before, at the latest.
+    found = site.run("cost", "--json").json()
+    assert {"graph", "rows", "audit"} <= {tier["tier"] for tier in found["stored"]}
+    assert found["samples"] >= 1
+    shown = site.run("cost", "--every", "1d")
+    assert shown.code == 0
+    assert "bytes per sample" in shown.out
+    refused = site.run("cost", "--all", "--every", "1d", "--json")
+    assert (refused.code, refused.error()["code"]) == (2, "UsageInvalid")
+
+
+def test_traffic_is_kept_while_serving_and_at_the_end(tmp_path: Path) -> None:
+    served = Site(tmp_path / "data")
+    served.start()
+    try:
+        for _ in range(3):
+            assert served.run("twins", "list").code == 0
+    finally:
+        served.stop()
+    whole = served.run("cost", "--all", "--json").json()
+    own = next(row for row in whole["tenants"] if row["tenant"] == "default")
+    assert own["calls"] == 3
+    assert own["sent"] > 0
