@@ -181,13 +181,13 @@ class _Serving:
             await server.serve(sockets=[self._doors.listening])
         finally:
             rolling.stop()
+            metering.stop()
             if rpc is not None:
                 await rpc.stop(self._settings.stop_grace_s)
             await sources.stop()
             await asyncio.gather(services.ingest.close(), services.patcher.close())
             await asyncio.gather(services.refusals.close(), runner.stop())
             deliveries.close()
-            metering.stop()
             await asyncio.gather(delivering, metered, return_exceptions=True)
             if supervisor is not None:
                 await supervisor.stop()
