@@ -59,13 +59,13 @@ class EventReader:
     def decode(self, messages: Sequence[KafkaMessage], received_us: int) -> Decoded:
         """Return the events of messages; where all are plain, they decode in one call."""
         values: list[bytes] = [message.value() for message in messages]
-        if all(value[:1] == b"{" for value in values) and not _any_binary(messages):
-            body = b"\n".join(values)
-            if body.count(b"\n") == len(values) - 1:
-                decoded = decode_body(body, LINES)
-                if len(decoded.events) == len(values):
-                    decoded.places = _Places(messages, range(len(values)))
-                    return decoded
+        body = b"\n".join(values)
+        are_lines = {value[:1] for value in values} == {b"{"} and body.count(b"\n") == len(values) - 1
+        if are_lines and not _any_binary(messages):
+            decoded = decode_body(body, LINES)
+            if len(decoded.events) == len(values):
+                decoded.places = _Places(messages, range(len(values)))
+                return decoded
         return _one_by_one(messages, values)
 
 
@@ -118,7 +118,8 @@ def place_of(message: KafkaMessage) -> str:
 
 def trace_of_all(messages: Sequence[KafkaMessage]) -> str | None:
     """Return the `traceparent` of messages where all that have one agree; else none is that of their commit."""
-    found = {value for headers in _headers(messages) if headers for name, value in headers if name == TRACE}
+    given = [headers for headers in _headers(messages) if headers]
+    found = {value for headers in given for name, value in headers if name == TRACE}
     only = found.pop() if len(found) == 1 else None
     return None if only is None else only.decode("ascii", "replace")
 
@@ -165,7 +166,8 @@ def _events_of(message: KafkaMessage, value: bytes) -> list[tuple[Event | Detail
 
 def _any_binary(messages: Sequence[KafkaMessage]) -> bool:
     # Most topics have no headers at all.
-    return any(headers and any(name == MARK for name, _ in headers) for headers in _headers(messages))
+    found = [headers for headers in _headers(messages) if headers]
+    return any(name == MARK for headers in found for name, _ in headers)
 
 
 def _headers(messages: Sequence[KafkaMessage]) -> list[Headers]:

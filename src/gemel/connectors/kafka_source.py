@@ -319,11 +319,9 @@ class KafkaSource:
         received_us = now_us()
         decoded = self._reader.decode(filled, received_us)
         parts = self._parts
-        seen = set()
-        for message in messages:
-            part = message.topic(), message.partition()
-            parts.at[part] = message.offset() + 1
-            seen.add(part)
+        # Of each partition they come in order, so that the last one stands.
+        seen = {(message.topic(), message.partition()): message.offset() + 1 for message in messages}
+        parts.at |= seen
         weight = sum(len(message.value()) for message in filled)
         self._size = weight / len(messages)
         self._yield = max(1.0, len(decoded.events) / len(messages))

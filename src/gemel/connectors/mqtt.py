@@ -134,8 +134,13 @@ class MqttSource:
         return full or not self._uncommitted
 
     def _take(self, limits: Limits) -> list[Publish]:
-        inbox, size = self._connection.inbox, 0
-        taken: list[Publish] = []
+        inbox, size = self._connection.inbox, self._connection.held
+        if len(inbox) <= limits.events_max and size <= limits.bytes_max:
+            taken = list(inbox)
+            inbox.clear()
+            self._connection.taken(size)
+            return taken
+        size, taken = 0, []
         while inbox and len(taken) < limits.events_max:
             size += len(inbox[0].payload)
             if taken and size > limits.bytes_max:
@@ -146,17 +151,18 @@ class MqttSource:
         return taken
 
     async def _batch(self, messages: list[Publish]) -> SourceBatch:
-        names = [self._session.name(message) for message in messages]
         # Events without a time get one µs each from here on: of two batches none may be that of another.
         received_us = max(now_us(), self._next_us)
-        self._uncommitted.append([message.packet_id for message in messages if message.packet_id])
+        self._uncommitted.append(
+            [packet_id for packet_id in [message.packet_id for message in messages] if packet_id]
+        )
         reading = self._reading
         if reading.nodes is not None:
             await self._remember(reading.nodes, messages)
         if len(messages) <= INLINE_MESSAGES:
-            decoded = reading.payloads.decode(messages, names, received_us)
+            decoded = self._decode(messages, received_us)
         else:
-            decoded = await asyncio.to_thread(reading.payloads.decode, messages, names, received_us)
+            decoded = await asyncio.to_thread(self._decode, messages, received_us)
         self._next_us = received_us + len(decoded.events)
         return SourceBatch(
             decoded=decoded,
@@ -166,6 +172,9 @@ class MqttSource:
             mapping=reading.mapping,
             create_model=reading.create_model,
         )
+
+    def _decode(self, messages: list[Publish], received_us: int) -> Decoded:
+        return self._reading.payloads.decode(messages, self._session.names(messages), received_us)
 
     async def _remember(self, nodes: SparkplugNodes, messages: list[Publish]) -> None:
         """Look up what was born before this process listened."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from gemel.base.errors import Detail
 from gemel.ingest.events import LINES, Decoded, decode_body, decode_event
@@ -29,18 +29,42 @@ class Session:
         self.tag = tag
         self.count = count
 
-    def name(self, message: Publish) -> str | None:
-        """Return the name of a message; None for one that never comes again, since nobody acknowledges it.
+    def names(self, messages: Sequence[Publish]) -> Sequence[str | None]:
+        """Return the names of messages; None for one that never comes again, since nobody acknowledges it.
 
-        Its content is a part of the name: a broker that lost its memory gives a number twice.
+        Its content is a part of a name: a broker that lost its memory gives a number twice.
         """
+        numbers = []
+        count = self.count
+        for message in messages:
+            packet_id = message.packet_id
+            # Of all numbers that end in this packet id, the one nearest to the last is meant: mostly the next.
+            ahead = (packet_id - 1 - count) % CYCLE
+            number = count + (ahead - CYCLE if ahead > CYCLE // 2 else ahead)
+            if packet_id and number > count:
+                count = number
+            numbers.append(number)
+        self.count = count
+        return _Names(self.tag, numbers, messages)
+
+
+class _Names(Sequence[str | None]):
+    """The names of messages, each made when it is asked for."""
+
+    def __init__(self, tag: str, numbers: Sequence[int], messages: Sequence[Publish]) -> None:
+        self._tag = tag
+        self._numbers = numbers
+        self._messages = messages
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __getitem__(self, index: Any) -> Any:
+        message = self._messages[index]
         if not message.packet_id:
             return None
-        # Of all numbers that end in this packet id, the one nearest to the last is meant.
-        ahead = (message.packet_id - 1 - self.count) % CYCLE
-        number = self.count + (ahead - CYCLE if ahead > CYCLE // 2 else ahead)
-        self.count = max(self.count, number)
-        return f"{self.tag}.{number}.{zlib.crc32(message.payload, zlib.crc32(message.topic)):08x}"
+        check = zlib.crc32(message.payload, zlib.crc32(message.topic))
+        return f"{self._tag}.{self._numbers[index]}.{check:08x}"
 
 
 class Payloads(Protocol):
@@ -56,8 +80,12 @@ class EventPayloads:
     def decode(self, messages: Sequence[Publish], names: Sequence[str | None], received_us: int) -> Decoded:
         """Return the events, in order."""
         raws = [message.payload for message in messages]
-        if all(raw and b"\n" not in raw for raw in raws) and not _has_long(messages):
-            return decode_body(b"\n".join(raws), LINES)
+        body = b"\n".join(raws)
+        are_lines = {raw[:1] for raw in raws} == {b"{"} and body.count(b"\n") == len(raws) - 1
+        if are_lines and not _has_long(messages):
+            decoded = decode_body(body, LINES)
+            if len(decoded.events) == len(raws):
+                return decoded
         events = [
             too_long(message) if message.size > PACKET_BYTES_MAX else decode_event(message.payload)
             for message in messages
@@ -105,4 +133,4 @@ def too_long(message: Publish) -> Detail:
 
 
 def _has_long(messages: Sequence[Publish]) -> bool:
-    return any(message.size > PACKET_BYTES_MAX for message in messages)
+    return max([message.size for message in messages], default=0) > PACKET_BYTES_MAX

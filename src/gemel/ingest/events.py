@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import InitVar, dataclass, field, replace
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import msgspec
 
@@ -85,7 +85,10 @@ class Decoded:
 
     def __post_init__(self, named: Iterable[str | None] | None) -> None:
         if named is None:
-            named = {event.subject for event in self.events if isinstance(event, Event)}
+            events = self.events
+            if Detail in set(map(type, events)):
+                events = [event for event in events if isinstance(event, Event)]
+            named = {event.subject for event in cast("Sequence[Event]", events)}
         self.subjects = {subject for subject in named if subject and is_twin_id(subject)}
 
     def raw(self, index: int) -> bytes:

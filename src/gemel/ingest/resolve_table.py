@@ -8,69 +8,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from sys import float_info
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from gemel.base.errors import Detail
-from gemel.graph.directory import BoundSlot, BoundType, DirectoryView, TwinRef
-from gemel.history.paths import PATH_BITS
+from gemel.graph.directory import DirectoryView
 from gemel.history.samples import Ints, SampleBatch
-from gemel.history.values import DOUBLE, INTEGER
+from gemel.history.values import DOUBLE
+from gemel.ingest.columns import Slots, Twins, earliest_starts, slot_columns, twin_columns
 from gemel.ingest.events import Event
-from gemel.ingest.resolve import (
-    FLOAT_MAX,
-    QUALITY_NO,
-    TIME_MAX_US,
-    TIME_MIN_US,
-    Resolved,
-    TimeRules,
-    encode_fitting,
-    resolve,
-)
+from gemel.ingest.resolve import QUALITY_NO, Resolved, TimeRules, encode_fitting, resolve
+from gemel.ingest.resolve_plain import resolve_plain
 from gemel.ingest.table import Cells, EventTable, Flags
-from gemel.models import Primitive
-from gemel.models.values import INTEGERS
 
 __all__ = ["resolve_batch"]
 
 REVISION_MAX = 2**31 - 1
-NOWHERE = -1
+PLAIN_MIN = 100
+"""Of fewer events, each is looked at by itself sooner."""
+NOT_ONE = -1
 
 
 def resolve_batch(events: Sequence[Event | Detail], view: DirectoryView, rules: TimeRules) -> Resolved:
     """Resolve, validate and encode events in order of arrival, in a list or as a table."""
-    return (
-        _resolve_table(events, view, rules)
-        if isinstance(events, EventTable)
-        else resolve(events, view, rules)
-    )
-
-
-class _Twins(NamedTuple):
-    """The k different twins of a table as columns, with one more at the end for none; `types` are numbered."""
-
-    known: Flags
-    base: Ints
-    type_no: Ints
-    starts_us: Ints
-    from_us: Ints
-    to_us: Ints
-    types: list[BoundType]
-
-
-class _Slots(NamedTuple):
-    """What each (type, path) takes, at type_no * paths + path: its number, or NOWHERE, and what surely fits."""
-
-    slots: list[BoundSlot | None]
-    path_no: Ints
-    kind: npt.NDArray[np.int16]
-    least: npt.NDArray[np.float64]
-    most: npt.NDArray[np.float64]
-    whole_least: Ints
-    whole_most: Ints
+    if isinstance(events, EventTable):
+        return _resolve_table(events, view, rules)
+    made = resolve_plain(events, view, rules) if len(events) >= PLAIN_MIN else None
+    return made or resolve(events, view, rules)
 
 
 @dataclass(slots=True)
@@ -89,14 +54,14 @@ class _Fitted:
 
 
 def _resolve_table(table: EventTable, view: DirectoryView, rules: TimeRules) -> Resolved:
-    twins = _twins(table, view)
+    twins = twin_columns([view.twins.get(twin_id or "") for twin_id in table.twins.values])
     code = table.twins.codes
     time_us = np.where(table.timed, table.time_us, rules.received_us + np.arange(len(table)))
     good = table.named & twins.known[code] & (time_us >= twins.from_us[code]) & (time_us < twins.to_us[code])
     good &= ~table.timed | ((time_us <= rules.latest_us) & (time_us >= rules.retention_us))
     good &= (table.revisions >= 0) & (table.revisions <= REVISION_MAX)
     quality_of = np.array(
-        [QUALITY_NO.get(value or "", NOWHERE) for value in table.qualities.values], np.int16
+        [QUALITY_NO.get(value or "", NOT_ONE) for value in table.qualities.values], np.int16
     )
     quality = quality_of[table.qualities.codes]
     good &= quality >= 0
@@ -107,7 +72,7 @@ def _resolve_table(table: EventTable, view: DirectoryView, rules: TimeRules) -> 
     good &= has_value
     fitted = [each if good[each.rows].all() else each.take(good[each.rows]) for each in fitted]
     made = _columns(fitted, time_us, table.revisions, quality)
-    starts = _starts(twins, code, time_us, good)
+    starts = earliest_starts(twins, code, time_us, good)
     slow = np.flatnonzero(~good)
     return (
         _with_slow(table, view, rules, slow, Resolved(*made, {}, starts))
@@ -116,56 +81,9 @@ def _resolve_table(table: EventTable, view: DirectoryView, rules: TimeRules) -> 
     )
 
 
-def _twins(table: EventTable, view: DirectoryView) -> _Twins:
-    refs: list[TwinRef | None] = [view.twins.get(twin_id or "") for twin_id in table.twins.values]
-    type_nos: dict[int, int] = {}
-    types: list[BoundType] = []
-    rows = []
-    for ref in (*refs, None):
-        if ref is None:
-            rows.append((0, 0, 0, 0, 0, 0))
-            continue
-        number = type_nos.setdefault(id(ref.twin_type), len(types))
-        if number == len(types):
-            types.append(ref.twin_type)
-        first, last = max(TIME_MIN_US, ref.floor_us), min(TIME_MAX_US, ref.decommissioned_us)
-        rows.append((1, ref.twin_no << PATH_BITS, number, ref.valid_from_us, first, last))
-    columns = np.array(rows, np.int64).T
-    known, base, type_no, starts_us, from_us, to_us = columns
-    return _Twins(known.astype(np.bool_), base, type_no, starts_us, from_us, to_us, types)
-
-
-def _slots(types: Sequence[BoundType], paths: Sequence[str]) -> _Slots:
-    slots = [each.slots.get(path) for each in types for path in paths]
-    rows = [_bounds(slot) for slot in slots]
-    path_no = [NOWHERE if slot is None else slot.path_no for slot in slots]
-    kind = [INTEGER if slot is not None and slot.slot.storage == "integer" else DOUBLE for slot in slots]
-    least, most, whole_least, whole_most = zip(*rows, strict=True) if rows else ((), (), (), ())
-    return _Slots(
-        slots,
-        np.array(path_no, np.int64),
-        np.array(kind, np.int16),
-        np.array(least, np.float64),
-        np.array(most, np.float64),
-        np.array(whole_least, np.int64),
-        np.array(whole_most, np.int64),
-    )
-
-
-def _bounds(slot: BoundSlot | None) -> tuple[float, float, int, int]:
-    """Return between which floats, and which integers, a value surely fits; none where the first is greater."""
-    schema = None if slot is None else slot.slot.schema
-    if slot is None or not isinstance(schema, Primitive) or slot.slot.storage == "json":
-        return 1.0, 0.0, 1, 0
-    if slot.slot.storage == "double":
-        most = FLOAT_MAX if schema.kind == "float" else float_info.max
-        return -most, most, -(2**63), 2**63 - 1
-    return 1.0, 0.0, *INTEGERS[schema.kind]
-
-
-def _fit(cells: Cells, code: Ints, twins: _Twins, good: Flags) -> _Fitted:
+def _fit(cells: Cells, code: Ints, twins: Twins, good: Flags) -> _Fitted:
     """Return the cells of good rows as stored; a row with one that may not fit is good no more."""
-    slots = _slots(twins.types, cells.paths)
+    slots = slot_columns(twins.types, cells.paths)
     rows, twin = cells.rows, code[cells.rows]
     place = twins.type_no[twin] * len(cells.paths) + cells.path
     mine = np.flatnonzero(good[rows])
@@ -182,7 +100,7 @@ def _fit(cells: Cells, code: Ints, twins: _Twins, good: Flags) -> _Fitted:
     return fitted
 
 
-def _surely(cells: Cells, mine: Ints, slots: _Slots, place: Ints) -> Flags:
+def _surely(cells: Cells, mine: Ints, slots: Slots, place: Ints) -> Flags:
     if cells.numbers is None:
         return np.zeros(len(mine), np.bool_)
     numbers = cells.numbers[mine]
@@ -191,7 +109,7 @@ def _surely(cells: Cells, mine: Ints, slots: _Slots, place: Ints) -> Flags:
     return np.asarray((numbers >= slots.least[place]) & (numbers <= slots.most[place]))
 
 
-def _by_value(cells: Cells, mine: Ints, slots: _Slots, place: Ints, unsure: Flags, fitted: _Fitted) -> Flags:
+def _by_value(cells: Cells, mine: Ints, slots: Slots, place: Ints, unsure: Flags, fitted: _Fitted) -> Flags:
     """Check and encode each different value once for each slot; return which of the cells fit after all."""
     chosen = np.flatnonzero(unsure)
     values, codes = cells.values(mine[chosen])
@@ -235,18 +153,6 @@ def _columns(
         docs=docs,
     )
     return batch, owner
-
-
-def _starts(twins: _Twins, code: Ints, time_us: Ints, good: Flags) -> dict[int, int]:
-    """Return the twins that are told of from before their starts, and since when."""
-    early = np.flatnonzero(good & (time_us < twins.starts_us[code]))
-    earliest = np.full(len(twins.base), TIME_MAX_US, np.int64)
-    np.minimum.at(earliest, code[early], time_us[early])
-    starts: dict[int, int] = {}
-    for place in np.unique(code[early]).tolist():
-        twin_no = int(twins.base[place]) >> PATH_BITS
-        starts[twin_no] = min(int(earliest[place]), starts.get(twin_no, TIME_MAX_US))
-    return starts
 
 
 def _with_slow(

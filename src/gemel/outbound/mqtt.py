@@ -233,13 +233,13 @@ class MqttConnection(asyncio.Protocol):
         self._heard_s = asyncio.get_running_loop().time()
         try:
             packets = self._reader.feed(data)
-            for packet in packets:
-                if type(packet) is wire.Publish:
-                    self.inbox.append(packet)
-                    self._held += len(packet.payload)
-                else:
-                    assert type(packet) is wire.Control
-                    self._control(packet)
+            published = [packet for packet in packets if type(packet) is wire.Publish]
+            self.inbox.extend(published)
+            self._held += sum([len(packet.payload) for packet in published])
+            if len(published) < len(packets):
+                for packet in packets:
+                    if type(packet) is wire.Control:
+                        self._control(packet)
         except (wire.MqttFaultError, IndexError) as error:
             self._abort(f"The broker {self._broker.name} says what is not MQTT: {error}.")
             return

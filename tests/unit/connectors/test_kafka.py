@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from hypothesis import given
 
 from gemel.base.errors import Detail, InvalidError
 from gemel.connectors.kafka import KafkaKind
@@ -14,6 +15,7 @@ from gemel.outbound import Outbound, OutboundPolicy
 from gemel.outbound.kafka import server_list
 from gemel.sources.definition import parse_definition
 from gemel.sources.permits import Permits, Place
+from support.payloads import payloads
 
 GOOD = "servers: 'k:9092', topics: [a]"
 EVENT = b'{"specversion": "1.0", "id": "%d", "source": "s", "type": "t", "subject": "x", "data": {"v": %d}}'
@@ -105,6 +107,18 @@ def test_messages_decode_together_and_apart_alike() -> None:
     assert apart.places is not None
     assert list(apart.places) == ["a/0/0", "a/0/1", "a/0/2", "a/0/4"]
     assert apart.raw(3) == b" {\n} "
+
+
+@given(payloads)
+def test_payloads_decode_together_as_each_does_alone(given_payloads: list[bytes]) -> None:
+    messages = [FakeMessage(each, number) for number, each in enumerate(given_payloads)]
+    found = EventReader().decode(messages, 0)
+    alone = [EventReader().decode([each], 0) for each in messages]
+    assert list(found.events) == [event for one in alone for event in one.events]
+    assert [found.raw(index) for index in range(len(found.events))] == [
+        one.raw(index) for one in alone for index in range(len(one.events))
+    ]
+    assert list(found.places or ()) == [place for one in alone for place in one.places or ()]
 
 
 def test_two_events_in_one_message_are_none() -> None:

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from gemel.base.errors import Detail
 from gemel.connectors.mqtt_payloads import CYCLE, EventPayloads, Session
-from gemel.ingest.events import Event
+from gemel.ingest.events import Event, decode_event
 from gemel.outbound.mqtt_wire import Publish
+from support.payloads import payloads
 from support.sources import message
 
 
@@ -20,17 +21,21 @@ def published(payload: bytes, packet_id: int = 0) -> Publish:
 def test_a_message_has_the_same_name_when_it_comes_again(sent: int, window: int, data: st.DataObject) -> None:
     """Whatever was acknowledged in between, as long as no more than a window is under way."""
     first = Session("s", sent)
-    names = {n: first.name(published(b"x", n % CYCLE + 1)) for n in range(sent, sent + window, 97)}
+    numbers = range(sent, sent + window, 97)
+    names = dict(zip(numbers, first.names([published(b"x", n % CYCLE + 1) for n in numbers]), strict=True))
     assert len(set(names.values())) == len(names)
     kept = data.draw(st.sampled_from(sorted(names)))
     again = Session("s", kept)
-    assert {n: again.name(published(b"x", n % CYCLE + 1)) for n in names} == names
+    assert {n: again.names([published(b"x", n % CYCLE + 1)])[0] for n in names} == names
 
 
 def test_another_content_is_another_message() -> None:
     session = Session("s", 0)
-    assert session.name(published(b"1", 5)) != session.name(published(b"2", 5))
-    assert session.name(published(b"1")) is None
+    one, two, none = session.names([published(b"1", 5), published(b"2", 5), published(b"1")])
+    assert None not in (one, two)
+    assert one != two
+    assert none is None
+    assert session.count == 4
 
 
 def test_payloads_are_taken_apart_each_for_itself() -> None:
@@ -47,3 +52,12 @@ def test_payloads_without_line_ends_decode_together() -> None:
     found = EventPayloads().decode([published(each) for each in payloads], [None] * 3, 0)
     assert [type(each) for each in found.events] == [Event, Detail, Event]
     assert found.raw(1) == b"no"
+
+
+@given(payloads)
+def test_payloads_decode_together_as_each_does_alone(given_payloads: list[bytes]) -> None:
+    messages = [published(each, number + 1) for number, each in enumerate(given_payloads)]
+    found = EventPayloads().decode(messages, Session("s", 0).names(messages), 0)
+    assert found.events == [decode_event(each) for each in given_payloads]
+    raws = [found.raw(index).strip() for index in range(len(messages))]
+    assert raws == [each.strip() for each in given_payloads]
