@@ -58,8 +58,8 @@ bench: $(DEV_STAMP) $(BROKERS_STAMP) ## measure the figures, print them as a tab
 bench-peers: $(DEV_STAMP) ## feed the same samples to InfluxDB and to Gemel, and print both
 	@$(BIN)/python -m bench peers
 
-faults: $(DEV_STAMP) ## break things many times over, in each way there is, and print what was survived
-	@$(BIN)/pytest tests/faults --fault-seeds 40
+faults: $(DEV_STAMP) $(BROKERS_STAMP) ## break things many times over, in each way there is, and print what was survived
+	@$(BIN)/pytest tests/faults --fault-seeds 20 -n auto --dist loadfile --no-loadscope-reorder
 
 format: $(DEV_STAMP) ## bring all code to the house's format
 	@$(BIN)/ruff format $(CODE)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from typing import Any
 
 import pytest
 
 SURVIVED = pytest.StashKey[dict[str, Counter[str]]]()
-SEEDS = 4
-"""Of each kind where nothing else is said: what every change is tested with."""
+SEEDS = 2
+"""Of each of the eleven kinds where nothing else is said: what every change is tested with."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -23,6 +24,20 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "fault_seed" in metafunc.fixturenames:
         metafunc.parametrize("fault_seed", range(metafunc.config.getoption("--fault-seeds")))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker of pytest-xdist hands its counts to the process that prints them."""
+    handed = getattr(session.config, "workeroutput", None)
+    if handed is not None:
+        handed["survived"] = {kind: dict(counts) for kind, counts in session.config.stash[SURVIVED].items()}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Add up what workers hand over."""
+    for kind, counts in getattr(node, "workeroutput", {}).get("survived", {}).items():
+        node.config.stash[SURVIVED][kind] += Counter(counts)
 
 
 @pytest.fixture

@@ -6,15 +6,12 @@ where the stream itself repeats it. `make faults` runs many more seeds than `mak
 
 from __future__ import annotations
 
-import contextlib
 import os
 import subprocess
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 
 import httpx
 import pytest
@@ -22,14 +19,15 @@ import pytest
 from bench.platform import Platform, running
 from support.torture import blows
 from support.torture.clock import ShiftedClock
-from support.torture.run import Blow, TortureRun
-from support.torture.world import MODEL
+from support.torture.run import Blow, Scene, TortureRun
+from support.torture.stage import learn, open_folder
 
 KINDS: dict[str, list[Blow]] = {
     "server": [blows.kill_server],
     "database": [blows.kill_database, blows.restart_database],
     "network": [blows.cut_network, blows.refuse_network, blows.hush_network],
     "mixed": [blows.kill_server, blows.kill_database, blows.cut_network, blows.hush_network],
+    "feed": [blows.kill_follower, blows.kill_server, blows.cut_network],
 }
 BLOWS = 2
 SMALL_DISK = "size=320m"
@@ -83,7 +81,7 @@ def test_all_equals_the_model_whatever_the_clock_says(
     clocked: tuple[Platform, ShiftedClock], survived: dict[str, Counter[str]], fault_seed: int
 ) -> None:
     platform, clock = clocked
-    run = TortureRun(platform, fault_seed, "clock", clock)
+    run = TortureRun(platform, fault_seed, "clock", Scene(clock))
     run.go([blows.move_clock] * BLOWS)
     survived["clock"] += run.counts
 
@@ -94,19 +92,6 @@ def test_all_equals_the_model_after_a_full_disk(
     run = TortureRun(confined, fault_seed, "disk")
     run.go([blows.fill_disk] * BLOWS)
     survived["disk"] += run.counts
-
-
-@contextlib.contextmanager
-def open_folder() -> Iterator[Path]:
-    """A folder that the database's account can enter, too."""
-    with tempfile.TemporaryDirectory(prefix="gemel-torture-") as name:
-        os.chmod(name, 0o755)
-        yield Path(name)
-
-
-def learn(platform: Platform) -> None:
-    with platform.client() as client:
-        client.post("/models", json=[MODEL]).raise_for_status()
 
 
 def told_s(platform: Platform) -> float:

@@ -84,6 +84,10 @@ class Mosquitto:
             self._process.wait(START_S_MAX)
             self._process = None
 
+    def kill(self) -> None:
+        """Kill -9: it knows again what it last saved."""
+        self.stop(signal.SIGKILL)
+
     def wait_saved(self) -> None:
         """Wait until it has saved what it knew when this was called."""
         file, called_s = self.folder / "mosquitto.db", time.time()

@@ -1,4 +1,4 @@
-"""What befalls a run: processes killed, networks cut, clocks moved, disks filled."""
+"""What befalls a run: processes killed, brokers too, networks cut, clocks moved, disks filled."""
 
 from __future__ import annotations
 
@@ -11,15 +11,22 @@ import httpx
 
 from bench.platform import Platform
 from support.torture.run import TortureRun
+from support.torture.sinks import WebhookSink
+from support.torture.ways import KafkaWay
 
 __all__ = [
     "cut_network",
     "fill_disk",
     "hush_network",
+    "kill_broker",
     "kill_database",
+    "kill_follower",
+    "kill_receiver",
     "kill_server",
     "move_clock",
+    "rebalance",
     "refuse_network",
+    "restart_broker",
     "restart_database",
 ]
 
@@ -48,22 +55,66 @@ def restart_database(run: TortureRun) -> None:
 def cut_network(run: TortureRun) -> None:
     """Break all connections, some times."""
     for _ in range(run.rng.randrange(1, 5)):
-        run.proxy.cut()
+        for link in run.links:
+            link.cut()
         time.sleep(run.rng.uniform(0, 0.2))
 
 
 def refuse_network(run: TortureRun) -> None:
     """Let no connection through for a while."""
-    run.proxy.refuse()
+    for link in run.links:
+        link.refuse()
     time.sleep(run.rng.uniform(0.1, 1.0))
-    run.proxy.heal()
+    for link in run.links:
+        link.heal()
 
 
 def hush_network(run: TortureRun) -> None:
     """Leave connections half open, for so long that senders and followers give them up, or nearly."""
-    run.proxy.hush()
+    for link in run.links:
+        link.hush()
     time.sleep(run.rng.uniform(0.5, 5.0))
-    run.proxy.heal()
+    for link in run.links:
+        link.heal()
+
+
+def kill_broker(run: TortureRun) -> None:
+    """Kill -9 the broker, and start it again on what it has on its disk."""
+    broker = run.needs(run.broker)
+    broker.kill()
+    time.sleep(run.rng.uniform(0, 1.0))
+    broker.start()
+
+
+def restart_broker(run: TortureRun) -> None:
+    """Stop the broker in good order, and start it again."""
+    broker = run.needs(run.broker)
+    broker.stop()
+    broker.start()
+
+
+def rebalance(run: TortureRun) -> None:
+    """Have a reader leave its group and come back."""
+    way = run.way
+    assert isinstance(way, KafkaWay)
+    way.rebalance()
+
+
+def kill_receiver(run: TortureRun) -> None:
+    """Have the receiver of a route be away for a while."""
+    assert run.sink is not None
+    receiver = run.sink.receiver
+    assert isinstance(receiver, WebhookSink)
+    receiver.kill()
+    time.sleep(run.rng.uniform(0.1, 1.5))
+    receiver.start()
+
+
+def kill_follower(run: TortureRun) -> None:
+    """Have the consumer of the change feed lose what it did not keep, and begin again behind what it kept."""
+    for _ in range(run.rng.randrange(1, 5)):
+        run.follower.kill()
+        time.sleep(run.rng.uniform(0.1, 0.5))
 
 
 def move_clock(run: TortureRun) -> None:

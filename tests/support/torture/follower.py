@@ -1,4 +1,4 @@
-"""A slow consumer of the change feed, which goes on after whatever cuts it off."""
+"""A slow consumer of the change feed, which goes on after whatever cuts it off, its own death too."""
 
 from __future__ import annotations
 
@@ -16,6 +16,12 @@ from support.torture.world import Reading
 __all__ = ["Follower"]
 
 READ_S_MAX = 3.0
+KEPT_EVERY = 10
+"""After how many changes it keeps what it took, with the id of the last, as on a disk."""
+
+
+class _KilledError(Exception):
+    pass
 
 
 class Follower:
@@ -29,6 +35,8 @@ class Follower:
         self._pause_s = pause_s
         self._rng = random.Random(end)
         self._last: str | None = None
+        self._kept: tuple[str | None, int, int] = (None, 0, 0)
+        self._killed = threading.Event()
         self.told: list[Reading] = []
         self.numbers: list[int] = []
         self.connections = 0
@@ -41,6 +49,10 @@ class Follower:
         """Begin, and wait until it is known where the feed stands."""
         self._thread.start()
         assert self._begun.wait(30), "the feed does not begin"
+
+    def kill(self) -> None:
+        """Have it lose all that it did not keep, and begin again behind what it kept."""
+        self._killed.set()
 
     def finish(self, timeout_s: float) -> bool:
         """Wait until the end was told; return whether it was."""
@@ -55,6 +67,10 @@ class Follower:
                 self._follow()
             except httpx.TransportError:
                 time.sleep(0.1)
+            except _KilledError:
+                self._killed.clear()
+                self._last, told, numbers = self._kept
+                del self.told[told:], self.numbers[numbers:]
 
     def _follow(self) -> None:
         headers = self._headers | ({} if self._last is None else {"Last-Event-ID": self._last})
@@ -75,6 +91,8 @@ class Follower:
         """Take whole changes only: the id that ends one is the promise to go on after it."""
         kind, number, held = "", None, list[Reading]()
         for line in lines:
+            if self._killed.is_set():
+                raise _KilledError
             if line.startswith("id: "):
                 number = line[4:]
             elif line.startswith("event: "):
@@ -95,6 +113,8 @@ class Follower:
         if held:
             self.numbers.append(int(number))
         self.told += [reading for reading in held if reading.twin != self._end]
+        if len(self.numbers) % KEPT_EVERY == 0:
+            self._kept = number, len(self.told), len(self.numbers)
         if any(reading.twin == self._end for reading in held):
             self._ended.set()
 

@@ -7,7 +7,9 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import httpx
 
@@ -15,59 +17,88 @@ from bench.platform import Platform
 from support.tcp_proxy import TcpProxy
 from support.torture.clock import ShiftedClock
 from support.torture.follower import Follower
-from support.torture.world import MODEL, PATHS, Message, Outcome, Reading, World, expected
+from support.torture.sinks import RouteSink
+from support.torture.ways import SETTLED_S_MAX, HttpWay, RestartedBroker, Way, put_twins
+from support.torture.world import PATHS, Message, Outcome, Reading, World, expected
 
-__all__ = ["Blow", "TortureRun"]
+__all__ = ["Blow", "Scene", "TortureRun"]
 
+T = TypeVar("T")
 SENDERS = 3
 BATCH = 30
 MESSAGES = 1_200
 PAUSE_S = 0.05
-ANSWER_S_MAX = 4.0
-SETTLED_S_MAX = 60.0
-HEADERS = {"Content-Type": "application/x-ndjson", "Gemel-Create-Model": str(MODEL["@id"])}
 
 Blow = Callable[["TortureRun"], None]
+Count = Callable[[str, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What a run has beside the platform: a clock that moves, a way in other than HTTP, a route out, a broker."""
+
+    clock: ShiftedClock | None = None
+    way: Callable[[Count], Way] | None = None
+    sink: Callable[[], RouteSink] | None = None
+    broker: RestartedBroker | None = None
+    links: Sequence[TcpProxy] = ()
 
 
 class TortureRun:
     """A run against a platform; blows find what they need here."""
 
-    def __init__(self, platform: Platform, seed: int, kind: str, clock: ShiftedClock | None = None) -> None:
+    def __init__(self, platform: Platform, seed: int, kind: str, scene: Scene = Scene()) -> None:
         self.platform = platform
-        self.clock = clock
+        self.clock = scene.clock
         self.rng = random.Random(f"{kind} {seed}")
         self.world = World(seed, f"{kind}-{seed}", MESSAGES)
-        self.proxy = TcpProxy(platform.port)
-        self.counts = Counter(
-            {"runs": 1, "events": 0, "blows": 0, "requests": 0, "not answered": 0, "refused": 0}
-        )
+        self.counts = Counter({"runs": 1, "events": 0, "blows": 0, "requests": 0})
         self._waiting = list(_batches(self.world.deliveries()))[::-1]
         self._lock = threading.Lock()
         self._faults: list[str] = []
         self._aside_before = newest_set_aside(platform)
+        self._leaving = ExitStack()
+        proxy = self._leaving.enter_context(TcpProxy(platform.port))
+        self.way = HttpWay(platform, proxy, self._count) if scene.way is None else scene.way(self._count)
+        self._leaving.callback(self.way.close)
+        self.sink = None if scene.sink is None else scene.sink()
+        self.broker = scene.broker or self.way.broker
+        self.links = [proxy, *scene.links, *self.way.links]
+        self.follower = Follower(
+            f"http://127.0.0.1:{proxy.port}", platform.key, self.world.twins, self.world.end, PAUSE_S
+        )
 
     def go(self, blows: Sequence[Blow]) -> None:
         """Send everything, with the blows at moments of their own, and hold what came of it against the model."""
-        end = f"{self.world.tag}-end"
-        follower = Follower(
-            f"http://127.0.0.1:{self.proxy.port}", self.platform.key, self.world.twins, end, PAUSE_S
-        )
-        try:
-            follower.start()
-            self._load(blows)
-            assert not self._faults, self._faults[0]
-            with self._client() as client:
-                self._post(client, _marker(end))
-            assert follower.finish(SETTLED_S_MAX), "the feed does not come to its end"
-        finally:
-            follower.finish(0)
-            self.proxy.close()
-        self._count("events", len(self.world.messages))
-        self._count("feed resumed", follower.connections - 1)
-        outcome = expected(self.world.messages)
-        self._check(outcome)
-        check_feed(follower, outcome)
+        with self._leaving:
+            self.way.begin(self.world)
+            if self.sink is not None:
+                put_twins(self.platform, self.world)
+                self._leaving.callback(self.sink.close)
+                self.sink.begin(self.world)
+            try:
+                self.follower.start()
+                self._load(blows)
+                assert not self._faults, self._faults[0]
+                self.way.finish(self.world.marker)
+                assert self.follower.finish(SETTLED_S_MAX), "the feed does not come to its end"
+                if self.sink is not None:
+                    self.sink.finish()
+            finally:
+                self.follower.finish(0)
+            self._count("events", len(self.world.messages))
+            self._count("feed resumed", self.follower.connections - 1)
+            outcome = expected(self.world.messages)
+            self._check(outcome)
+            check_feed(self.follower, outcome)
+            if self.sink is not None:
+                self._count("told again", self.sink.check(self.world, outcome))
+
+    @staticmethod
+    def needs(part: T | None) -> T:
+        """Return what a blow needs; a run that has it not was given the wrong blow."""
+        assert part is not None
+        return part
 
     def _load(self, blows: Sequence[Blow]) -> None:
         senders = [threading.Thread(target=self._send, daemon=True) for _ in range(SENDERS)]
@@ -84,47 +115,21 @@ class TortureRun:
         assert not any(sender.is_alive() for sender in senders), "not all was acknowledged in time"
 
     def _send(self) -> None:
-        """Take batches until none is left; what was acknowledged is never sent again, all else is."""
-        with self._client() as client:
-            while (batch := self._next()) is not None:
-                try:
-                    self._post(client, batch)
-                except AssertionError as error:
-                    self._faults.append(str(error))
-                time.sleep(PAUSE_S)
+        """Take batches until none is left."""
+        while (batch := self._next()) is not None:
+            try:
+                self.way.send([message.body for message in batch])
+            except Exception as error:
+                self._faults.append(f"{type(error).__name__}: {error}")
+            time.sleep(PAUSE_S)
 
-    def _next(self) -> bytes | None:
+    def _next(self) -> Sequence[Message] | None:
         with self._lock:
             return self._waiting.pop() if self._waiting and not self._faults else None
-
-    def _post(self, client: httpx.Client, body: bytes) -> None:
-        until = time.monotonic() + SETTLED_S_MAX
-        while time.monotonic() < until:
-            self._count("requests")
-            try:
-                answer = client.post("/v1/events", content=body, headers=HEADERS)
-            except httpx.TransportError:
-                self._count("not answered")
-                time.sleep(0.1)
-                continue
-            if answer.status_code == 200:
-                return
-            assert answer.status_code in {429, 503}, f"{answer.status_code} {answer.text[:500]}"
-            assert int(answer.headers["retry-after"]) >= 1
-            self._count("refused")
-            time.sleep(0.2)
-        raise AssertionError("a batch was not acknowledged in time")
 
     def _count(self, what: str, number: int = 1) -> None:
         with self._lock:
             self.counts[what] += number
-
-    def _client(self) -> httpx.Client:
-        return httpx.Client(
-            base_url=f"http://127.0.0.1:{self.proxy.port}",
-            headers={"Authorization": f"Bearer {self.platform.key}"},
-            timeout=ANSWER_S_MAX,
-        )
 
     def _check(self, outcome: Outcome) -> None:
         with self.platform.client() as client:
@@ -191,16 +196,9 @@ def newest_set_aside(platform: Platform) -> int:
     return int(found[0]["number"]) if found else 0
 
 
-def _batches(messages: Sequence[Message]) -> Iterator[bytes]:
+def _batches(messages: Sequence[Message]) -> Iterator[Sequence[Message]]:
     for start in range(0, len(messages), BATCH):
-        yield b"\n".join(message.body for message in messages[start : start + BATCH])
-
-
-def _marker(twin: str) -> bytes:
-    return (
-        b'{"specversion":"1.0","id":"end","source":"/torture","type":"t","subject":"%s",'
-        b'"time":"2026-03-01T00:00:00Z","data":{"speed":0.5}}' % twin.encode()
-    )
+        yield messages[start : start + BATCH]
 
 
 def _difference(found: Iterable[Any], wanted: Iterable[Any]) -> str:

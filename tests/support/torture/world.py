@@ -77,6 +77,16 @@ class World:
         """The ids of its twins."""
         return [f"{self.tag}-{number}" for number in range(TWINS)]
 
+    @property
+    def end(self) -> str:
+        """The id of the twin whose one event is the last that is sent."""
+        return f"{self.tag}-end"
+
+    @property
+    def marker(self) -> bytes:
+        """The last event."""
+        return _bytes(_event("end", self.end, _text(START), {"speed": 0.5}))
+
     def deliveries(self) -> list[Message]:
         """Return the messages as they come: one in seven twice, late by up to forty places."""
         sent = self.messages + self._rng.sample(self.messages, len(self.messages) // 7)
