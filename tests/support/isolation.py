@@ -316,6 +316,8 @@ def on_sources() -> Rows:
         ("GET", "/v1/sources"): [Attempt("/v1/sources", 200)],
         ("GET", "/v1/sources/{source}"): [Attempt("/v1/sources/watch", 404)],
         ("GET", "/v1/sources/{source}/definition"): [Attempt("/v1/sources/watch/definition", 404)],
+        ("GET", "/v1/sources/{source}/drift"): [Attempt("/v1/sources/watch/drift", 404)],
+        ("DELETE", "/v1/sources/{source}/drift"): [Attempt("/v1/sources/watch/drift", 404)],
         # The folder is allowed to tenant one alone.
         ("PUT", "/v1/sources/{source}"): [Attempt("/v1/sources/own", 400, mine)],
         ("POST", "/v1/sources/{source}/test"): [Attempt("/v1/sources/own/test", 400, mine)],

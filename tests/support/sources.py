@@ -129,12 +129,19 @@ class Workshop:
         }
         return Sources(parts.db, kinds, Permits.parse(self.allow), sink)
 
-    async def describe(self, definition: str = "", mapping: str | None = None, *, start: bool = True) -> None:
+    async def describe(
+        self,
+        definition: str = "",
+        mapping: str | None = None,
+        contract: str | None = None,
+        *,
+        start: bool = True,
+    ) -> None:
         """Describe the source `s`, and start it; by default of kind peer, ten events a batch."""
         text = definition or (
             "name: s\nkind: peer\nconnection: {}\nlimits: {events: 10}\nbackoff: {first_s: 0.05, max_s: 0.2}"
         )
-        texts = Texts(text, mapping)
+        texts = Texts(text, mapping, contract)
         checked = await self.sources(self.parts).check(self.tenant_name, texts)
         async with self.parts.db.write(self.parts.tenant) as tx:
             await put_source(tx, checked, texts)

@@ -18,6 +18,7 @@ from gemel.base.errors import InvalidError
 from gemel.security.audit import record
 from gemel.security.principal import Scope
 from gemel.sources.definition import Definition
+from gemel.sources.drift import Drift, forget_drift, list_drift
 from gemel.sources.records import (
     SourceRow,
     State,
@@ -47,11 +48,14 @@ Name = Annotated[str, PathParameter(description="The source's name.")]
 class SourceView(msgspec.Struct, rename="camel"):
     """How a source goes; `error` and `errorCode` say what is wrong, `nextTry` when it is tried again.
 
+    `contract` is the name and version of its contract, if it has one.
+
     The counts are since it was first described: batches, events, and values as `POST /v1/events` counts them.
     """
 
     name: str
     kind: str
+    contract: str | None
     wanted: str
     state: State
     since: Time
@@ -86,6 +90,32 @@ async def show_source(request: AnyRequest, source: Name) -> Response[bytes]:
 
 
 @get(
+    "/v1/sources/{source:str}/drift",
+    **route(TAG, RouteInfo(Scope.READ, answer={JSON: Listed[Drift]}, failures=(404,))),
+)
+async def show_drift(request: AnyRequest, source: Name) -> Response[bytes]:
+    """Say how a source has drifted from its contract: what lasts, then the newest first."""
+    call = call_of(request)
+    async with call.services.database.read(call.tenant) as tx:
+        await get_source(tx, source)
+        return json_answer({"value": await list_drift(tx, source)})
+
+
+@delete(
+    "/v1/sources/{source:str}/drift",
+    **route(TAG, RouteInfo(Scope.ADMIN, "source.drift.forget", failures=(404,)), status=204),
+)
+async def clear_drift(request: AnyRequest, source: Name) -> Response[None]:
+    """Forget how a source has drifted: what was seen is dealt with, and counted from nothing again."""
+    call = call_of(request)
+    async with call.services.database.write(call.tenant) as tx:
+        await get_source(tx, source)
+        await forget_drift(tx, source)
+        await record(tx, [call.entry()])
+    return empty_answer()
+
+
+@get(
     "/v1/sources/{source:str}/definition",
     **route(TAG, RouteInfo(Scope.ADMIN, "source.show", answer={JSON: Texts}, failures=(404,))),
 )
@@ -114,7 +144,7 @@ async def show_definition(request: AnyRequest, source: Name) -> Response[bytes]:
 async def describe_source(request: AnyRequest, source: Name) -> Response[bytes]:
     """Describe a source in YAML, or describe it anew; one that is started goes on by the new description.
 
-    `mapping` is the text of the mapping file that the description names, if it names one.
+    `mapping` and `contract` are the texts of the files that the description names, if it names them.
     """
     call = call_of(request)
     texts, definition = await _texts(request, source)
@@ -210,6 +240,7 @@ def _view(row: SourceRow) -> SourceView:
     return SourceView(
         name=row.name,
         kind=row.kind,
+        contract=row.contract,
         wanted=row.wanted,
         state=row.state,
         since=iso_us(row.since_us),
@@ -232,6 +263,8 @@ def _time(us: int | None) -> str | None:
 HANDLERS: list[HTTPRouteHandler] = [
     get_sources,
     show_source,
+    show_drift,
+    clear_drift,
     show_definition,
     describe_source,
     try_source,

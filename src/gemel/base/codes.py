@@ -14,6 +14,7 @@ class Code(NamedTuple):
     remedy: str
 
 
+DRIFT = "`gemel source drift` shows where. Mend the sender, the contract or the mapping."
 CODES: dict[str, Code] = {
     # requests
     "InvalidArgument": Code(
@@ -179,6 +180,28 @@ CODES: dict[str, Code] = {
     ),
     "MappingInvalid": Code(
         "The mapping file is wrong.", "The message names the key; see the guides on files and on mapping."
+    ),
+    "DriftMalformed": Code(
+        "A message is not as the source's contract says: no JSON, or no object.", "Look at the sender."
+    ),
+    "DriftMissing": Code("A field that the source's contract requires is not there.", DRIFT),
+    "DriftRetyped": Code("A field is of another type than the source's contract says.", DRIFT),
+    "DriftRange": Code("A value is outside the range of the source's contract.", DRIFT),
+    "DriftValue": Code("A value is none of those that the source's contract lists.", DRIFT),
+    "DriftUnit": Code("A value comes in another unit than the source's contract says.", DRIFT),
+    "DriftNew": Code("A field is there that the source's contract does not name.", DRIFT),
+    "DriftTime": Code("A sample has no time that can be read by the source's contract.", DRIFT),
+    "DriftRate": Code("A sample comes earlier or later after the one before than its contract says.", DRIFT),
+    "DriftLate": Code("A sample is further behind a newer one than the source's contract says.", DRIFT),
+    "DriftAhead": Code(
+        "A sample's time is further ahead of the clock than its contract says.", "Set the clocks."
+    ),
+    "DriftSilent": Code(
+        "A thing of the source has sent nothing for longer than the contract says.", "Look at the thing."
+    ),
+    "ContractVersionTooLow": Code(
+        "A contract changed, and its version does not say so.",
+        "Raise the version as the message says; `gemel contract diff` shows the changes.",
     ),
     "MappingFailed": Code(
         "A message does not fit its mapping.",

@@ -14,6 +14,7 @@ from gemel.cli.command import command, group
 from gemel.cli.exits import Exit
 from gemel.cli.options import ServerOptions
 from gemel.cli.removing import remove_named
+from gemel.cli.source_drift import print_drift
 
 __all__ = ["app"]
 
@@ -118,17 +119,43 @@ def status(
         raise typer.Exit(Exit.FAILED)
 
 
+@command(
+    app,
+    "drift",
+    ("gemel source drift meters", "what is not as its contract says, and since when"),
+    ("gemel source drift meters --forget", "once it is dealt with: counted from nothing again"),
+)
+def drift(
+    name: Name,
+    server: ServerOptions,
+    forget: Annotated[bool, typer.Option("--forget", help="Forget what was seen so far.")] = False,
+) -> None:
+    """Show how a source has drifted from its contract. Exit code 1 where it has."""
+    with server.client() as client:
+        source = client.get(_path(name))
+        if forget:
+            client.call("DELETE", f"{_path(name)}/drift")
+        found = client.get(f"{_path(name)}/drift")["value"]
+    if server.as_json:
+        output.print_json(found)
+    else:
+        print_drift(source, found)
+    if found:
+        raise typer.Exit(Exit.FAILED)
+
+
 @command(app, "show", ("gemel source show meters", "its description, as it was given"))
 def show(name: Name, server: ServerOptions) -> None:
-    """Show a source's description, and the mapping file that came with it."""
+    """Show a source's description, and the files of mapping and contract that came with it."""
     with server.client() as client:
         found = client.get(f"{_path(name)}/definition")
     if server.as_json:
         output.print_json(found)
         return
     typer.echo(found["definition"].rstrip("\n"))
-    if found["mapping"] is not None:
-        typer.echo("---\n" + found["mapping"].rstrip("\n"))
+    for key in ("mapping", "contract"):
+        if found[key] is not None:
+            typer.echo("---\n" + found[key].rstrip("\n"))
 
 
 @command(app, "start", ("gemel source start meters", "from where it was left"))
@@ -163,7 +190,7 @@ def _path(name: str) -> str:
 
 
 def _read(file: Path) -> tuple[str, dict[str, str]]:
-    """Return a description's name, and its text with that of the mapping file it names, if it names one."""
+    """Return a description's name, and its text with those of the files it names: its mapping and its contract."""
     import yaml
 
     text = _text(file)
@@ -175,8 +202,9 @@ def _read(file: Path) -> tuple[str, dict[str, str]]:
         hint = "Its first key is `name: NAME`; see docs/guides/sources.md."
         raise InvalidError("SourceInvalid", f"{file} is not the description of a source.", hint)
     texts = {"definition": text}
-    if isinstance(raw.get("mapping"), str):
-        texts["mapping"] = _text(file.parent / raw["mapping"])
+    for key in ("mapping", "contract"):
+        if isinstance(raw.get(key), str):
+            texts[key] = _text(file.parent / raw[key])
     return raw["name"], texts
 
 

@@ -63,6 +63,9 @@ class FolderKind:
         """Raise InvalidError (SourceInvalid, SourceNotAllowed, MappingInvalid) for what can be seen from here."""
         _settings(definition, place)
         _mapping(definition)
+        if definition.contract is not None:
+            message = "The source's contract: files are not read under one."
+            raise InvalidError("SourceInvalid", message, "Check them before: `gemel contract check FILE`.")
 
     async def open(self, definition: Definition, place: Place, marks: Marks) -> FolderSource:
         """Return the source; raises as `check`, and UnavailableError (SourceUnavailable) without the folder."""

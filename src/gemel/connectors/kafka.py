@@ -183,7 +183,9 @@ def _mapper(definition: Definition) -> Mapper | None:
             message = "The source's create_twins: needs a mapping, which names the model of the twins."
             raise InvalidError("SourceInvalid", message, "Add one, or create the twins first.")
         return None
-    mapper = Mapper(parse_payload_mapping(definition.mapping.text.encode(), definition.mapping.file))
+    mapper = Mapper(
+        parse_payload_mapping(definition.mapping.text.encode(), definition.mapping.file), definition.watch
+    )
     _model(definition, mapper)
     return mapper
 

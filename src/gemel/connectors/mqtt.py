@@ -242,7 +242,7 @@ def _reading(definition: Definition, settings: MqttSettings) -> Reading:
         message = f"{mapping.file}: twins: twins are to be created, and not all name the same model."
         raise InvalidError("MappingInvalid", message, "Create the twins first, or read them by two sources.")
     model = next(iter(models)) if definition.create_twins else None
-    mapper = Mapper(mapping)
+    mapper = Mapper(mapping, definition.watch)
     if settings.sparkplug is None:
         return Reading(MappedPayloads(mapper), None, mapping.label, model)
     nodes = SparkplugNodes(settings.sparkplug, mapper, secrets.token_hex(4))

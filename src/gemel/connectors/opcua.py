@@ -226,4 +226,4 @@ def _mapper(definition: Definition) -> Mapper:
     if definition.create_twins and (None in models or len(models) > 1):
         message = f"{mapping.file}: twins are to be created, and do not all have one and the same model."
         raise InvalidError("MappingInvalid", message, "Name the same `model:` in each entry of `twins`.")
-    return Mapper(mapping)
+    return Mapper(mapping, definition.watch)

@@ -5,22 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from gemel.base.clock import iso_us, to_us
 from gemel.base.errors import InvalidError
 from gemel.contracts.document import ANY, NUMBERS, Contract, FieldRule
 from gemel.mapping.samples import leaves_of
+from gemel.mapping.tables import UNIX_FORMATS
 from gemel.mapping.times import moment_reader
 from gemel.mapping.units import conversion
 
-__all__ = ["Checker", "Finding", "Rule", "rules_of"]
+__all__ = ["Checker", "Finding", "Rule", "rules_of", "shown"]
 
 EXAMPLES_MAX: Final = 5
 SHOWN_MAX: Final = 60
 THINGS_MAX: Final = 100_000
 FINDINGS_MAX: Final = 1000
+LATEST_NS: Final = 253_402_300_799 * 10**9
+"""The end of the year 9999, beyond which no time is one."""
+NOTHING: Final[dict[str, Any]] = {}
 TYPES: Final[dict[str, frozenset[type]]] = {
     "number": frozenset({int, float}),
     "integer": frozenset({int}),
@@ -67,6 +70,23 @@ def rules_of(contract: Contract) -> list[Rule]:
     return rules + [Rule(kind, "") for kind, wanted in whole.items() if wanted]
 
 
+class _Known(NamedTuple):
+    """The keys of an object that are named, and of those that hold named ones the same."""
+
+    keys: frozenset[str]
+    within: tuple[tuple[str, _Known], ...]
+
+    def has_all_of(self, found: dict[str, Any]) -> bool:
+        """Whether an object has certainly no field that is not named."""
+        if not found.keys() <= self.keys:
+            return False
+        for key, inner in self.within:
+            value = found.get(key, NOTHING)
+            if type(value) is not dict or not inner.has_all_of(value):
+                return False
+        return True
+
+
 class Checker:
     """Checks samples as they come; what it finds adds up. `now_us` is what `ahead_s` is measured by."""
 
@@ -75,8 +95,8 @@ class Checker:
         self.samples = 0
         self.findings: dict[Rule, Finding] = {}
         self.unnamed: dict[str, int] = {}
-        self._now_us = now_us
-        self._moment = moment_reader(contract.format, contract.zone)
+        self.now_us = now_us
+        self._moment = _clock(contract)
         self._newest_us: dict[str, int] = {}
         self._known = {rule.path.text for rule in contract.fields.values()}
         self._whole = tuple(f"{name}." for name, rule in contract.fields.items() if rule.type == ANY)
@@ -85,6 +105,12 @@ class Checker:
             for path in (contract.time, contract.thing, *(rule.unit_at for rule in contract.fields.values()))
             if path is not None
         }
+        named = {path for path in (contract.time, contract.thing) if path is not None}
+        named |= {rule.unit_at for rule in contract.fields.values() if rule.unit_at is not None}
+        self._tree = _known(
+            [rule.path.keys or () for rule in contract.fields.values()]
+            + [path.keys for path in named if path.keys]
+        )
 
     @property
     def kept(self) -> bool:
@@ -93,16 +119,9 @@ class Checker:
 
     def take(self, payloads: Iterable[tuple[int, Any]]) -> None:
         """Check payloads, each with its number; with `each` the items in them are the samples."""
-        items: list[tuple[int, dict[str, Any]]] = []
-        for number, payload in payloads:
-            for item in self._items(number, payload):
-                if isinstance(item, dict):
-                    items.append((number, item))
-                else:
-                    self.found(Rule("malformed", ""), number, f"{_shown(item)} is no object")
-        self.samples += len(items)
-        numbers = [number for number, _ in items]
-        samples = [item for _, item in items]
+        numbers, samples = self._samples(payloads)
+        self.samples += len(samples)
+        self.looked_at(samples)
         for name, rule in self.contract.fields.items():
             self._column(name, rule, numbers, samples)
         self._others(numbers, samples)
@@ -120,9 +139,31 @@ class Checker:
         if len(finding.examples) < EXAMPLES_MAX:
             finding.examples.append((number, what))
 
+    def looked_at(self, samples: Sequence[dict[str, Any]]) -> None:
+        """Hear of the samples that are about to be checked."""
+
+    def unnamed_field(self, number: int, path: str, value: Any) -> None:
+        """Note a field that is not named: told of where it is allowed, a finding where it is not."""
+        if len(self.unnamed) < FINDINGS_MAX or path in self.unnamed:
+            self.unnamed[path] = self.unnamed.get(path, 0) + 1
+        if not self.contract.others:
+            self.found(Rule("new", ""), number, f"{path}: {shown(value)}")
+
+    def _samples(self, payloads: Iterable[tuple[int, Any]]) -> tuple[list[int], list[dict[str, Any]]]:
+        numbers: list[int] = []
+        samples: list[dict[str, Any]] = []
+        whole = self.contract.each is None
+        for number, payload in payloads:
+            for item in (payload,) if whole else self._items(number, payload):
+                if type(item) is dict:
+                    numbers.append(number)
+                    samples.append(item)
+                else:
+                    self.found(Rule("malformed", ""), number, f"{shown(item)} is no object")
+        return numbers, samples
+
     def _items(self, number: int, payload: Any) -> Iterable[Any]:
-        if self.contract.each is None:
-            return (payload,)
+        assert self.contract.each is not None
         found = self.contract.each.read(payload) if isinstance(payload, (dict, list)) else None
         if isinstance(found, dict):
             return found.values()
@@ -179,50 +220,61 @@ class Checker:
             told = read(sample)
             if value is None:
                 continue
-            text = told if isinstance(told, str) else _shown(told)
+            text = told if isinstance(told, str) else shown(told)
             if text not in verdicts:
                 verdicts[text] = isinstance(told, str) and _same_unit(told, str(rule.unit))
             if not verdicts[text]:
                 self.found(Rule("unit", name), number, text)
 
     def _others(self, numbers: Sequence[int], samples: Sequence[dict[str, Any]]) -> None:
-        """Note fields that are not named: told of where they are allowed, a finding where they are not."""
+        has_all_of = self._tree.has_all_of
         for number, sample in zip(numbers, samples, strict=True):
+            if has_all_of(sample):
+                continue
             for path, value in leaves_of(sample):
                 if path in self._known or path in self._named or path.startswith(self._whole):
                     continue
-                if len(self.unnamed) < FINDINGS_MAX or path in self.unnamed:
-                    self.unnamed[path] = self.unnamed.get(path, 0) + 1
-                if not self.contract.others:
-                    self.found(Rule("new", ""), number, f"{path}: {_shown(value)}")
+                self.unnamed_field(number, path, value)
 
     def _times(self, numbers: Sequence[int], samples: Sequence[dict[str, Any]]) -> None:
         contract = self.contract
         assert contract.time is not None
+        read, clock = contract.time.read, self._moment
+        thing_of = (lambda _: "") if contract.thing is None else contract.thing.read
+        pace, newest_us = contract.pace, self._newest_us
+        latest_us = self.now_us + pace.ahead_s * 1e6
+        least_us, most_us = pace.least_s * 1e6, pace.most_s * 1e6
         for number, sample in zip(numbers, samples, strict=True):
-            told = contract.time.read(sample)
+            told = read(sample)
             try:
                 if told is None:
                     raise ValueError("there is none")
-                moment: datetime = self._moment(told)
+                time_us = clock(told)
             except ValueError as error:
                 self.found(Rule("time", ""), number, str(error))
                 continue
-            thing = "" if contract.thing is None else str(contract.thing.read(sample))
-            self._pace(number, thing, to_us(moment))
+            thing = thing_of(sample)
+            if type(thing) is not str:
+                thing = str(thing)
+            last_us = newest_us.get(thing)
+            if last_us is not None and time_us > last_us and least_us <= time_us - last_us <= most_us:
+                newest_us[thing] = time_us
+                if time_us <= latest_us:
+                    continue
+            self._pace(number, thing, time_us, last_us)
 
-    def _pace(self, number: int, thing: str, time_us: int) -> None:
+    def _pace(self, number: int, thing: str, time_us: int, newest_us: int | None) -> None:
+        """Say what is wrong with the time of a sample, if anything; `newest_us` is the newest before it."""
         pace = self.contract.pace
-        ahead_s = (time_us - self._now_us) / 1e6
+        ahead_s = (time_us - self.now_us) / 1e6
         if ahead_s > pace.ahead_s:
             self.found(Rule("ahead", ""), number, f"{iso_us(time_us)} is {ahead_s:.3f} s ahead")
-        newest_us = self._newest_us.get(thing)
         if newest_us is None:
             if len(self._newest_us) < THINGS_MAX:
                 self._newest_us[thing] = time_us
             return
         after_s = (time_us - newest_us) / 1e6
-        whose = f" of {_shown(thing)}" if thing else ""
+        whose = f" of {shown(thing)}" if thing else ""
         if after_s > 0:
             self._newest_us[thing] = time_us
             if not pace.least_s <= after_s <= pace.most_s:
@@ -236,7 +288,30 @@ class Checker:
         missing = rule.kind == "missing"
         for number, value in zip(numbers, column, strict=True):
             if (missing or value is not None) and wrong(value):
-                self.found(rule, number, "there is none" if missing else _shown(value))
+                self.found(rule, number, "there is none" if missing else shown(value))
+
+
+def _known(paths: Sequence[tuple[str, ...]]) -> _Known:
+    """Return what is named, of the keys that lead to each."""
+    keys = frozenset(path[0] for path in paths)
+    deeper: dict[str, list[tuple[str, ...]]] = {}
+    for path in paths:
+        if len(path) > 1:
+            deeper.setdefault(path[0], []).append(path[1:])
+    return _Known(keys, tuple((key, _known(inner)) for key, inner in deeper.items()))
+
+
+def _clock(contract: Contract) -> Callable[[Any], int]:
+    """Return what reads a time as µs since the epoch; it raises ValueError, saying why."""
+    moment = moment_reader(contract.format, contract.zone)
+    nanoseconds = UNIX_FORMATS.get(contract.format, 0)
+
+    def read(told: Any) -> int:
+        if type(told) is int and nanoseconds and 0 <= told < LATEST_NS // nanoseconds:
+            return told * nanoseconds // 1000
+        return to_us(moment(told))
+
+    return read
 
 
 def _is(value: Any, kind: str) -> bool:
@@ -258,6 +333,7 @@ def _same_unit(told: str, wanted: str) -> bool:
         return False
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """Return a value as findings show it, cut off where it is long."""
     text = repr(value)
     return text if len(text) <= SHOWN_MAX else f"{text[: SHOWN_MAX - 3]}..."

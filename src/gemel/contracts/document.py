@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path as FilePath
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from gemel.base.errors import InvalidError
 from gemel.mapping.paths import Path, compile_path
@@ -15,7 +15,18 @@ from gemel.mapping.sections import Section, parse_section, read_bytes
 from gemel.mapping.tables import read_time_format
 from gemel.mapping.units import is_unit
 
-__all__ = ["ANY", "NUMBERS", "Contract", "FieldRule", "Pace", "Version", "load_contract", "parse_contract"]
+__all__ = [
+    "ANY",
+    "DRIFT",
+    "NUMBERS",
+    "Contract",
+    "FieldRule",
+    "Pace",
+    "Policy",
+    "Version",
+    "load_contract",
+    "parse_contract",
+]
 
 ANY: Final = "any"
 TYPES: Final = (ANY, "number", "integer", "string", "boolean")
@@ -24,6 +35,14 @@ NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,62}[A-Za-z0-9])?")
 VERSION: Final = re.compile(r"(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})")
 FIELDS_MAX: Final = 1000
 SECONDS_MAX: Final = 10 * 365 * 86_400
+SILENT_AFTER: Final = 3
+"""After how many of the longest pauses between samples a thing is silent, where the contract does not say."""
+Policy = Literal["accept", "quarantine", "stop"]
+POLICIES: Final = ("accept", "quarantine", "stop")
+DRIFT: Final = (
+    "malformed", "missing", "retyped", "range", "value", "unit", "new", "time", "rate", "late", "ahead", "silent",
+)  # fmt: skip
+"""All that a source is watched for: the findings of a check, and things that are silent."""
 
 
 class Version(NamedTuple):
@@ -52,17 +71,24 @@ class FieldRule:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Seconds between samples of one thing, how far one may come behind a newer one, and how far ahead of the clock."""
+    """Seconds between samples of one thing, how far one may come behind a newer one, and how far ahead of the clock.
+
+    After `silent_s` by the clock without one, a thing is silent.
+    """
 
     least_s: float = 0.0
     most_s: float = math.inf
     late_s: float = math.inf
     ahead_s: float = math.inf
+    silent_s: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """A contract, read and checked; `others` says whether fields may be there that it does not name."""
+    """A contract, read and checked; `others` says whether fields may be there that it does not name.
+
+    `policy` is what a source does about each finding of DRIFT.
+    """
 
     name: str
     version: Version
@@ -74,6 +100,7 @@ class Contract:
     fields: dict[str, FieldRule]
     others: bool
     pace: Pace
+    policy: dict[str, Policy]
 
     @property
     def label(self) -> str:
@@ -121,9 +148,28 @@ def _contract(top: Section) -> Contract:
         fields=dict(_fields(top.section("fields"))),
         others=top.choice("others", ("allow", "refuse"), "allow") == "allow",
         pace=_pace(top, moment[0]),
+        policy=_policy(top),
     )
     top.finish()
+    if contract.others and contract.policy["new"] != "accept":
+        raise top.fault("policy.new", "is about fields that are allowed.", "Say `others: refuse`, too.")
     return contract
+
+
+def _policy(top: Section) -> dict[str, Policy]:
+    """Read what is done about drift; what is not said of a finding is done by `default`."""
+    section = top.section("policy", {})
+    default: Policy = section.choice("default", POLICIES, "accept")
+    firm = {"silent": "accept", "new": default if top.raw.get("others") == "refuse" else "accept"}
+    if default == "stop":
+        firm["silent"] = default
+    found: dict[str, Policy] = {
+        kind: section.choice(kind, POLICIES, firm.get(kind, default)) for kind in DRIFT
+    }
+    section.finish()
+    if found["silent"] == "quarantine":
+        raise section.fault("silent", "leaves nothing to quarantine.", "Use accept or stop.")
+    return found
 
 
 def _time(top: Section) -> tuple[Path | None, str, str | None]:
@@ -179,14 +225,16 @@ def _field(section: Section, path: Path) -> FieldRule:
 
 def _pace(top: Section, time: Path | None) -> Pace:
     section = top.section("every", {})
+    most_s = _seconds(section, "max_s", math.inf)
     pace = Pace(
         least_s=_seconds(section, "min_s", 0.0),
-        most_s=_seconds(section, "max_s", math.inf),
+        most_s=most_s,
         late_s=_seconds(top, "late_s", math.inf),
         ahead_s=_seconds(top, "ahead_s", math.inf),
+        silent_s=_seconds(top, "silent_s", SILENT_AFTER * most_s),
     )
     section.finish()
-    if pace != Pace() and time is None:
+    if pace != Pace(silent_s=pace.silent_s) and time is None:
         raise top.fault("time", "is missing, and is needed for `every`, `late_s` and `ahead_s`.")
     if pace.least_s > pace.most_s:
         raise section.fault("min_s", "is more than `max_s`.")

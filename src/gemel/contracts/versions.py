@@ -43,7 +43,7 @@ def compare(old: Contract, new: Contract) -> list[Change]:
     if old.others != new.others:
         what = "fields that are not named are allowed" if new.others else "no other fields are allowed"
         changes.append(Change("others", what, breaking=new.others))
-    return changes + list(_pace(old.pace, new.pace))
+    return [*changes, *_pace(old.pace, new.pace), *_policy(old, new)]
 
 
 def needed_version(old: Contract, changes: list[Change]) -> Version:
@@ -97,6 +97,14 @@ def _pace(before: Pace, after: Pace) -> Iterator[Change]:
     yield from _bound("every", "max_s", before.most_s, after.most_s)
     yield from _bound("late_s", "", before.late_s, after.late_s)
     yield from _bound("ahead_s", "", before.ahead_s, after.ahead_s)
+    yield from _bound("silent_s", "", before.silent_s, after.silent_s)
+
+
+def _policy(old: Contract, new: Contract) -> Iterator[Change]:
+    """What we do about drift is no promise of the producer."""
+    for kind, before in old.policy.items():
+        if before != new.policy[kind]:
+            yield Change("policy", f"{kind}: {before} becomes {new.policy[kind]}", breaking=False)
 
 
 def _bound(where: str, key: str, before: float, after: float) -> Iterator[Change]:

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, cast
 
 import msgspec
 
+from gemel.base.codes import CODES
 from gemel.base.errors import Detail
 from gemel.graph.jsonpatch import pointer_text
 from gemel.graph.names import is_twin_id
@@ -184,7 +185,7 @@ def _diagnose(event: Any) -> Event | Detail:
     if not isinstance(event, dict):
         return Detail("EventMalformed", "An event must be a JSON object.")
     if event.get("type") == UNMAPPED:
-        return Detail("MappingFailed", str(event.get("problem", "The message did not fit its mapping.")))
+        return _unmapped(event)
     for name in ("id", "source", "type"):
         if not isinstance(event.get(name), str) or not event[name]:
             return Detail(
@@ -195,6 +196,16 @@ def _diagnose(event: Any) -> Event | Detail:
     if not isinstance(event.get("subject"), str):
         return Detail("SubjectMissing", "The event's 'subject' must name the twin.", "/subject")
     return _diagnose_values(event)
+
+
+def _unmapped(event: dict[str, Any]) -> Detail:
+    """Say why a message waits that was never mapped: it did not fit the mapping, or broke the contract before."""
+    code, place = event.get("code"), event.get("place")
+    return Detail(
+        code if isinstance(code, str) and code.startswith("Drift") and code in CODES else "MappingFailed",
+        str(event.get("problem", "The message did not fit its mapping.")),
+        place if isinstance(place, str) else None,
+    )
 
 
 def _diagnose_values(event: dict[str, Any]) -> Event | Detail:

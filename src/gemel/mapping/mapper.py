@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,11 +16,14 @@ from gemel.ingest.events import LINES, UNMAPPED, Decoded, Event
 from gemel.mapping.payload import PayloadMapping
 from gemel.mapping.rules import CompiledRule, Made, reduced
 from gemel.mapping.scene import Message, Scene, field_reader
+from gemel.mapping.sections import mapping_fault
 from gemel.mapping.unmapped import Unmapped, pack, unpack
+from gemel.mapping.watched import Broken, Looker
 
 __all__ = ["ITEMS_MAX", "Mapped", "Mapper", "Raws"]
 
 ITEMS_MAX: Final = 10_000
+NONE_BROKEN: Final[Mapping[int, Broken]] = {}
 REJECT_BYTES_MAX: Final = 8 << 20
 """What the items of one message that do not fit may weigh apart, each with what is around it."""
 
@@ -44,10 +47,16 @@ class Mapped:
 
 
 class Mapper:
-    """A mapping, compiled."""
+    """A mapping, compiled; with `looker`, what that refuses of a batch is not mapped, and waits in quarantine.
 
-    def __init__(self, mapping: PayloadMapping) -> None:
+    Raises InvalidError (MappingInvalid) for a looker over payloads that are no JSON.
+    """
+
+    def __init__(self, mapping: PayloadMapping, looker: Looker | None = None) -> None:
+        if looker is not None and mapping.format != "json":
+            raise mapping_fault(mapping.file, "format", "is no JSON, which a contract is about.")
         self.mapping = mapping
+        self._looker = looker
         self._rules = [CompiledRule(rule, number, mapping) for number, rule in enumerate(mapping.twins)]
         self._id = None if mapping.id is None else field_reader(mapping.id)
         self._timed = all(rule.time is not None for rule in mapping.twins)
@@ -61,61 +70,88 @@ class Mapper:
         rejects: dict[int, bytes] = {}
         owners: list[int] = []
         empty = 0
+        payloads, broken = self._looked(messages)
         for number, message in enumerate(messages):
             start = len(events)
-            self._message(message, number, events, rejects)
+            if number in broken:
+                rejects[start] = self._held_back(message, number, broken[number])
+                events.append(Detail(*broken[number][:2], broken[number].place))
+            else:
+                self._message(message, number, events, rejects, payloads and payloads[number])
             empty += len(events) == start
             owners.extend(itertools.repeat(number, len(events) - start))
         return Mapped(events, Raws(events, rejects), owners, empty)
 
-    def remap(self, raw: bytes, received_us: int) -> Event | Detail | None:
-        """Map once more what waits in quarantine because another mapping, or another text of this one, failed.
+    def remap(self, raw: bytes, received_us: int) -> list[Event | Detail] | None:
+        """Map once more what waits in quarantine because another mapping failed, or a contract was not kept.
 
-        `received_us` is when it came: the time of an event that has none. Returns the event, why there is still
-        none, or None for bytes that wait for another reason.
+        `received_us` is when it came: the time of an event that has none. Returns its events, or the one reason
+        why there are still none; None for bytes that wait for another reason.
         """
         found = unpack(raw, received_us)
         if found is None:
             return None
         waiting, message = found
         if waiting.rule is None:
-            made = self.run([message]).events
-            if len(made) == 1:
-                return made[0]
-            return Detail("MappingFailed", f"The message makes {len(made)} events now: send it again.")
+            return self._whole(message)
         if waiting.rule >= len(self._rules):
-            return Detail("MappingFailed", f"The mapping has no rule twins[{waiting.rule}] any more.")
+            return [Detail("MappingFailed", f"The mapping has no rule twins[{waiting.rule}] any more.")]
         try:
             scene, name = self._scene(message, 0)
             made_of = list(self._rules[waiting.rule].make(scene, name, waiting.index))
         except ValueError as error:
-            return Detail("MappingFailed", str(error))
+            return [Detail("MappingFailed", str(error))]
         events = [each for each in made_of if each.event is not None or each.problem]
         if len(events) != 1:
-            return Detail(
-                "MappingFailed", f"twins[{waiting.rule}] makes {len(events)} events of it: send it again."
-            )
+            problem = f"twins[{waiting.rule}] makes {len(events)} events of it: send it again."
+            return [Detail("MappingFailed", problem)]
         event = events[0].event
-        if event is None:
-            return Detail("MappingFailed", events[0].problem)
-        if event.time is None:
-            # It was received then, and not when it was mended.
-            event = msgspec.structs.replace(event, time=from_us(message.received_us))
-        return event
+        return [_received(Detail("MappingFailed", events[0].problem) if event is None else event, message)]
+
+    def _whole(self, message: Message) -> list[Event | Detail]:
+        """Return the events of a message that waited whole: all of them, or the first reason why not."""
+        made = self.run([message]).events
+        problem = next((each for each in made if isinstance(each, Detail)), None)
+        if problem is not None:
+            return [problem]
+        if not made:
+            return [Detail("MappingFailed", "The mapping makes nothing of the message now: discard it.")]
+        return [_received(each, message) for each in made]
 
     def refuse(self, message: Message, problem: str) -> tuple[Detail, bytes]:
         """Return what stands in quarantine for a message that could not be read for the mapping at all."""
         reject = self._reject(message, self._name(message, 0), Made(problem=problem))
         return Detail("MappingFailed", problem), reject
 
+    def _looked(self, messages: Sequence[Message]) -> tuple[list[Any] | None, Mapping[int, Broken]]:
+        """Return payloads that are read already, where somebody looked at them, and what is not to be taken."""
+        if self._looker is None or not messages:
+            return None, NONE_BROKEN
+        payloads: list[Any] = []
+        for message in messages:
+            try:
+                payloads.append(self._payload(message)[0])
+            except ValueError:
+                payloads.append(message.payload)
+        return payloads, self._looker.look(payloads, messages[0].received_us)
+
+    def _held_back(self, message: Message, number: int, broken: Broken) -> bytes:
+        name = message.id or _named(message, None if self._timed else number)
+        return self._reject(message, name, Made(problem=broken.problem), None, broken)
+
     def _message(
-        self, message: Message, number: int, events: list[Event | Detail], rejects: dict[int, bytes]
+        self,
+        message: Message,
+        number: int,
+        events: list[Event | Detail],
+        rejects: dict[int, bytes],
+        payload: Any = None,
     ) -> None:
         """Append a message's events; where it cannot be taken apart at all, what stands for the whole of it."""
         start, weight, declined = len(events), 0, False
         name = ""
         try:
-            scene, name = self._scene(message, number)
+            scene, name = self._scene(message, number, payload)
             for made in self._made(scene, name):
                 if made.event is not None:
                     events.append(made.event)
@@ -140,10 +176,16 @@ class Mapper:
         for rule in self._rules:
             yield from rule.make(scene, name)
 
-    def _scene(self, message: Message, number: int) -> tuple[Scene, str]:
-        """Return what is seen of a message, and its name; ValueError where it cannot be read."""
+    def _scene(self, message: Message, number: int, known: Any = None) -> tuple[Scene, str]:
+        """Return what is seen of a message, and its name; ValueError where it cannot be read.
+
+        `known` is its payload, where that has been read.
+        """
         mapping = self.mapping
-        payload, size = self._payload(message)
+        if isinstance(known, dict) and isinstance(message.payload, bytes):
+            payload, size = known, len(message.payload)
+        else:
+            payload, size = self._payload(message)
         around = "".join(
             (message.topic or "", message.key or "", message.id or "", *message.headers.values())
         )
@@ -190,7 +232,14 @@ class Mapper:
         except RecursionError as error:
             raise ValueError("the payload is nested too deeply") from error
 
-    def _reject(self, message: Message, name: str, made: Made, scene: Scene | None = None) -> bytes:
+    def _reject(
+        self,
+        message: Message,
+        name: str,
+        made: Made,
+        scene: Scene | None = None,
+        broken: Broken | None = None,
+    ) -> bytes:
         payload = message.payload
         if scene is not None and made.rule is not None and made.index is not None:
             payload = reduced(scene.roots["payload"], self.mapping.twins[made.rule].each, made)
@@ -201,6 +250,9 @@ class Mapper:
             source=self.mapping.source,
             problem=made.problem,
             mapping=self.mapping.label,
+            contract=broken and broken.contract,
+            code=broken and broken.code,
+            place=broken and broken.place,
             rule=made.rule,
             index=made.index,
             message=message.id,
@@ -240,6 +292,13 @@ def _named(message: Message, number: int | None) -> str:
     digest = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass"))
     digest.update(payload)
     return digest.hexdigest()[:32]
+
+
+def _received(event: Event | Detail, message: Message) -> Event | Detail:
+    """Return an event that has a time: it was received then, and not when it was mended."""
+    if isinstance(event, Event) and event.time is None:
+        return msgspec.structs.replace(event, time=from_us(message.received_us))
+    return event
 
 
 def _too_much(weight: int, problem: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -110,4 +111,9 @@ def _lists(at: Any, path: str, depth: int) -> Iterator[tuple[str, list[Any]]]:
 
 
 def _quoted(key: str) -> str:
-    return key if PLAIN.fullmatch(key) and "." not in key else msgspec.json.encode(key).decode()
+    if PLAIN.fullmatch(key) and "." not in key:
+        return key
+    try:
+        return msgspec.json.encode(key).decode()
+    except UnicodeEncodeError:
+        return json.dumps(key)  # half of a surrogate pair

@@ -15,6 +15,8 @@ __all__ = ["Unmapped", "pack", "unpack"]
 class Unmapped(msgspec.Struct, omit_defaults=True):
     """A message, or one item of it, of which rule number `rule` of `mapping` made no event.
 
+    With `contract` it was not given to the mapping, since it does not keep that: `code` and `place` say how.
+
     It looks like a CloudEvent, so that it is listed by source and id. The payload is `data`, or where that is no
     JSON `text`, or where that is no UTF-8 `data_base64`. With `index` its list holds that item alone. Without
     `rule` it stands for the whole message. When it was received is not part of it: the same message, sent again, is
@@ -27,6 +29,9 @@ class Unmapped(msgspec.Struct, omit_defaults=True):
     source: str
     problem: str
     mapping: str
+    contract: str | None = None
+    code: str | None = None
+    place: str | None = None
     rule: int | None = None
     index: int | None = None
     message: str | None = None

@@ -44,12 +44,6 @@ class Metrics:
             "gemel_in_flight_bytes", "Bytes of request bodies held.", registry=self.registry
         )
 
-        self.source_events = Counter(
-            "gemel_source_outcomes",
-            "What sources brought, by their kind: events, values by outcome, failures.",
-            ("kind", "outcome"),
-            registry=self.registry,
-        )
         self.notifications = Counter(
             "gemel_route_notifications",
             "Notifications sent on event routes.",
@@ -69,6 +63,7 @@ class Metrics:
             registry=self.registry,
         )
 
+        self._add_sources()
         self.rollups = Counter("gemel_rollups", "Roll-ups of samples written.", registry=self.registry)
         self.rollup_lag_seconds = Gauge(
             "gemel_rollup_lag_seconds_max",
@@ -77,6 +72,20 @@ class Metrics:
         )
         self.rollup_stale = Gauge(
             "gemel_rollup_stale_days", "Days marked: their samples are read.", registry=self.registry
+        )
+
+    def _add_sources(self) -> None:
+        self.source_events = Counter(
+            "gemel_source_outcomes",
+            "What sources brought, by their kind: events, values by outcome, failures.",
+            ("kind", "outcome"),
+            registry=self.registry,
+        )
+        self.source_drift = Counter(
+            "gemel_source_drift",
+            "What of sources is not as their contracts say, by kind, finding and policy.",
+            ("kind", "finding", "policy"),
+            registry=self.registry,
         )
 
     def count_request(self, method: str, route: str, status: int, seconds: float) -> None:
@@ -94,6 +103,10 @@ class Metrics:
         """Count what a source of a kind brought: how many of each outcome."""
         for outcome, number in outcomes.items():
             self.source_events.labels(kind, outcome).inc(number)
+
+    def count_drift(self, kind: str, finding: str, policy: str, number: int) -> None:
+        """Count what of a source of a kind is not as its contract says."""
+        self.source_drift.labels(kind, finding, policy).inc(number)
 
     def count_delivery(self, notifications: int, seconds: float, *, delivered: bool) -> None:
         """Count a batch of notifications that a receiver acknowledged or did not, and how long it took."""

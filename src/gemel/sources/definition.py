@@ -9,9 +9,11 @@ from typing import Any, Final
 import yaml
 
 from gemel.base.errors import InvalidError
+from gemel.contracts.document import Contract, parse_contract
+from gemel.contracts.watching import Watch
 from gemel.sources.fields import Fields, read_fields
 
-__all__ = ["Backoff", "Definition", "Limits", "MappingText", "parse_definition"]
+__all__ = ["Backoff", "ContractText", "Definition", "Limits", "MappingText", "parse_definition"]
 
 NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,62}[A-Za-z0-9])?")
 SECRET_KEY: Final = re.compile(
@@ -20,6 +22,7 @@ SECRET_KEY: Final = re.compile(
 REFERENCE: Final = re.compile(r"\$\{(?:env|file):[^{}]+\}")
 USER_INFO: Final = re.compile(r"://[^/\s:@]*:(?!\$\{)[^/\s@]+@")
 INLINE: Final = "mapping of the source"
+INLINE_CONTRACT: Final = "contract of the source"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +60,19 @@ class MappingText:
 
 
 @dataclass(frozen=True, slots=True)
+class ContractText:
+    """What the producer promised, and its text."""
+
+    contract: Contract
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Definition:
     """A description, read and checked as far as it is the same for all kinds; `connection` is the kind's own.
 
     With `trial` the source is only looked at: beside whoever reads it, without being taken for one who does.
+    `watch` is given where it is read under a contract: whoever maps its messages shows them to it before.
     """
 
     name: str
@@ -70,18 +82,20 @@ class Definition:
     create_twins: bool
     limits: Limits
     backoff: Backoff
+    contract: ContractText | None = None
     trial: bool = False
+    watch: Watch | None = None
 
     def connection_fields(self) -> Fields:
         """Return the connection, for its kind to read."""
         return Fields("connection", self.connection)
 
 
-def parse_definition(text: str, mapping: str | None = None) -> Definition:
-    """Read a description in YAML; `mapping` is the text of the mapping file that it names, if it names one.
+def parse_definition(text: str, mapping: str | None = None, contract: str | None = None) -> Definition:
+    """Read a description in YAML; `mapping` and `contract` are the texts of the files that it names, if it does.
 
     Raises InvalidError (SourceInvalid) naming the key, and what is meant where that can be guessed; so, too, for
-    a secret that stands there in clear.
+    a secret that stands there in clear. ContractInvalid for its contract.
     """
     top = read_fields(text)
     found = Definition(
@@ -89,11 +103,14 @@ def parse_definition(text: str, mapping: str | None = None) -> Definition:
         kind=top.text("kind"),
         connection=_connection(top),
         mapping=_mapping(top, mapping),
+        contract=_contract(top, contract),
         create_twins=top.flag("create_twins", default=False),
         limits=_limits(top.fields("limits", {})),
         backoff=_backoff(top.fields("backoff", {})),
     )
     top.finish()
+    if found.contract is not None and found.mapping is None:
+        raise top.fault("contract", "needs a mapping: it is about messages, and not events", "Add one.")
     return found
 
 
@@ -138,18 +155,29 @@ def _require_reference(where: str, value: Any) -> None:
 
 
 def _mapping(top: Fields, text: str | None) -> MappingText | None:
-    raw = top.take("mapping", None)
+    found = _file(top, "mapping", INLINE, text)
+    return None if found is None else MappingText(*found)
+
+
+def _contract(top: Fields, text: str | None) -> ContractText | None:
+    found = _file(top, "contract", INLINE_CONTRACT, text)
+    return None if found is None else ContractText(parse_contract(found[1].encode(), found[0]), found[1])
+
+
+def _file(top: Fields, key: str, inline: str, text: str | None) -> tuple[str, str] | None:
+    """Return the name and text of a file that a key names, or of what stands there in its place."""
+    raw = top.take(key, None)
     if isinstance(raw, str) and raw:
         if text is None:
-            raise top.fault("mapping", f"names the file {raw[:80]!r}, which was not given along")
-        return MappingText(raw, text)
+            raise top.fault(key, f"names the file {raw[:80]!r}, which was not given along")
+        return raw, text
     if text is not None:
-        raise top.fault("mapping", "names no file, and one was given along")
+        raise top.fault(key, "names no file, and one was given along")
     if raw is None:
         return None
     if not isinstance(raw, dict):
-        raise top.fault("mapping", "must be the name of a mapping file, or its keys")
-    return MappingText(INLINE, yaml.safe_dump(raw, allow_unicode=True, sort_keys=False))
+        raise top.fault(key, f"must be the name of a {key} file, or its keys")
+    return inline, yaml.safe_dump(raw, allow_unicode=True, sort_keys=False)
 
 
 def _limits(given: Fields) -> Limits:

@@ -16,7 +16,7 @@ from typing import Final
 
 import psycopg
 
-from gemel.base.errors import ConflictError, OverloadedError, UnavailableError
+from gemel.base.errors import ConflictError, GemelError, OverloadedError, UnavailableError
 from gemel.history.ordering import OUTCOMES
 from gemel.history.origins import Sending
 from gemel.ingest.pipeline import Ingest
@@ -31,6 +31,7 @@ from gemel.observe.traffic import Traffic
 from gemel.security.audit import AuditEntry, storable
 from gemel.sources.contract import Source, SourceBatch
 from gemel.sources.definition import Definition
+from gemel.sources.drift import Seen, keep_drift
 from gemel.sources.records import Held, check_held, count_batch, part_name
 from gemel.store.database import WriteTransaction
 
@@ -71,13 +72,16 @@ class Feeder:
         self._held = held
         self._definition = definition
         self._told = told
+        self._watch = definition.watch
         self.stopping = asyncio.Event()
+        self.halted: GemelError | None = None
 
     async def feed(self, source: Source) -> None:
         """Feed until `stopping` is set; what is read and not committed then is read again another time.
 
         Raises what the source raises, and what ingest refuses for good: ConflictError (SourceLost) where another
-        process has the source or (SourceOvertaken) has read its parts on, InvalidError for twins that cannot be made.
+        process has the source or (SourceOvertaken) has read its parts on, InvalidError for twins that cannot be made
+        and (a code of drift) for what its contract says ends it: that batch is not taken, and those before are.
         """
         reading = asyncio.create_task(self._read(source))
         stopped = asyncio.create_task(self.stopping.wait())
@@ -85,12 +89,14 @@ class Feeder:
             while not self.stopping.is_set():
                 await asyncio.wait((reading, stopped), return_when=asyncio.FIRST_COMPLETED)
                 if not reading.done():
-                    return
+                    break
                 taken = reading.result()
                 reading = asyncio.create_task(self._read(source))
                 if taken is not None and await self._deliver(taken):
                     await source.commit(taken.batch.position)
                     await self._told(taken.batch.problem)
+            if self.halted is not None:
+                raise self.halted
         finally:
             stopped.cancel()
             reading.cancel()
@@ -100,13 +106,30 @@ class Feeder:
     async def _read(self, source: Source) -> _Taken | None:
         """Read the next batch and prepare it, while the one before commits."""
         batch = await source.next_batch(self._definition.limits)
+        drift = self._drifted()
         if batch is None:
             return None
-        request = self._request(batch)
+        request = self._request(batch, drift)
         try:
-            return _Taken(batch, request, await self._sink.ingest.prepare(self._held.by.tenant, request))
+            prepared = await self._sink.ingest.prepare(self._held.by.tenant, request)
+            return _Taken(batch, request, prepared, drift)
         except TRANSIENT:
-            return _Taken(batch, request)
+            return _Taken(batch, request, None, drift)
+
+    def halt(self, error: GemelError) -> None:
+        """End after the batch under way, by an error."""
+        self.halted = error
+        self.stopping.set()
+
+    def _drifted(self) -> Seen | None:
+        """Return what the batch that was just read shows of drift, for its commit; raise what ends the source."""
+        watch = self._watch
+        if watch is None:
+            return None
+        if watch.halted is not None:
+            raise watch.halted
+        drift = watch.take_drift()
+        return Seen(self._held.by.source, watch.contract.label, watch.now_us, drift) if drift else None
 
     async def _deliver(self, taken: _Taken) -> bool:
         """Commit a batch; try for as long as it is the database that is away. False where it was stopped."""
@@ -137,8 +160,13 @@ class Feeder:
         self._sink.tallies.add(tenant, counts)
         channel = f"source:{self._definition.kind}"
         self._sink.traffic.add(tenant, channel, calls=1, received=taken.batch.weight)
+        if taken.drift is not None:
+            for sighting, drifted in taken.drift.drift.items():
+                self._sink.metrics.count_drift(
+                    self._definition.kind, sighting.finding, drifted.policy, drifted.count
+                )
 
-    def _request(self, batch: SourceBatch) -> IngestRequest:
+    def _request(self, batch: SourceBatch, drift: Seen | None) -> IngestRequest:
         by, events = self._held.by, len(batch.decoded.events)
         names = {part: part_name(by.source, part, batch.shared) for part in batch.position}
         target = f"{by.source} ({events} event{'' if events == 1 else 's'})"
@@ -151,7 +179,7 @@ class Feeder:
             positions=[Position(names[part], at) for part, at in batch.position.items()],
             sending=Sending(f"source:{by.source}", at and storable(at), batch.file, batch.mapping),
             create_model=batch.create_model,
-            guard=_Lease(self._held, {names[part]: at for part, at in batch.begins.items()}),
+            guard=_Lease(self._held, {names[part]: at for part, at in batch.begins.items()}, drift),
         )
 
 
@@ -162,6 +190,7 @@ class _Taken:
     batch: SourceBatch
     request: IngestRequest
     prepared: Prepared | None = None
+    drift: Seen | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +199,7 @@ class _Lease:
 
     held: Held
     begins: Mapping[str, str | None]
+    drift: Seen | None = None
 
     async def check(self, tx: WriteTransaction) -> None:
         await check_held(tx, self.held)
@@ -189,3 +219,5 @@ class _Lease:
 
     async def keep(self, tx: WriteTransaction, result: IngestResult) -> None:
         await count_batch(tx, self.held.by, result)
+        if self.drift is not None:
+            await keep_drift(tx, self.drift)

@@ -17,7 +17,9 @@ from gemel.base.errors import ConflictError, InvalidError, NotFoundError
 from gemel.history.ordering import OUTCOMES
 from gemel.ingest.positions import forget_positions
 from gemel.ingest.requests import IngestResult
+from gemel.sources.contracts import forget_contracts, keep_contract
 from gemel.sources.definition import Definition
+from gemel.sources.drift import forget_drift
 from gemel.store.database import Database, ReadTransaction, Row, WriteTransaction
 
 __all__ = [
@@ -49,16 +51,19 @@ State = Literal["starting", "running", "waiting", "stopped", "failed"]
 SOURCES_MAX: Final = 64
 COUNTS: Final = ("batches", "events", *OUTCOMES, "quarantined")
 COLUMNS = f"""
-name, kind, definition, mapping, version, wanted, starts, created, changed, state, since, failures, next_try,
-error_code, error, {", ".join(COUNTS)}, last_batch, coalesce(lease_until > clock_timestamp(), false)"""
+name, kind, definition, mapping, contract, contract_label, version, wanted, starts, created, changed, state, since,
+failures, next_try, error_code, error, {", ".join(COUNTS)}, last_batch,
+coalesce(lease_until > clock_timestamp(), false)"""
 LIST = f'SELECT {COLUMNS} FROM source WHERE tenant = current_tenant() ORDER BY name COLLATE "C"'
 GET = f"SELECT {COLUMNS} FROM source WHERE tenant = current_tenant() AND name = %s"
 COUNT = "SELECT count(*) FROM source WHERE tenant = current_tenant() AND name <> %s"
 PUT = """
-INSERT INTO source (tenant, name, kind, definition, mapping, version, wanted, created, changed, state, since)
-VALUES (current_tenant(), %s, %s, %s, %s, 1, 'stopped', %s, %s, 'stopped', %s)
+INSERT INTO source (tenant, name, kind, definition, mapping, contract, contract_label, version, wanted, created,
+                    changed, state, since)
+VALUES (current_tenant(), %s, %s, %s, %s, %s, %s, 1, 'stopped', %s, %s, 'stopped', %s)
 ON CONFLICT (tenant, name) DO UPDATE SET kind = excluded.kind, definition = excluded.definition,
-    mapping = excluded.mapping, version = source.version + 1, changed = excluded.changed,
+    mapping = excluded.mapping, contract = excluded.contract, contract_label = excluded.contract_label,
+    version = source.version + 1, changed = excluded.changed,
     state = CASE source.wanted WHEN 'started' THEN 'starting' ELSE 'stopped' END, since = excluded.since,
     failures = 0, next_try = NULL, error_code = NULL, error = NULL"""
 START = """
@@ -80,7 +85,7 @@ CLAIM = """
 UPDATE source SET holder = %s, lease_until = clock_timestamp() + %s * interval '1 second'
 WHERE tenant = current_tenant() AND name = %s AND wanted = 'started' AND state <> 'failed'
   AND (lease_until IS NULL OR lease_until < clock_timestamp())
-RETURNING definition, mapping, version, starts"""
+RETURNING definition, mapping, contract, version, starts"""
 RENEW = """
 UPDATE source SET lease_until = clock_timestamp() + %s * interval '1 second'
 WHERE tenant = current_tenant() AND name = %s AND holder = %s AND lease_until IS NOT NULL
@@ -105,18 +110,23 @@ WHERE tenant = current_tenant() AND name = %s AND holder = %s"""
 
 
 class Texts(msgspec.Struct, frozen=True):
-    """A description as it was given: its YAML, and the mapping file that it names, if it names one."""
+    """A description as it was given: its YAML, and the files of mapping and contract that it names, if it does."""
 
     definition: str
     mapping: str | None = None
+    contract: str | None = None
 
 
 class SourceRow(msgspec.Struct, frozen=True):
-    """A source as its row says; times in µs since the epoch. `held` says whether a process has it now."""
+    """A source as its row says; times in µs since the epoch. `held` says whether a process has it now.
+
+    `contract` is the name and version of its contract, if it has one.
+    """
 
     name: str
     kind: str
     texts: Texts
+    contract: str | None
     version: int
     wanted: str
     created_us: int
@@ -179,13 +189,18 @@ def part_name(source: str, part: str = "", shared: str | None = None) -> str:
 async def put_source(tx: WriteTransaction, definition: Definition, texts: Texts) -> SourceRow:
     """Describe a source, or describe it anew: one that is started goes on by the new description.
 
-    Raises InvalidError (LimitExceeded).
+    Raises InvalidError: LimitExceeded, ContractVersionTooLow.
     """
     count = await tx.row(COUNT, (definition.name,))
     if count is not None and count[0] >= SOURCES_MAX:
         raise InvalidError("LimitExceeded", f"A tenant has at most {SOURCES_MAX} sources.")
     now = from_us(tx.stamp())
-    await tx.execute(PUT, (definition.name, definition.kind, texts.definition, texts.mapping, now, now, now))
+    label = None
+    if definition.contract is not None:
+        await keep_contract(tx, definition.name, definition.contract)
+        label = definition.contract.contract.label
+    given = (texts.definition, texts.mapping, texts.contract, label)
+    await tx.execute(PUT, (definition.name, definition.kind, *given, now, now, now))
     return await get_source(tx, definition.name)
 
 
@@ -214,6 +229,8 @@ async def remove_source(tx: WriteTransaction, name: str) -> None:
     await get_source(tx, name)
     await tx.execute(REMOVE, (name,))
     await forget_positions(tx, part_name(name))
+    await forget_contracts(tx, name)
+    await forget_drift(tx, name)
 
 
 def waiting_sources(owner: psycopg.Connection) -> list[Waiting]:
@@ -231,8 +248,8 @@ async def claim(database: Database, by: Holder) -> Held | None:
     rows = await database.query(by.tenant, CLAIM, (by.holder, by.lease_s, by.source), read_only=False)
     if not rows:
         return None
-    definition, mapping, version, starts = rows[0]
-    return Held(by, Texts(definition, mapping), version, starts)
+    *texts, version, starts = rows[0]
+    return Held(by, Texts(*texts), version, starts)
 
 
 async def renew(database: Database, held: Held) -> Literal["ours", "changed", "stopped", "lost"]:
@@ -274,14 +291,15 @@ async def count_batch(tx: WriteTransaction, by: Holder, result: IngestResult) ->
 
 
 def _source(row: Row) -> SourceRow:
-    name, kind, definition, mapping, version, wanted, _starts, *rest = row
+    name, kind, definition, mapping, contract, label, version, wanted, _starts, *rest = row
     created, changed, state, since, failures, next_try, code, error, *counted, last, held = rest
     # Nobody has it, so that nothing runs or waits: it is about to be taken.
     idle = state in {"running", "waiting"} and not held
     return SourceRow(
         name=name,
         kind=kind,
-        texts=Texts(definition, mapping),
+        texts=Texts(definition, mapping, contract),
+        contract=label,
         version=version,
         wanted=wanted,
         created_us=to_us(created),

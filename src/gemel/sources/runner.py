@@ -6,16 +6,18 @@ import asyncio
 import random
 import traceback
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import psycopg
 
+from gemel.base.clock import now_us
 from gemel.base.errors import ConflictError, GemelError, InternalError
 from gemel.observe.logs import get_log
 from gemel.sources.contract import Source
 from gemel.sources.definition import Definition, parse_definition
 from gemel.sources.feeding import TRANSIENT, Feeder
+from gemel.sources.listening import Listener, listen
 from gemel.sources.permits import Place
 from gemel.sources.records import Held, Report, release, renew, report
 from gemel.sources.service import SourceMarks, Sources, kind_of
@@ -47,6 +49,7 @@ class SourceRunner:
         self._place = Place(tenant_name, sources.permits)
         self._stopping = asyncio.Event()
         self._feeder: Feeder | None = None
+        self._listener: Listener | None = None
         self._so_far = _Attempt()
         self._log = log.bind(tenant=held.by.tenant, source=held.by.source)
 
@@ -75,7 +78,12 @@ class SourceRunner:
         definition: Definition | None = None
         try:
             texts = self._held.texts
-            definition = await asyncio.to_thread(parse_definition, texts.definition, texts.mapping)
+            definition = await asyncio.to_thread(
+                parse_definition, texts.definition, texts.mapping, texts.contract
+            )
+            if definition.contract is not None:
+                self._listener = await listen(self._sources, self._held.by, definition)
+                definition = replace(definition, watch=self._listener.watch)
             await self._feed(definition)
         except ConflictError as error:
             if error.code == "SourceLost":
@@ -108,6 +116,9 @@ class SourceRunner:
         finally:
             self._feeder = None
             await self._close(source)
+            if self._listener is not None:
+                await self._listener.close()
+                self._listener = None
 
     async def _close(self, source: Source) -> None:
         try:
@@ -170,6 +181,16 @@ class SourceRunner:
                     self._log.info("source given up", why=found)
                     self.stop()
                     return
+            await self._listen()
+
+    async def _listen(self) -> None:
+        """Look for things that are silent; where the contract says so, one of them ends the source."""
+        if self._listener is None or self._feeder is None:
+            return
+        with suppress(GemelError, psycopg.Error):
+            halted = await self._listener.look(now_us())
+            if halted is not None and self._feeder is not None:
+                self._feeder.halt(halted)
 
 
 def _told(error: Exception) -> tuple[str, str]:

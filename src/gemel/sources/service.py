@@ -9,7 +9,9 @@ from typing import Final
 
 import msgspec
 
+from gemel.base.clock import now_us
 from gemel.base.errors import Detail, GemelError, InternalError, InvalidError, UnavailableError
+from gemel.contracts.watching import Watch
 from gemel.ingest.events import Event
 from gemel.ingest.positions import read_positions
 from gemel.observe.logs import get_log
@@ -66,7 +68,7 @@ class Sources:
         return await asyncio.to_thread(self._check, tenant_name, texts)
 
     def _check(self, tenant_name: str, texts: Texts) -> Definition:
-        definition = parse_definition(texts.definition, texts.mapping)
+        definition = parse_definition(texts.definition, texts.mapping, texts.contract)
         kind_of(self.kinds, definition).check(definition, Place(tenant_name, self.permits))
         return definition
 
@@ -75,7 +77,9 @@ class Sources:
 
         Raises as `check`, and as the source does.
         """
-        definition = replace(await self.check(tenant_name, texts), trial=True)
+        checked = await self.check(tenant_name, texts)
+        watch = None if checked.contract is None else Watch(checked.contract.contract, now_us())
+        definition = replace(checked, trial=True, watch=watch)
         limits = replace(definition.limits, events_max=TRIAL_EVENTS, wait_s=TRIAL_WAIT_S)
         place = Place(tenant_name, self.permits, trial=True)
         marks = SourceMarks(self.database, tenant, definition.name)

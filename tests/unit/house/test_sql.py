@@ -56,6 +56,9 @@ OWNERS = {
     "job": "jobs",
     "job_log": "jobs",
     "source": "sources",
+    "source_contract": "sources",
+    "source_drift": "sources",
+    "source_heard": "sources",
 }
 """Which package owns each table: it alone knows the columns."""
 

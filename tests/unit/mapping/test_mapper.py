@@ -246,12 +246,25 @@ def test_a_mended_mapping_maps_what_waits() -> None:
     bad = mapper_of(rule({"x": {"path": "v", "type": "number"}}, each="s"))
     mended = mapper_of(rule({"x": {"path": "v", "map": {"n/a": -1.0}, "otherwise": 0}}, each="s"))
     found = run(bad, {"s": [{"v": 1}, {"v": "n/a"}]}, topic="a/b")
-    event = mended.remap(found.raws[1], RECEIVED_US)
+    (event,) = mended.remap(found.raws[1], RECEIVED_US) or []
     assert isinstance(event, Event)
     assert event.data == {"x": -1.0}
     assert event.time == datetime(2026, 1, 31, 12, tzinfo=UTC)
-    assert isinstance(bad.remap(found.raws[1], RECEIVED_US), Detail)
+    (still,) = bad.remap(found.raws[1], RECEIVED_US) or []
+    assert isinstance(still, Detail)
     assert mended.remap(found.raws[0], RECEIVED_US) is None
+
+
+def test_a_message_that_waits_whole_makes_all_of_its_events() -> None:
+    bad = mapper_of(rule({"x": "v"}, each="s.no"))
+    mended = mapper_of(rule({"x": "v"}, each="s"))
+    (raw,) = run(bad, {"s": [{"v": 1}, {"v": 2}]}, id="m").raws
+    made = mended.remap(raw, RECEIVED_US) or []
+    assert [each.data for each in made if isinstance(each, Event)] == [{"x": 1}, {"x": 2}]
+    assert len({each.id for each in made if isinstance(each, Event)}) == 2
+    half = mapper_of(rule({"x": {"path": "v", "map": {"1": 1}}}, each="s"))
+    (still,) = half.remap(raw, RECEIVED_US) or []
+    assert isinstance(still, Detail)
 
 
 def test_a_message_that_asks_for_too_much_waits_whole() -> None:
