@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Annotated, Literal
 
@@ -12,7 +13,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import PathParameter, QueryParameter
 
 from gemel.api.bodies import json_answer, read_json
-from gemel.api.call import AnyRequest, call_of
+from gemel.api.call import AnyRequest, Call, call_of
 from gemel.api.params import Limit
 from gemel.api.quarantine_bodies import INT64_MAX, NAMING, ReplayBody, SelectionBody, given_selection
 from gemel.api.routing import JSON, RouteInfo, route
@@ -23,6 +24,9 @@ from gemel.ingest.groups import Grouping, count_groups
 from gemel.ingest.quarantine import Quarantined
 from gemel.ingest.replay import Replayed, Replayer
 from gemel.ingest.selection import Selection
+from gemel.mapping.mapper import Mapper
+from gemel.mapping.payload import parse_payload_mapping
+from gemel.mapping.stored import compile_stored, get_mapping
 from gemel.security.audit import record
 from gemel.security.principal import Scope
 
@@ -155,19 +159,22 @@ async def show_event(
             body={JSON: Annotated[ReplayBody, msgspec.Meta(extra_json_schema=NAMING)]},
             body_example=SELECTION,
             answer={JSON: Replayed},
+            failures=(404,),
         ),
     ),
 )
 async def replay(request: AnyRequest) -> Response[bytes]:
-    """Offer rejected events again, as they came or patched; those that are taken now leave the quarantine.
+    """Offer rejected events again, as they came, patched or mapped anew; those that are taken leave the quarantine.
 
-    A dry run says what would become of each and writes nothing.
+    A message of which several events are made leaves it with all of them or not at all. A dry run says what would
+    become of each and writes nothing.
     """
     call = call_of(request)
     body: ReplayBody = await read_json(request, ReplayBody)
     services = call.services
     replayer = Replayer(services.database, services.ingest)
-    return json_answer(await replayer.replay(call.tenant, body.wanted(), call.entry(target=body.told())))
+    wanted = body.wanted(await _mapper(call, body))
+    return json_answer(await replayer.replay(call.tenant, wanted, call.entry(target=body.told())))
 
 
 @post(
@@ -231,6 +238,21 @@ async def set_expiry(request: AnyRequest) -> Response[bytes]:
         target = "never" if body.days is None else expiry.told(body.days, gone)
         await record(tx, [call.entry(target=target)])
     return json_answer(Expired(body.days, gone, dry_run=False))
+
+
+async def _mapper(call: Call, body: ReplayBody) -> Mapper | None:
+    """Return the mapping that a body names or holds, compiled. Raises NotFoundError (MappingNotFound)."""
+    if body.mapping is None:
+        return None
+    if body.mapping_text is not None:
+        text, name = body.mapping_text.encode(), body.mapping
+        return await asyncio.to_thread(lambda: Mapper(parse_payload_mapping(text, name)))
+    async with call.services.database.read(call.tenant) as tx:
+        if body.mapping_version is None:
+            return await call.services.mappings.mapper(tx, body.mapping)
+        kept = await get_mapping(tx, body.mapping, body.mapping_version)
+    document = (kept.document or "").encode()
+    return await asyncio.to_thread(compile_stored, kept.name, document)
 
 
 HANDLERS: list[HTTPRouteHandler] = [

@@ -14,6 +14,8 @@ from gemel.graph.jsonpatch import OPERATIONS_MAX, parse_operations
 from gemel.ingest.mending import as_held, patched
 from gemel.ingest.replay import Wanted
 from gemel.ingest.selection import Selection
+from gemel.mapping.mapper import Mapper
+from gemel.mapping.mending import remapped
 
 __all__ = [
     "INT64_MAX",
@@ -25,6 +27,7 @@ __all__ = [
 
 INT64_MAX = 2**63 - 1
 PAGE_MAX = 1000
+MAPPING_CHARS_MAX = 256 << 10
 
 Code = Annotated[str | None, QueryParameter(name="code", description="Only events of this error code.")]
 Source = Annotated[str | None, QueryParameter(name="source", description="Only events of this source.")]
@@ -72,22 +75,37 @@ class SelectionBody(_Selected):
 class ReplayBody(_Selected):
     """Which events to offer again, and how.
 
-    `patch` is a JSON Patch that is applied to each before. `dryRun` only says what would become of each; with
-    `models`, as if the twins of some models had others, by model id. `limit` is how many events at most, and
-    `after` and `upto` bound their numbers, so that a long replay is done in pages: `next` says where to go on.
+    `patch` is a JSON Patch that is applied to each before. With `mapping`, messages that did not fit their mapping or
+    broke their contract go through that one: the name of a stored mapping, of its version `mappingVersion` or the
+    newest, or with `mappingText` a mapping as text, whose file's name it is. `dryRun` only says what would become of
+    each; with `models`, as if the twins of some models had others, by model id. `limit` is how many events at most,
+    and `after` and `upto` bound their numbers, so that a long replay is done in pages: `next` says where to go on.
     """
 
     patch: Annotated[list[dict[str, Any]], msgspec.Meta(min_length=1, max_length=OPERATIONS_MAX)] | None = (
         None
     )
+    mapping: Annotated[str, msgspec.Meta(min_length=1, max_length=200)] | None = None
+    mapping_version: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)] | None = None
+    mapping_text: Annotated[str, msgspec.Meta(min_length=1, max_length=MAPPING_CHARS_MAX)] | None = None
     dry_run: bool = False
     models: dict[str, str] | None = None
     after: Number | None = None
     upto: Number | None = None
     limit: Annotated[int, msgspec.Meta(ge=1, le=PAGE_MAX)] | None = None
 
-    def wanted(self) -> Wanted:
+    def told(self) -> str:
+        """Return what was asked for, without the text of the mapping."""
+        return msgspec.json.encode(msgspec.structs.replace(self, mapping_text=None)).decode()
+
+    def wanted(self, mapper: Mapper | None) -> Wanted:
         """Return what is wanted; raise InvalidError (InvalidArgument, JsonPatchInvalid, LimitExceeded)."""
+        if (self.mapping_text or self.mapping_version) and self.mapping is None:
+            raise InvalidError(
+                "InvalidArgument", "mappingText and mappingVersion are of mapping.", "Give its name."
+            )
+        if mapper is not None and self.patch is not None:
+            raise InvalidError("InvalidArgument", "patch and mapping are both given.", "Give one of them.")
         if self.models and not self.dry_run:
             raise InvalidError(
                 "InvalidArgument",
@@ -95,9 +113,13 @@ class ReplayBody(_Selected):
                 "Upgrade the twins with POST /v1/models/upgrade, then replay.",
             )
         mend = as_held if self.patch is None else patched(parse_operations(self.patch))
+        if mapper is not None:
+            mend = remapped(mapper)
         # A dry run answers for each event, so it has a limit also where none is given.
         limit = PAGE_MAX if self.limit is None and self.dry_run else self.limit
-        return Wanted(self.selection(self.after, self.upto), mend, limit, self.dry_run, self.models or {})
+        chosen = self.selection(self.after, self.upto)
+        label = None if mapper is None else mapper.mapping.label
+        return Wanted(chosen, mend, limit, self.dry_run, self.models or {}, label)
 
 
 def given_selection(code: Code = None, source: Source = None, from_: From = None, to: To = None) -> Selection:

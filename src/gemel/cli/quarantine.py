@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,6 +16,7 @@ from gemel.cli.marked import marked
 from gemel.cli.options import ServerOptions
 from gemel.cli.outcome import print_outcome
 from gemel.cli.quarantine_chosen import Chosen, Filter, offer
+from gemel.cli.quarantine_mending import Mending
 from gemel.cli.rows import Limit, print_rows
 
 if TYPE_CHECKING:
@@ -112,6 +111,10 @@ def replay(chosen: Chosen, server: ServerOptions, dry_run: DryRun = False) -> No
     ("gemel quarantine mend 17 --patch fix.json --dry-run", "what would become of the patched event"),
     ("gemel quarantine mend --code TwinUnknown --source /line/1 --patch fix.json", "all of a kind"),
     (
+        "gemel quarantine mend --source plant --mapping plant.yaml --dry-run",
+        "messages, through a corrected mapping",
+    ),
+    (
         "gemel quarantine mend --code PathNotInModel --upgrade-from 'dtmi:x:Pump;1' --upgrade-to 'dtmi:x:Pump;2'",
         "move the twins to a model that has the path, then replay",
     ),
@@ -119,35 +122,21 @@ def replay(chosen: Chosen, server: ServerOptions, dry_run: DryRun = False) -> No
 def mend(
     chosen: Chosen,
     server: ServerOptions,
-    patch: Annotated[
-        Path | None,
-        typer.Option("--patch", metavar="FILE", help="A JSON Patch for each of the events."),
-    ] = None,
-    upgrade_from: Annotated[
-        str | None, typer.Option("--upgrade-from", metavar="DTMI", help="The model whose twins move.")
-    ] = None,
-    upgrade_to: Annotated[
-        str | None, typer.Option("--upgrade-to", metavar="DTMI", help="The model they move to.")
-    ] = None,
+    mending: Mending,
     dry_run: DryRun = False,
 ) -> None:
-    """Mend quarantined events by a JSON Patch, or by moving twins to another model, and replay them.
+    """Mend quarantined events by a JSON Patch, a corrected mapping, or another model of their twins; replay them.
 
     What is not taken stays as it came. Exit code 4 if some stay.
     """
-    how: dict[str, Any] = {"dryRun": dry_run}
-    if patch is not None:
-        how["patch"] = _read_patch(patch)
-    if (upgrade_from is None) != (upgrade_to is None) or (patch is None and upgrade_from is None):
-        raise InvalidError(
-            "UsageInvalid", "Nothing says how to mend.", "Give --patch, or --upgrade-from and --upgrade-to."
-        )
+    how = {"dryRun": dry_run} | mending.body()
     chosen.body()
+    source, target = mending.upgrade_from, mending.upgrade_to
     with server.client() as client:
-        if upgrade_from is not None and upgrade_to is not None:
+        if source is not None and target is not None:
             if dry_run:
-                how["models"] = {upgrade_from: upgrade_to}
-            _upgrade(client, upgrade_from, upgrade_to, dry_run=dry_run)
+                how["models"] = {source: target}
+            _upgrade(client, source, target, dry_run=dry_run)
         _tell(chosen, offer(client, chosen, how, quiet=server.as_json), server)
 
 
@@ -219,13 +208,6 @@ def _table(events: list[dict[str, Any]]) -> None:
 def _groups(names: list[str], rows: list[dict[str, Any]]) -> None:
     columns = (*names, "events", "seen", "firstReceived", "lastReceived", "first", "last")
     output.print_table(columns, [[row.get(name) for name in columns] for row in rows])
-
-
-def _read_patch(path: Path) -> Any:
-    try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise InvalidError("UsageInvalid", f"{path} is no JSON Patch: {error}") from error
 
 
 def _upgrade(client: Client, source: str, target: str, *, dry_run: bool) -> None:

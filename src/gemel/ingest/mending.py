@@ -13,13 +13,13 @@ from gemel.ingest.quarantine import Held
 
 __all__ = ["Mend", "as_held", "patched"]
 
-Mend = Callable[[Held], Event | Detail]
-"""Makes the event to offer out of a quarantined one, or says why there is none."""
+Mend = Callable[[Held], Sequence[Event | Detail]]
+"""Makes the events to offer out of what waits, one at least, or says why there is none."""
 
 
-def as_held(held: Held) -> Event | Detail:
+def as_held(held: Held) -> Sequence[Event | Detail]:
     """Return the event as its bytes say: what it broke was mended elsewhere."""
-    return decode_event(held.raw)
+    return (decode_event(held.raw),)
 
 
 def patched(operations: Sequence[Operation]) -> Mend:
@@ -29,7 +29,10 @@ def patched(operations: Sequence[Operation]) -> Mend:
     by an operation whose path is empty.
     """
 
-    def mend(held: Held) -> Event | Detail:
+    def mend(held: Held) -> Sequence[Event | Detail]:
+        return (one(held),)
+
+    def one(held: Held) -> Event | Detail:
         try:
             document: Any = decode_loose(held.raw)
         except (ValueError, RecursionError):

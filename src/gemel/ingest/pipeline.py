@@ -26,7 +26,7 @@ from gemel.ingest.events import SINGLE, Decoded, Event
 from gemel.ingest.origins import pack
 from gemel.ingest.requests import Fate, IngestOptions, IngestRequest, IngestResult
 from gemel.ingest.resolve import TimeRules
-from gemel.ingest.resolve_table import resolve_batch
+from gemel.ingest.resolve_whole import resolve_whole
 from gemel.ingest.room import Room
 from gemel.ingest.steps import STEPS, Group, Parts, Prepared
 from gemel.security.audit import AuditEntry
@@ -102,8 +102,8 @@ class Ingest:
             view = await parts.directory.resolve(tx, request.decoded.subjects)
             view = await parts.directory.with_models(tx, view, models)
             rules = self._rules(tenant, request)._replace(retention_us=tx.line_us or 0)
-            events = request.decoded.events
-            resolved = await _off_loop(len(events), lambda: resolve_batch(events, view, rules))
+            events, numbers = request.decoded.events, request.replaying.numbers
+            resolved = await _off_loop(len(events), lambda: resolve_whole(events, numbers, view, rules))
             since_us = self.clock() - parts.dedupe_window_us
             repeated = await seen.known_repeats(tx, events, resolved.faults, since_us)
             repeats = np.isin(resolved.owner, np.array(sorted(repeated), np.int64))
@@ -129,9 +129,9 @@ class Ingest:
             async with self._db.read(tenant) as tx:
                 view = await self._parts.directory.resolve(tx, subjects)
         rules = self._rules(tenant, request)
-        events = request.decoded.events
+        events, numbers = request.decoded.events, request.replaying.numbers
         resolved, origin = await _off_loop(
-            len(events), lambda: (resolve_batch(events, view, rules), pack(events, request.sending))
+            len(events), lambda: (resolve_whole(events, numbers, view, rules), pack(events, request.sending))
         )
         await self._parts.context.weeks.ensure(resolved.batch.time_us)
         return Prepared(request, rules, frozenset(view.twins), view.epochs, resolved, origin)

@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from gemel.base.errors import Detail
 from gemel.history.ordering import OUTCOMES
+from gemel.history.origins import Sending
 from gemel.ingest import quarantine
-from gemel.ingest.events import LINES, Decoded
+from gemel.ingest.events import LINES, Decoded, Event
 from gemel.ingest.mending import Mend, as_held
 from gemel.ingest.pipeline import Ingest
 from gemel.ingest.quarantine import Held
@@ -26,6 +28,7 @@ __all__ = ["Replayed", "Replayer", "Wanted"]
 
 REPLAY_EVENTS = 1000
 REPLAY_BYTES = 4 << 20
+MENDED_EVENTS_MAX = 20_000
 
 
 class Replayed(IngestResult, kw_only=True):
@@ -43,7 +46,8 @@ class Replayed(IngestResult, kw_only=True):
 class Wanted:
     """Which events, how each is mended, how many at most, and whether it is only looked at.
 
-    `models` is for looking alone: model ids to those that their twins would have.
+    `models` is for looking alone: model ids to those that their twins would have. `mapping` is the label of the
+    mapping that mends them, if one does.
     """
 
     selection: Selection
@@ -51,6 +55,7 @@ class Wanted:
     limit: int | None = None
     dry_run: bool = False
     models: Mapping[str, str] = field(default_factory=dict)
+    mapping: str | None = None
 
     @property
     def mends(self) -> bool:
@@ -80,27 +85,66 @@ class Replayer:
         for start, numbers in _portions(sizes):
             async with self._database.read(tenant) as tx:
                 held = await quarantine.read_held(tx, numbers)
-            if held:
-                _add(total, start, await self._portion(tenant, wanted, audit, held))
+            if not held:
+                continue
+            place = start
+            for batch in await asyncio.to_thread(_batches, held, wanted.mend):
+                _add(total, place, await self._offer(tenant, wanted, audit, batch))
+                place += len(batch.held)
         total.looked = len(sizes)
         return total
 
-    async def _portion(
-        self, tenant: int, wanted: Wanted, audit: AuditEntry, held: Sequence[Held]
+    async def _offer(
+        self, tenant: int, wanted: Wanted, audit: AuditEntry, batch: _Batch
     ) -> IngestResult | list[Fate]:
-        events = await asyncio.to_thread(lambda: [wanted.mend(each) for each in held])
+        """Offer a batch in one commit; the places of those that are rejected are those of what waits."""
+        held = [batch.held[owner] for owner in batch.owners]
         replaying = Replaying(
             [each.number for each in held],
-            [each.received_us for each in held],
+            batch.receipts_us,
             [each.mapping for each in held],
             mended=wanted.mends,
         )
         # The bytes are those that arrived, also of what was mended: what is not taken stays as it came.
-        decoded = Decoded(events, b"", LINES, [each.raw for each in held])
-        request = IngestRequest(decoded, self._ingest.clock(), audit, replaying=replaying)
+        decoded = Decoded(batch.events, b"", LINES, [each.raw for each in held])
+        sending = Sending(mapping=wanted.mapping)
+        request = IngestRequest(decoded, self._ingest.clock(), audit, replaying=replaying, sending=sending)
         if wanted.dry_run:
             return await self._ingest.foresee(tenant, request, wanted.models)
-        return await self._ingest.submit(tenant, request)
+        result = await self._ingest.submit(tenant, request)
+        first = {each.quarantine: each for each in reversed(result.rejected)}
+        place_of = {each.number: place for place, each in enumerate(batch.held)}
+        result.rejected = [
+            msgspec.structs.replace(each, index=place_of.get(number or 0, each.index))
+            for number, each in reversed(first.items())
+        ]
+        return result
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What waits, and the events that were made of it, with which of it each is of and when it was received (µs)."""
+
+    held: list[Held] = field(default_factory=list)
+    events: list[Event | Detail] = field(default_factory=list)
+    owners: list[int] = field(default_factory=list)
+    receipts_us: list[int] = field(default_factory=list)
+
+
+def _batches(held: Sequence[Held], mend: Mend) -> list[_Batch]:
+    """Mend what waits, and cut it into batches of a bounded number of events."""
+    batches = [_Batch()]
+    for each in held:
+        made = mend(each)
+        if batches[-1].events and len(batches[-1].events) + len(made) > MENDED_EVENTS_MAX:
+            batches.append(_Batch())
+        batch = batches[-1]
+        batch.owners += [len(batch.held)] * len(made)
+        # Those of one message that have no time of their own get one µs each, as when they are read.
+        batch.receipts_us += range(each.received_us, each.received_us + len(made))
+        batch.held.append(each)
+        batch.events += made
+    return batches
 
 
 def _add(total: Replayed, start: int, portion: IngestResult | list[Fate]) -> None:

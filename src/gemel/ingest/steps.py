@@ -21,7 +21,7 @@ from gemel.ingest.events import LINES, Decoded, Event
 from gemel.ingest.origins import pack
 from gemel.ingest.requests import IngestRequest, IngestResult, Rejected
 from gemel.ingest.resolve import Resolved, TimeRules
-from gemel.ingest.resolve_table import resolve_batch
+from gemel.ingest.resolve_whole import resolve_whole
 from gemel.security.audit import record
 from gemel.store.database import Epochs, WriteTransaction
 
@@ -114,7 +114,8 @@ async def settle(parts: Parts, tx: WriteTransaction, group: Group) -> None:
             continue
         view = await parts.directory.resolve(tx, item.request.decoded.subjects)
         item.rules = item.rules._replace(retention_us=tx.retention_us)
-        item.resolved = await asyncio.to_thread(resolve_batch, item.events, view, item.rules)
+        numbers = item.request.replaying.numbers if item.events else ()
+        item.resolved = await asyncio.to_thread(resolve_whole, item.events, numbers, view, item.rules)
         await parts.context.weeks.ensure_within(tx, item.resolved.batch.time_us)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import psycopg
@@ -256,7 +256,7 @@ def test_a_dry_run_sees_twins_as_if_they_were_upgraded(database: Dsns) -> None:
     run(database, work)
 
 
-def without_x(each: quarantine.Held) -> Event | Detail:
+def without_x(each: quarantine.Held) -> Sequence[Event | Detail]:
     """Mend a subject that ends in x."""
     subject = json.loads(each.raw)["subject"].removesuffix("x")
     return patched(parse_operations([{"op": "replace", "path": "/subject", "value": subject}]))(each)
