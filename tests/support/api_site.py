@@ -67,7 +67,7 @@ class Site:
         self._hmac_key = load_hmac_key(self.settings.data_dir)
         self.owner = psycopg.connect(database.owner, autocommit=True)
         self.tenants = {name: tenants.create_tenant(self.owner, name) for name in ("one", "two")}
-        self.is_ready = True
+        self.is_ready = self.is_alive = True
         self._clients: list[httpx.Client] = []
         self._channels: list[Any] = []
         self._started = threading.Event()
@@ -137,7 +137,7 @@ class Site:
     async def _serve(self) -> None:
         database = Database(self.dsns.serve)
         await database.open()
-        services = make_services(self.settings, database, lambda: self.is_ready)
+        services = make_services(self.settings, database, lambda: self.is_ready, lambda: self.is_alive)
         await services.context.weeks.ensure_ahead(now_us())
         self.app = create_app(services)
         config = uvicorn.Config(self.app, loop="none", http="httptools", log_config=None)
@@ -150,4 +150,6 @@ class Site:
         await rpc.stop(1)
         await asyncio.gather(services.ingest.close(), services.refusals.close())
         spooled.cancel()
+        if services.intake.export is not None:
+            await asyncio.to_thread(services.intake.export.close)
         await database.close()

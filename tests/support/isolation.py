@@ -352,6 +352,7 @@ def on_the_rest(owned: Owned) -> Rows:
         **on_routes(),
         ("GET", "/v1/stats"): [Attempt("/v1/stats", 200)],
         ("GET", "/v1/cost"): [Attempt("/v1/cost", 200), Attempt("/v1/cost?every=1h", 200)],
+        ("GET", "/v1/activity"): [Attempt("/v1/activity", 200)],
         ("GET", "/v1/keys"): [Attempt("/v1/keys", 200)],
         ("POST", "/v1/keys"): [
             Attempt("/v1/keys", 400, {"json": {"name": "k", "scopes": ["read"], "tenant": "one"}}),

@@ -19,6 +19,7 @@ from gemel.ingest.pipeline import Ingest
 from gemel.ingest.replay import Replayed, Replayer, Wanted
 from gemel.ingest.requests import IngestOptions, IngestRequest, IngestResult
 from gemel.ingest.selection import Selection
+from gemel.observe.intake import Intake
 from gemel.security.audit import AuditEntry
 from gemel.store.database import Database
 from support.postgres import Dsns
@@ -117,4 +118,6 @@ def _wire(db: Database, tenant: int) -> TenantParts:
     library, paths = ModelLibrary(), Paths()
     context = GraphContext(library, paths, Weeks(db))
     options = IngestOptions(20_000, 5_000_000, 86_400_000_000)
-    return TenantParts(db, tenant, Ingest(db, Directory(library, paths), context, options, now_us), context)
+    return TenantParts(
+        db, tenant, Ingest(db, Directory(library, paths), context, options, now_us, Intake()), context
+    )

@@ -15,6 +15,7 @@ import pytest
 
 from gemel.graph.roster import Roster
 from gemel.history.feed import FeedHead
+from gemel.observe.intake import Intake
 from gemel.observe.metrics import Metrics
 from gemel.observe.traffic import Traffic
 from gemel.outbound import Outbound, OutboundPolicy
@@ -104,7 +105,7 @@ async def delivering(dsns: Dsns, parts: TenantParts, allow: str = "127.0.0.1") -
             "kafka": KafkaSender(outbound, resolve),
             "mqtt": MqttSender(outbound),
         },
-        metrics=Metrics(),
+        metrics=Metrics(Intake()),
         traffic=Traffic(),
     )
     deliveries = Deliveries(dsns.owner, "test", made)

@@ -16,8 +16,8 @@ from gemel.connectors.kafka import KafkaKind
 from gemel.connectors.mqtt import MqttKind
 from gemel.connectors.opcua import OpcUaKind
 from gemel.ingest.events import LINES, decode_body
+from gemel.observe.intake import Intake
 from gemel.observe.metrics import Metrics
-from gemel.observe.tally import Tallies
 from gemel.observe.traffic import Traffic
 from gemel.outbound import Outbound, OutboundPolicy
 from gemel.sources.contract import Kind, Marks, Source, SourceBatch
@@ -119,7 +119,7 @@ class Workshop:
     allow: str = ""
 
     def sources(self, parts: TenantParts) -> Sources:
-        sink = Sink(parts.ingest, Metrics(), Tallies(), Traffic())
+        sink = Sink(parts.ingest, Metrics(Intake()), Intake(), Traffic())
         kinds: dict[str, Kind] = {
             "peer": PeerKind(self.peer),
             "folder": FolderKind(),

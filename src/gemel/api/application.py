@@ -13,6 +13,7 @@ from litestar.types import HTTPScope, Message, Receive, Scope, Send
 from litestar.types.asgi_types import LifeSpanReceive, LifeSpanScope, LifeSpanSend
 
 from gemel.api import (
+    activity,
     adt_models,
     adt_relationships,
     adt_telemetry,
@@ -79,6 +80,7 @@ HANDLERS: list[HTTPRouteHandler] = [
     *quarantine.HANDLERS,
     *stats.HANDLERS,
     *cost.HANDLERS,
+    *activity.HANDLERS,
     *jobs.HANDLERS,
     *job_progress.HANDLERS,
     *keys.HANDLERS,
@@ -114,7 +116,7 @@ class Application(Litestar):
         started_s = time.perf_counter()
         trace = trace_of(_header(scope, b"traceparent"))
         current_trace.set(trace)
-        told = trace.response_header.encode()
+        told = trace.traceparent.encode()
 
         async def framed(message: Message) -> None:
             if message["type"] == "http.response.start":

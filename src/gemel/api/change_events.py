@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gemel.base.clock import iso_us
-from gemel.history.changes import SAMPLES, Change
+from gemel.history.changes import SAMPLES, Change, traces_of
 from gemel.history.paths import PATH_BITS, path_no_of, twin_no_of
 from gemel.history.samples import SampleBatch
 from gemel.history.values import QUALITIES, REMOVED, decode
@@ -51,7 +51,8 @@ class ChangeEvent(NamedTuple):
 def events_of(told: Told, known: Known, wanted: Wanted) -> Iterator[ChangeEvent]:
     """Yield the events of a change, none where it is not wanted.
 
-    Only the last event carries the change's number, so that a reader cut off within a change gets all of it again.
+    `traceparent` stands on the event, or on each of its samples where these are of several traces. Only the last
+    event carries the change's number, so that a reader cut off within a change gets all of it again.
     """
     change, batch = told
     if batch is None:
@@ -60,12 +61,23 @@ def events_of(told: Told, known: Known, wanted: Wanted) -> Iterator[ChangeEvent]
             yield ChangeEvent(change.change_no, change.kind, body)
         return
     positions = _wanted_positions(batch, known, wanted)
+    trace_at = traces_of(change)
     for start in range(0, len(positions), SAMPLES_MAX):
         part = positions[start : start + SAMPLES_MAX]
         samples = [_sample(batch, int(position), known) for position in part]
         body = {"recorded": iso_us(change.recorded_us), "samples": samples}
+        traces = [trace_at(each) for each in batch.recorded_us[part].tolist()]
+        if traces.count(traces[0]) == len(traces):
+            body |= _trace(traces[0])
+        else:
+            for sample, trace in zip(samples, traces, strict=True):
+                sample.update(_trace(trace))
         last = start + SAMPLES_MAX >= len(positions)
         yield ChangeEvent(change.change_no if last else 0, SAMPLES, body)
+
+
+def _trace(traceparent: str | None) -> dict[str, str]:
+    return {} if traceparent is None else {"traceparent": traceparent}
 
 
 def _told(change: Change, known: Known, wanted: Wanted) -> dict[str, Any] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Annotated
@@ -14,12 +13,11 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import HeaderParameter, PathParameter
 
 from gemel.api.bodies import json_answer
-from gemel.api.call import AnyRequest, Call, call_of
+from gemel.api.call import AnyRequest, call_of
 from gemel.api.params import checked_text
 from gemel.api.routing import JSON, RouteInfo, route
 from gemel.base.clock import now_us
 from gemel.base.errors import Detail, InvalidError
-from gemel.history.ordering import OUTCOMES
 from gemel.history.origins import Sending
 from gemel.ingest.arrow import ARROW
 from gemel.ingest.bodies import decode_any, weigh_any
@@ -27,10 +25,11 @@ from gemel.ingest.events import BATCH, LINES, SINGLE, Decoded, Event
 from gemel.ingest.positions import Position, read_position
 from gemel.ingest.requests import IngestRequest, IngestResult
 from gemel.ingest.table import EventTable
+from gemel.observe.laps import Laps
 from gemel.security.audit import storable
 from gemel.security.principal import Scope
 
-__all__ = ["HANDLERS", "RESULT", "At", "Source", "SourcePosition", "batch_target", "count_batch", "read_to"]
+__all__ = ["HANDLERS", "RESULT", "At", "Source", "SourcePosition", "batch_target", "read_to"]
 
 TAG = "Events"
 SOURCES_MAX = 3
@@ -127,7 +126,7 @@ async def ingest(
     if create_model is not None:
         call.principal.require(Scope.WRITE)
     received_us = now_us()
-    started_s = time.perf_counter()
+    laps = Laps()
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     position_read = read_to(source, position)
     sending = Sending(
@@ -140,10 +139,17 @@ async def ingest(
     def request_of(decoded: Decoded) -> IngestRequest:
         entry = call.entry(target=batch_target(source, decoded.events))
         return IngestRequest(
-            decoded, received_us, entry, positions=position_read, sending=sending, create_model=create_model
+            decoded,
+            received_us,
+            entry,
+            positions=position_read,
+            sending=sending,
+            create_model=create_model,
+            laps=laps,
         )
 
     body = await request.body()
+    laps.end("receive")
     result = await call.services.ingest.receive(
         call.tenant,
         body,
@@ -151,7 +157,6 @@ async def ingest(
         request_of,
         lambda held: weigh_any(held, media_type),
     )
-    count_batch(call, result, time.perf_counter() - started_s)
     return json_answer(result)
 
 
@@ -201,13 +206,6 @@ def _sources(events: Sequence[Event | Detail]) -> Iterable[str]:
 
 def _clipped(name: str) -> str:
     return name if len(name) <= SOURCE_LENGTH_MAX else f"{name[: SOURCE_LENGTH_MAX - 1]}…"
-
-
-def count_batch(call: Call, result: IngestResult, seconds: float) -> None:
-    """Count a request's events for the metrics and the tenant's figures."""
-    outcomes = {name: getattr(result, name) for name in (*OUTCOMES, "quarantined")}
-    call.services.metrics.count_batch(outcomes, seconds)
-    call.services.tallies.add(call.tenant, {"events": result.events, **outcomes})
 
 
 HANDLERS: list[HTTPRouteHandler] = [ingest, source_position]

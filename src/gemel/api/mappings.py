@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Annotated, Any
 from urllib.parse import unquote
 
@@ -13,7 +12,7 @@ from litestar.params import HeaderParameter, PathParameter, QueryParameter
 
 from gemel.api.bodies import empty_answer, json_answer
 from gemel.api.call import AnyRequest, call_of
-from gemel.api.events import RESULT, At, Source, batch_target, count_batch, read_to
+from gemel.api.events import RESULT, At, Source, batch_target, read_to
 from gemel.api.params import checked_text
 from gemel.api.routing import JSON, RouteInfo, route
 from gemel.api.wire import Listed
@@ -27,6 +26,7 @@ from gemel.mapping import stored
 from gemel.mapping.mapper import Mapper
 from gemel.mapping.scene import Message
 from gemel.mapping.stored import StoredMapping
+from gemel.observe.laps import Laps
 from gemel.security.audit import record, storable
 from gemel.security.principal import Scope
 
@@ -152,7 +152,7 @@ async def push(
     """
     call = call_of(request)
     received_us = now_us()
-    started_s = time.perf_counter()
+    laps = Laps()
     position_read = read_to(source, position)
     told = None if topic is None else checked_text("Gemel-Topic", unquote(topic))
     named = None if message_id is None else checked_text("Gemel-Message-Id", message_id)
@@ -174,11 +174,11 @@ async def push(
     def request_of(decoded: Decoded) -> IngestRequest:
         entry = call.entry(target=batch_target(source or name, decoded.events))
         sending = Sending(source and storable(source), position, None, mapper.mapping.label)
-        return IngestRequest(decoded, received_us, entry, positions=position_read, sending=sending)
+        return IngestRequest(decoded, received_us, entry, positions=position_read, sending=sending, laps=laps)
 
-    result = await call.services.ingest.receive(call.tenant, await request.body(), decode, request_of)
-    count_batch(call, result, time.perf_counter() - started_s)
-    return json_answer(result)
+    body = await request.body()
+    laps.end("receive")
+    return json_answer(await call.services.ingest.receive(call.tenant, body, decode, request_of))
 
 
 def _mapped(mapper: Mapper, messages: list[Message], body: bytes) -> Decoded:

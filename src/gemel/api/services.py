@@ -14,8 +14,8 @@ from gemel.history.feed import FeedHead
 from gemel.ingest.pipeline import Ingest
 from gemel.jobs.service import Jobs
 from gemel.mapping.stored import MappingLibrary
+from gemel.observe.intake import Intake
 from gemel.observe.metrics import Metrics
-from gemel.observe.tally import Tallies
 from gemel.observe.traffic import Traffic
 from gemel.outbound import Outbound
 from gemel.routing.feed import FeedReader
@@ -31,13 +31,17 @@ __all__ = ["Services"]
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The parts of one running platform. `ready` says whether requests can be served now."""
+    """The parts of one running platform.
+
+    `ready` says whether requests can be served now, and `alive` whether every part of the server still runs.
+    """
 
     settings: Settings
     database: Database
     keyring: Keyring
     refusals: Refusals
     ready: Callable[[], bool]
+    alive: Callable[[], bool]
     context: GraphContext
     directory: Directory
     twins: TwinReader
@@ -52,5 +56,5 @@ class Services:
     mappings: MappingLibrary
     sources: Sources
     metrics: Metrics
-    tallies: Tallies
     traffic: Traffic
+    intake: Intake

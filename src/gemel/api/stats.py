@@ -45,7 +45,7 @@ async def stats(request: AnyRequest) -> Response[bytes]:
     async with call.services.database.read(call.tenant) as tx:
         graph = await count_graph(tx)
         quarantined = await count_quarantined(tx)
-    totals, rate = call.services.tallies.of(call.tenant)
+    totals, rate = call.services.intake.tallies.of(call.tenant)
     known = Totals(**totals)
     return json_answer(Stats(graph.twins, graph.models, graph.relationships, quarantined, known, rate))
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from gemel import __version__
 from gemel.api.services import Services
 from gemel.app.kinds import source_kinds
 from gemel.base.clock import now_us
@@ -24,8 +25,10 @@ from gemel.ingest.requests import IngestOptions
 from gemel.jobs.service import Jobs
 from gemel.jobs.spool import InputSpool
 from gemel.mapping.stored import MappingLibrary
+from gemel.observe.intake import Intake
 from gemel.observe.metrics import Metrics
-from gemel.observe.tally import Tallies
+from gemel.observe.spans import open_export
+from gemel.observe.trace import sample_new_traces
 from gemel.observe.traffic import Traffic
 from gemel.outbound import Outbound, OutboundPolicy
 from gemel.routing.deliveries import Deliveries
@@ -51,33 +54,35 @@ __all__ = ["make_deliveries", "make_services"]
 US_PER_S = 1_000_000
 
 
-def make_services(settings: Settings, database: Database, ready: Callable[[], bool]) -> Services:
+def make_services(
+    settings: Settings,
+    database: Database,
+    ready: Callable[[], bool],
+    alive: Callable[[], bool] = lambda: True,
+) -> Services:
     """Wire the parts over a database; nothing is opened yet.
 
-    Raises InvalidError (InvalidArgument) for a setting that does not parse.
+    Raises InvalidError (InvalidArgument) for a setting that does not parse, EnvironmentFaultError (ExtraMissing).
     """
     paths, library, weeks = Paths(), ModelLibrary(), Weeks(database)
     tolerance_us = int(settings.future_tolerance_s * US_PER_S)
     context = GraphContext(library, paths, weeks, tolerance_us)
     directory = Directory(library, paths)
-    options = IngestOptions(
-        commit_events_max=settings.commit_events_max,
-        future_tolerance_us=tolerance_us,
-        dedupe_window_us=int(settings.dedupe_window_h * 3600 * US_PER_S),
-    )
     hmac_key = load_hmac_key(settings.data_dir)
     policy = OutboundPolicy.parse(settings.outbound_allow)
     outbound = Outbound(policy)
-    ingest = Ingest(database, directory, context, options, now_us)
-    metrics, tallies, traffic = Metrics(), Tallies(), Traffic()
+    intake = _intake(settings)
+    ingest = Ingest(database, directory, context, _options(settings), now_us, intake)
+    metrics, traffic = Metrics(intake), Traffic()
     permits = Permits.parse(settings.sources_allow)
-    return Services(
+    services = Services(
         settings=settings,
         mappings=MappingLibrary(),
         database=database,
         keyring=Keyring(database, hmac_key),
         refusals=Refusals(database, Spool(settings.data_dir)),
         ready=ready,
+        alive=alive,
         context=context,
         directory=directory,
         twins=TwinReader(database, context),
@@ -99,12 +104,42 @@ def make_services(settings: Settings, database: Database, ready: Callable[[], bo
             database=database,
             kinds=source_kinds(policy, outbound),
             permits=permits,
-            sink=Sink(ingest, metrics, tallies, traffic),
+            sink=Sink(ingest, metrics, intake, traffic),
         ),
         metrics=metrics,
-        tallies=tallies,
+        intake=intake,
         traffic=traffic,
     )
+    metrics.outside.queues |= _queues(services)
+    return services
+
+
+def _options(settings: Settings) -> IngestOptions:
+    return IngestOptions(
+        commit_events_max=settings.commit_events_max,
+        future_tolerance_us=int(settings.future_tolerance_s * US_PER_S),
+        dedupe_window_us=int(settings.dedupe_window_h * 3600 * US_PER_S),
+    )
+
+
+def _intake(settings: Settings) -> Intake:
+    intake = Intake()
+    if settings.otlp_url:
+        intake.export = open_export(settings.otlp_url, __version__)
+        sample_new_traces(settings.otlp_share)
+    return intake
+
+
+def _queues(services: Services) -> dict[str, Callable[[], float]]:
+    """Return how deep each queue is, when it is asked."""
+    ingest, patcher, database = services.ingest, services.patcher, services.database
+    return {
+        "ingest_requests": lambda: ingest.waiting,
+        "ingest_bodies": lambda: ingest.room.waiting,
+        "ingest_bytes": lambda: ingest.room.held,
+        "patches": lambda: patcher.waiting,
+        "connections": lambda: database.waiting,
+    }
 
 
 def _senders(outbound: Outbound, permits: Permits) -> dict[str, Sender]:

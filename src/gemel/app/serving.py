@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
@@ -20,8 +20,10 @@ from gemel.api.application import Application, create_app
 from gemel.api.server import ApiServer
 from gemel.api.services import Services
 from gemel.app.first import ensure_default, ensure_directory
+from gemel.app.lookout import Lookout
 from gemel.app.maintenance import Maintenance
 from gemel.app.metering import Metering
+from gemel.app.operator_metrics import serve_metrics
 from gemel.app.parts import make_deliveries, make_services
 from gemel.app.rolling import Rolling
 from gemel.app.storage import Storage, open_storage
@@ -141,19 +143,19 @@ class _Serving:
 
     async def run(self, on_ready: Callable[[str], None] | None) -> None:
         await self._database.open()
-        services = make_services(self._settings, self._database, lambda: self._ready)
+        beside: list[asyncio.Task[Any]] = []
+        lives = (lambda: self._ready, lambda: not any(map(_has_died, beside)))
+        services = make_services(self._settings, self._database, *lives)
         # Before the first request: a write at "now" rests on its week being there.
         await services.context.weeks.ensure_ahead(now_us())
         server = ApiServer(_http(create_app(services), self._settings, self._doors.tls))
-        supervisor = (
-            None if self._storage.bundled is None else Supervisor(self._storage.bundled, self._on_state)
-        )
+        bundled = self._storage.bundled
+        supervisor = None if bundled is None else Supervisor(bundled, self._on_state)
         watch = Sentinel(self._storage.owner_dsn, self._on_state) if supervisor is None else supervisor
-        maintenance = Maintenance(self._settings, self._storage.owner_dsn, services.context.weeks)
         deliveries = make_deliveries(self._settings, self._storage.owner_dsn, services)
         delivering = asyncio.create_task(deliveries.run())
         # On a bundled database the lock of the directory says that no other server is at work.
-        alone = self._storage.bundled is not None
+        alone = bundled is not None
         runner = JobRunner(services.jobs, self._storage.owner_dsn, RunnerOptions(alone=alone))
         # The first query builds the grammar, which takes a while: it is there before, and not made on the loop.
         grammar = asyncio.to_thread(analyse, "SELECT * FROM digitaltwins")
@@ -162,18 +164,22 @@ class _Serving:
         metering = Metering(self._storage.owner_dsn, services.traffic)
         metered = asyncio.create_task(metering.run())
         duties = (
-            maintenance.run(),
+            Maintenance(self._settings, self._storage.owner_dsn, services.context.weeks).run(),
             rolling.run(),
+            Lookout(self._storage.owner_dsn, services.metrics.outside).run(),
             watch.run(),
             services.refusals.run(),
             runner.run(),
             sources.run(),
             grammar,
         )
-        beside = [asyncio.create_task(duty) for duty in duties]
+        beside += [asyncio.create_task(duty) for duty in duties]
         rpc: RpcServer | None = None
+        shown: asyncio.Server | None = None
         try:
             log.info("serving", url=self._url, data=str(self._settings.data_dir))
+            if self._settings.metrics_port:
+                shown = await serve_metrics(self._settings.metrics_port, services.metrics.page)
             if self._doors.rpc is not None:
                 rpc = self._doors.rpc(services)
                 await rpc.start()
@@ -182,6 +188,8 @@ class _Serving:
         finally:
             rolling.stop()
             metering.stop()
+            if shown is not None:
+                shown.close()
             if rpc is not None:
                 await rpc.stop(self._settings.stop_grace_s)
             await sources.stop()
@@ -194,11 +202,17 @@ class _Serving:
             for task in beside:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
-            for sender in services.senders.values():
-                await sender.close()
-            await services.outbound.aclose()
-            await self._database.close()
+            await self._let_go(services)
             log.info("stopped", url=self._url)
+
+    async def _let_go(self, services: Services) -> None:
+        """Close what the services hold open, the database last."""
+        for sender in services.senders.values():
+            await sender.close()
+        await services.outbound.aclose()
+        if services.intake.export is not None:
+            await asyncio.to_thread(services.intake.export.close)
+        await self._database.close()
 
     async def _tell_ready(self, server: ApiServer, on_ready: Callable[[str], None] | None) -> None:
         while not (server.started and self._ready):  # noqa: ASYNC110 - uvicorn offers no event for it
@@ -213,6 +227,10 @@ class _Serving:
         if ready:
             # Held here, since the loop itself would let go of a task that nobody holds.
             self._refreshing = asyncio.get_running_loop().create_task(self._database.refresh())
+
+
+def _has_died(task: asyncio.Task[Any]) -> bool:
+    return task.done() and not task.cancelled() and task.exception() is not None
 
 
 def _rpc(where: Listening, files: TlsFiles | None) -> Callable[[Services], RpcServer]:

@@ -53,6 +53,10 @@ CODES: dict[str, Code] = {
     "DatabaseUnavailable": Code(
         "The database is starting or was lost for a moment.", "Wait for Retry-After, then send it again."
     ),
+    "PartDied": Code(
+        "A part of the server has ended, which should run as long as the server.",
+        "Start the server anew; its log says what ended.",
+    ),
     "DatabaseFull": Code(
         "The database's disk is full; nothing of this request was kept.",
         "Have room made (docs/runbooks/retention.md), then send it again.",

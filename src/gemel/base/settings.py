@@ -46,6 +46,21 @@ class Settings:
     stop_grace_s: int = setting(
         "GEMEL_STOP_GRACE_S", 5, "How long calls under way may go on once the server is told to stop."
     )
+    metrics_port: int = setting(
+        "GEMEL_METRICS_PORT",
+        0,
+        "The port of 127.0.0.1 that shows the metrics of all tenants at /metrics, without a key; 0 for none.",
+    )
+    otlp_url: str = setting(
+        "GEMEL_OTLP_URL",
+        "",
+        "Where spans of commits are sent by OTLP over HTTP, as in http://127.0.0.1:4318/v1/traces. Default: nowhere.",
+    )
+    otlp_share: float = setting(
+        "GEMEL_OTLP_SHARE",
+        1.0,
+        "The share, 0 to 1, of traces that begin here which is recorded where GEMEL_OTLP_URL is set.",
+    )
     body_bytes_max: int = setting("GEMEL_BODY_BYTES_MAX", 8 << 20, "The largest request body taken.")
     in_flight_bytes_max: int = setting(
         "GEMEL_IN_FLIGHT_BYTES_MAX",

@@ -32,6 +32,7 @@ from gemel.cli import (
     routes,
     sources,
     tenants,
+    top,
     twins,
     up,
     watch,
@@ -91,6 +92,7 @@ app.add_typer(endpoints.app, rich_help_panel=Panel.DATA)
 app.add_typer(routes.app, rich_help_panel=Panel.DATA)
 audit.register(app)
 cost.register(app)
+top.register(app)
 app.add_typer(tenants.app, rich_help_panel=Panel.OPERATE)
 app.add_typer(indexes.app, rich_help_panel=Panel.OPERATE)
 app.add_typer(keys.app, rich_help_panel=Panel.OPERATE)

@@ -129,6 +129,7 @@ class KafkaSource:
         self._cluster = ""
         self._looked_s = self._assigned_s = 0.0
         self._shared: str | None = None
+        self._done: dict[Part, int] = {}
         self._fault: str | None = None
         self._problem: str | None = None
         self._size = 0.0
@@ -157,6 +158,7 @@ class KafkaSource:
     async def commit(self, position: Mapping[str, str]) -> None:
         """Tell the broker how far we are, for those who look there; what counts is with the events."""
         self._under_way.end()
+        self._done |= {_part(name): int(at.partition("@")[0]) for name, at in position.items()}
         if self._topics.trial:
             return
         partition = self._library.TopicPartition
@@ -164,6 +166,23 @@ class KafkaSource:
         # Whose group it is no longer cannot, and need not.
         with suppress(self._library.KafkaException, RuntimeError):
             self._consumer.commit(offsets=offsets, asynchronous=True)
+
+    def behind(self) -> int | None:
+        """Return how many messages the partitions of this member hold behind what was committed.
+
+        By what the last fetches told of the ends of their logs: nothing is asked of the broker.
+        """
+        total: int | None = None
+        for part, at in list(self._parts.at.items()):
+            try:
+                _, end = self._consumer.get_watermark_offsets(
+                    self._library.TopicPartition(*part), cached=True
+                )
+            except (self._library.KafkaException, RuntimeError, TypeError):
+                continue
+            if end >= 0:
+                total = (total or 0) + max(0, end - self._done.get(part, at))
+        return total
 
     async def close(self) -> None:
         """Leave the group."""
@@ -373,6 +392,7 @@ class KafkaSource:
         self._parts.turn += 1
         self._parts.fresh = None
         self._parts.at, self._parts.kept = {}, {}
+        self._done = {}
 
     def _on_error(self, error: Any) -> None:
         kinds = self._library.KafkaError

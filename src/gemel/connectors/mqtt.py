@@ -13,7 +13,7 @@ from typing import Final
 
 from gemel.base.clock import now_us
 from gemel.base.errors import InvalidError, UnavailableError
-from gemel.connectors.mqtt_payloads import EventPayloads, MappedPayloads, Payloads, Session
+from gemel.connectors.mqtt_payloads import EventPayloads, MappedPayloads, Payloads, Session, with_traces
 from gemel.connectors.mqtt_settings import MqttSettings, broker_of, hello_of, read_settings
 from gemel.connectors.sparkplug import SparkplugNodes, parts_of
 from gemel.ingest.events import LINES, Decoded
@@ -171,6 +171,9 @@ class MqttSource:
             weight=sum(len(message.payload) for message in messages),
             mapping=reading.mapping,
             create_model=reading.create_model,
+            traceparent=None
+            if reading.nodes
+            else with_traces(decoded, messages, one_each=reading.mapping is None),
         )
 
     def _decode(self, messages: list[Publish], received_us: int) -> Decoded:

@@ -16,6 +16,7 @@ from gemel.graph.names import check_twin_id
 from gemel.graph.neighbours import check_model_change
 from gemel.graph.twin_patch import at_component, explicit_times_us, patch_change, target_model
 from gemel.graph.writing import existing_type, tell_twin, usable_type, write_properties, write_row
+from gemel.observe.trace import Trace, current_trace, new_trace
 from gemel.security.audit import AuditEntry, record
 from gemel.store.database import Database, WriteTransaction
 from gemel.store.gather import Gatherer
@@ -43,6 +44,7 @@ class PatchRequest:
 class _Parsed:
     request: PatchRequest
     operations: tuple[Operation, ...]
+    trace: Trace
 
 
 class TwinPatcher:
@@ -62,7 +64,14 @@ class TwinPatcher:
         check_twin_id(request.twin_id)
         operations = at_component(parse_operations(request.operations), request.component)
         await self._context.prepare(explicit_times_us(request.operations))
-        return await self._committer.submit(tenant, _Parsed(request, operations))
+        return await self._committer.submit(
+            tenant, _Parsed(request, operations, current_trace.get() or new_trace())
+        )
+
+    @property
+    def waiting(self) -> int:
+        """How many patches wait for a commit before theirs."""
+        return self._committer.waiting
 
     async def close(self) -> None:
         """Wait until every patch that was submitted has its answer."""
@@ -75,6 +84,7 @@ class TwinPatcher:
             results: list[str | GemelError] = []
             acts: list[tuple[AuditEntry, tuple[int, int] | None]] = []
             for item in items:
+                tx.follow(item.trace.traceparent)
                 try:
                     before, outcome = await self._change(tx, twins, item)
                 except GemelError as error:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -39,6 +40,7 @@ __all__ = [
     "pack",
     "read_changes",
     "samples_of",
+    "traces_of",
 ]
 
 SAMPLES = "samples"
@@ -77,17 +79,21 @@ FORGET = "DELETE FROM change WHERE recorded < now() - %s * interval '1 day'"
 
 
 class Change(msgspec.Struct, frozen=True):
-    """One entry of the feed; `body` is a payload, or a chunk for `samples_of`."""
+    """One entry of the feed; `body` is a payload, or a chunk for `samples_of`.
+
+    `traceparent` is that of one told among many; of others it stands in their body.
+    """
 
     change_no: int
     recorded_us: int
     kind: str
     body: bytes
+    traceparent: str | None = None
 
     def payload(self) -> dict[str, Any]:
-        """Return what was told of a change of graph or models."""
+        """Return what was told of a change of graph or models, with its `traceparent` where it has one."""
         told: dict[str, Any] = msgspec.msgpack.decode(self.body)
-        return told
+        return told if self.traceparent is None else told | {TRACE: self.traceparent}
 
 
 class _Chunk(msgspec.Struct, array_like=True, frozen=True):
@@ -100,18 +106,30 @@ class _Chunk(msgspec.Struct, array_like=True, frozen=True):
     quality: bytes
     docs: list[str | None] | None
     effects: bytes = b""
+    traces: list[tuple[int, str]] = []
+
+
+class _Told(msgspec.Struct, array_like=True, frozen=True):
+    kind: str
+    payload: msgspec.Raw
+    traceparent: str | None = None
 
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(_Chunk)
-_one_decoder = msgspec.msgpack.Decoder(tuple[str, msgspec.Raw])
-_told_decoder = msgspec.msgpack.Decoder(list[tuple[str, msgspec.Raw]])
+_one_decoder = msgspec.msgpack.Decoder(_Told)
+_told_decoder = msgspec.msgpack.Decoder(list[_Told])
 # MessagePack's "array 32": its byte, and how many follow.
 ARRAY, ARRAY_32 = struct.Struct(">BI"), 0xDD
+# "Array of three", the first byte of what `pack` returns once a trace stands behind it.
+THREE = b"\x93"
+TRACE = "traceparent"
 
 
 async def append(tx: WriteTransaction, kind: str, payload: dict[str, Any]) -> None:
-    """Tell the feed of one change of graph or models; `payload` is JSON-like."""
+    """Tell the feed of one change of graph or models; `payload` is JSON-like. The transaction's trace goes along."""
+    if tx.traces:
+        payload = payload | {TRACE: tx.traces[-1][1]}
     await tx.execute(INSERT, (tx.next_change_no(), tx.stamp(), kind, _encoder.encode(payload)))
 
 
@@ -134,9 +152,12 @@ async def append_packed(tx: WriteTransaction, packed: Sequence[bytes]) -> None:
     """Tell the feed of changes, in their order: of more than a few, many to a row."""
     if len(packed) <= ALONE_MAX:
         async with tx.in_one_trip():
-            for kind, payload in map(_one_decoder.decode, packed):
-                await tx.execute(INSERT, (tx.next_change_no(), tx.stamp(), kind, bytes(payload)))
+            for told in map(_one_decoder.decode, packed):
+                await append(tx, told.kind, msgspec.msgpack.decode(told.payload))
         return
+    if tx.traces:
+        trace = _encoder.encode(tx.traces[-1][1])
+        packed = [b"".join((THREE, body[1:], trace)) for body in packed]
     for chunk in _chunks(packed):
         count = len(chunk)
         last_no = tx.next_change_nos(count) + count - 1
@@ -159,7 +180,8 @@ async def append_samples(tx: WriteTransaction, batch: SampleBatch, effects: Effe
     """Tell the feed of samples that took effect, and of their effects, in chunks of at most CHUNK_SAMPLES_MAX."""
     for start in range(0, len(batch), CHUNK_SAMPLES_MAX):
         end = min(start + CHUNK_SAMPLES_MAX, len(batch))
-        chunk = _chunk(batch.take(np.arange(start, end)), effects[start:end])
+        part = batch.take(np.arange(start, end))
+        chunk = _chunk(part, effects[start:end], _traces(tx.traces, part))
         await tx.execute(INSERT, (tx.next_change_no(), tx.recorded_us, SAMPLES, _encoder.encode(chunk)))
 
 
@@ -185,8 +207,8 @@ def _changes_of(last_no: int, recorded_us: int, kind: str, body: bytes, count: i
         yield Change(last_no, recorded_us, kind, body)
         return
     first_no = last_no - count + 1
-    for place, (own_kind, payload) in enumerate(_told_decoder.decode(body)):
-        yield Change(first_no + place, recorded_us + place, own_kind, bytes(payload))
+    for place, told in enumerate(_told_decoder.decode(body)):
+        yield Change(first_no + place, recorded_us + place, told.kind, bytes(told.payload), told.traceparent)
 
 
 def forget_changes(owner: psycopg.Connection, days: int) -> None:
@@ -217,7 +239,28 @@ def effects_of(change: Change) -> Effects:
     return np.frombuffer(chunk.effects, np.uint8)
 
 
-def _chunk(batch: SampleBatch, effects: Effects) -> _Chunk:
+def traces_of(change: Change) -> Callable[[int], str | None]:
+    """Return what gives the `traceparent` of a chunk's samples, if any, by their recorded time (µs)."""
+    traces = _decoder.decode(change.body).traces
+    begins = [begin_us for begin_us, _ in traces]
+
+    def at(recorded_us: int) -> str | None:
+        place = bisect_right(begins, recorded_us)
+        return traces[place - 1][1] if place else None
+
+    return at
+
+
+def _traces(traces: Sequence[tuple[int, str]], batch: SampleBatch) -> list[tuple[int, str]]:
+    """Return those of a transaction's traces that samples belong to."""
+    if len(traces) < 2:
+        return list(traces)
+    first_us, last_us = int(batch.recorded_us.min()), int(batch.recorded_us.max())
+    begins = [begin_us for begin_us, _ in traces]
+    return list(traces[max(0, bisect_right(begins, first_us) - 1) : bisect_right(begins, last_us)])
+
+
+def _chunk(batch: SampleBatch, effects: Effects, traces: list[tuple[int, str]]) -> _Chunk:
     return _Chunk(
         batch.series.astype("<i8").tobytes(),
         batch.time_us.astype("<i8").tobytes(),
@@ -228,4 +271,5 @@ def _chunk(batch: SampleBatch, effects: Effects) -> _Chunk:
         batch.quality.astype("<i2").tobytes(),
         batch.docs,
         effects.tobytes(),
+        traces,
     )

@@ -127,11 +127,13 @@ async def _write(
     tx: WriteTransaction, batch: SampleBatch, last_us: Ints, gaps: Collection[int]
 ) -> npt.NDArray[np.int8]:
     known = await _known(tx, batch, last_us)
+    tx.laps.end("lookup")
     made = (
         plan(batch, last_us, known)
         if len(batch) < INLINE_MAX
         else await asyncio.to_thread(plan, batch, last_us, known)
     )
+    tx.laps.end("order")
     await _copy(tx, batch.take(made.fresh), made.late[made.fresh])
     await _correct(tx, batch, made)
     state = made.state[np.argsort(batch.series[made.state])]
@@ -139,7 +141,9 @@ async def _write(
     effective = np.sort(np.concatenate((made.fresh, np.array(made.winners, np.int64))))
     told = batch.take(effective)
     await mark_stale(tx, told.series, told.time_us)
+    tx.laps.end("write")
     await append_samples(tx, told, _effects(batch, made, last_us)[effective])
+    tx.laps.end("tell")
     return made.outcomes
 
 

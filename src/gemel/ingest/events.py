@@ -65,6 +65,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     time: datetime | None = None
     revision: Annotated[int, msgspec.Meta(ge=0, le=INT32_MAX)] = 0
     quality: Literal["good", "uncertain", "bad"] = "good"
+    traceparent: str | None = None
 
 
 @dataclass(slots=True, weakref_slot=True)

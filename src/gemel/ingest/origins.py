@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import NamedTuple, cast
 
 from gemel.base.clock import EPOCH
 from gemel.base.errors import Detail
@@ -11,16 +11,23 @@ from gemel.history.origins import EventColumns, Sending, pack_origin
 from gemel.ingest.events import Event
 from gemel.ingest.table import EventTable
 
-__all__ = ["pack"]
+__all__ = ["Packed", "pack"]
 
 
 NAMELESS = Event("", "", "", "1.0", "", {}, EPOCH)
 
 
-def pack(events: Sequence[Event | Detail], sending: Sending) -> bytes:
+class Packed(NamedTuple):
+    """Events' packed names, and the source that all of them name, None where they do not agree."""
+
+    body: bytes
+    source: str | None
+
+
+def pack(events: Sequence[Event | Detail], sending: Sending) -> Packed:
     """Return the packed names of events, in order; one that could not be decoded has none."""
     if isinstance(events, EventTable):
-        return pack_origin(events.names(), sending)
+        return _packed(events.names(), sending)
     named = cast("Sequence[Event]", events)
     if Detail in set(map(type, events)):
         named = [event if isinstance(event, Event) else NAMELESS for event in events]
@@ -30,4 +37,10 @@ def pack(events: Sequence[Event | Detail], sending: Sending) -> bytes:
         types=[event.type for event in named],
         untimed=[index for index, event in enumerate(named) if event.time is None],
     )
-    return pack_origin(columns, sending)
+    return _packed(columns, sending)
+
+
+def _packed(columns: EventColumns, sending: Sending) -> Packed:
+    sources = columns.sources
+    alike = bool(sources) and sources.count(sources[0]) == len(sources)
+    return Packed(pack_origin(columns, sending), sources[0] if alike else None)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
@@ -29,6 +31,9 @@ from gemel.ingest.resolve import TimeRules
 from gemel.ingest.resolve_whole import resolve_whole
 from gemel.ingest.room import Room
 from gemel.ingest.steps import STEPS, Group, Parts, Prepared
+from gemel.ingest.traces import with_trace
+from gemel.observe.intake import UNNAMED, Intake, Taken
+from gemel.observe.laps import Laps
 from gemel.security.audit import AuditEntry
 from gemel.store.database import Database
 from gemel.store.gather import Gatherer
@@ -37,6 +42,9 @@ __all__ = ["Ingest"]
 
 INLINE_EVENTS = 50
 ROOM_BYTES = 10 << 20
+REPLAY = "quarantine"
+"""What counts as the source of events that come out of quarantine."""
+NONE_US = np.zeros(0, np.int64)
 T = TypeVar("T")
 
 
@@ -44,11 +52,18 @@ class Ingest:
     """Takes event bodies of any tenant and answers each once its events are durable and visible."""
 
     def __init__(
-        self, db: Database, directory: Directory, context: GraphContext, options: IngestOptions, clock: Clock
+        self,
+        db: Database,
+        directory: Directory,
+        context: GraphContext,
+        options: IngestOptions,
+        clock: Clock,
+        intake: Intake,
     ) -> None:
         self._db = db
         self._options = options
         self.clock = clock
+        self._intake = intake
         self._parts = Parts(directory, context, options.dedupe_window_us)
         self._retention_us: dict[int, int] = {}
         self.room = Room(ROOM_BYTES)
@@ -72,8 +87,12 @@ class Ingest:
         wait as they came; `weigh` says how much room a body takes. Raises what `weigh`, `decode` and `submit` raise.
         """
         async with self.room.hold(weigh(body)):
+            entered_s = time.perf_counter()
             decoded = await asyncio.to_thread(decode, body)
-            return await self.submit(tenant, request_of(decoded))
+            decoded_s = time.perf_counter()
+            request = request_of(decoded)
+            request.laps.marks += (("room", entered_s), ("decode", decoded_s))
+            return await self.submit(tenant, request)
 
     async def submit(self, tenant: int, request: IngestRequest) -> IngestResult:
         """Commit a request's events with those that wait beside it, and return what became of them.
@@ -117,6 +136,11 @@ class Ingest:
             for index, (event, number) in enumerate(zip(events, request.replaying.numbers, strict=True))
         ]
 
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for a commit before theirs."""
+        return self._committer.waiting
+
     async def close(self) -> None:
         """Wait until everything taken has been answered."""
         await self._committer.close()
@@ -129,12 +153,14 @@ class Ingest:
             async with self._db.read(tenant) as tx:
                 view = await self._parts.directory.resolve(tx, subjects)
         rules = self._rules(tenant, request)
+        request, trace, runs = with_trace(request)
         events, numbers = request.decoded.events, request.replaying.numbers
         resolved, origin = await _off_loop(
             len(events), lambda: (resolve_whole(events, numbers, view, rules), pack(events, request.sending))
         )
         await self._parts.context.weeks.ensure(resolved.batch.time_us)
-        return Prepared(request, rules, frozenset(view.twins), view.epochs, resolved, origin)
+        request.laps.end("validate")
+        return Prepared(request, rules, frozenset(view.twins), view.epochs, resolved, origin, trace, runs)
 
     def _rules(self, tenant: int, request: IngestRequest) -> TimeRules:
         latest_us = self.clock() + self._options.future_tolerance_us
@@ -144,11 +170,46 @@ class Ingest:
     async def _apply(self, tenant: int, items: list[Prepared]) -> list[IngestResult | GemelError]:
         # Copies: what a commit that fails had found must not be what its next attempt starts from.
         group = Group([copy.copy(item) for item in items])
+        for item in items:
+            item.request.laps.end("wait")
         async with self._db.write(tenant) as tx:
             for step in STEPS:
                 await step(self._parts, tx, group)
             self._retention_us[tenant] = tx.retention_us
+        self._count(tenant, group, tx.laps)
         return group.results
+
+    def _count(self, tenant: int, group: Group, laps: Laps) -> None:
+        taken = [
+            _taken(item, result)
+            for item, result in zip(group.items, group.results, strict=True)
+            if isinstance(result, IngestResult)
+        ]
+        self._intake.record(tenant, self.clock(), taken, laps)
+
+
+def _taken(item: Prepared, result: IngestResult) -> Taken:
+    request = item.request
+    outcomes = {name: getattr(result, name) for name in OUTCOMES}
+    if request.replaying.numbers:
+        # Counted as quarantined when they came, and no fresher for having waited.
+        return Taken(REPLAY, 0, outcomes, {}, request.received_us, NONE_US, request.laps, item.trace)
+    codes: Mapping[str, int] = {}
+    if result.quarantined:
+        outcomes["quarantined"] = result.quarantined
+        codes = Counter(each.code for each in result.rejected)
+    source = request.sending.source or item.origin.source or UNNAMED
+    return Taken(
+        source,
+        result.events,
+        outcomes,
+        codes,
+        request.received_us,
+        item.fresh_us,
+        request.laps,
+        item.trace,
+        [traceparent for _, traceparent in item.runs if traceparent != item.trace.traceparent],
+    )
 
 
 def _fate(number: int, event: Event | Detail, fault: Detail | None, counts: list[int]) -> Fate:

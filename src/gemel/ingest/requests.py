@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import msgspec
@@ -11,6 +11,8 @@ import msgspec
 from gemel.history.origins import Sending
 from gemel.ingest.events import Decoded
 from gemel.ingest.positions import Position
+from gemel.observe.laps import Laps
+from gemel.observe.trace import Trace
 from gemel.security.audit import AuditEntry
 from gemel.store.database import WriteTransaction
 
@@ -100,6 +102,7 @@ class IngestRequest:
     `positions` are sources and how far each has been read; `sending` what is kept of where the events came from;
     `create_model` the model of twins that do not exist yet; `replaying` is given for events out of quarantine;
     `strict` raises the first event's fault in place of quarantine; `guard` may refuse it at the last moment.
+    `trace` is what its commit goes on with, that of the caller where it is None; `laps` are the stages of its way.
     """
 
     decoded: Decoded
@@ -111,6 +114,8 @@ class IngestRequest:
     replaying: Replaying = NOT_REPLAYED
     strict: bool = False
     guard: Guard | None = None
+    trace: Trace | None = None
+    laps: Laps = field(default_factory=Laps)
 
 
 @dataclass(frozen=True, slots=True)

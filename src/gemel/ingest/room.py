@@ -23,6 +23,11 @@ class Room:
         """How much is held now."""
         return self._held
 
+    @property
+    def waiting(self) -> int:
+        """How many wait to be let in."""
+        return len(self._waiting)
+
     @asynccontextmanager
     async def hold(self, size: int) -> AsyncIterator[None]:
         """Hold some room for the length of the block; wait for it first."""

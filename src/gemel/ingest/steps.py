@@ -8,20 +8,24 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 
 import numpy as np
+import numpy.typing as npt
 
 from gemel.base.errors import Detail, GemelError, InvalidError
 from gemel.graph.context import GraphContext
 from gemel.graph.directory import Directory, create_missing, extend_start
 from gemel.graph.loading import twin_not_found
-from gemel.history.ordering import OUTCOMES
+from gemel.history.ordering import ACCEPTED, OUTCOMES
 from gemel.history.origins import Origin, store_origins
+from gemel.history.samples import Ints
 from gemel.history.write import write_samples
 from gemel.ingest import positions, quarantine, seen
 from gemel.ingest.events import LINES, Decoded, Event
-from gemel.ingest.origins import pack
+from gemel.ingest.origins import Packed, pack
 from gemel.ingest.requests import IngestRequest, IngestResult, Rejected
 from gemel.ingest.resolve import Resolved, TimeRules
 from gemel.ingest.resolve_whole import resolve_whole
+from gemel.ingest.traces import Run, with_trace
+from gemel.observe.trace import Trace
 from gemel.security.audit import record
 from gemel.store.database import Epochs, WriteTransaction
 
@@ -45,8 +49,9 @@ class Parts:
 class Prepared:
     """A request resolved before the lock, and what that rested on: the twins, the epochs and the rules.
 
-    `origin` are its events' packed names; `first_us` the recorded time of its first event, from which those of
-    the others count on, and `signed` the first and last of all its writes.
+    `origin` are its events' packed names, `trace` what the commit goes on with, and `runs` events that name
+    others; `fresh_us` are the source times of values that became the state. `first_us` is the recorded time of its
+    first event, from which those of the others count on, and `signed` the first and last of all its writes.
     """
 
     request: IngestRequest
@@ -54,7 +59,10 @@ class Prepared:
     known: frozenset[str]
     epochs: Epochs
     resolved: Resolved
-    origin: bytes
+    origin: Packed
+    trace: Trace
+    runs: Sequence[Run] = ()
+    fresh_us: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
     first_us: int = 0
     signed: tuple[int, int] | None = None
     repeated: set[int] = field(default_factory=set)
@@ -98,15 +106,18 @@ def _narrow(item: Prepared, kept: Sequence[int]) -> None:
     item.request = replace(request, decoded=Decoded(events, b"", LINES, raws), replaying=replaying)
     item.rules = item.rules._replace(receipts_us=replaying.receipts_us)
     item.origin = pack(events, request.sending)
+    item.runs = with_trace(item.request)[2]
     item.epochs = NEVER  # to be resolved again
 
 
 async def settle(parts: Parts, tx: WriteTransaction, group: Group) -> None:
     """Create the twins that are asked for, and resolve again what rested on another state of things."""
     for item in group.items:
+        tx.follow(item.trace.traceparent)
         await _ask_guard(tx, item)
         await _create_twins(parts, tx, item)
         item.first_us = tx.stamps(len(item.events))
+        tx.traces.extend((item.first_us + index, traceparent) for index, traceparent in item.runs)
         item.signed = tx.sign()
     epochs = tx.epochs
     for item in group.items:
@@ -162,7 +173,9 @@ async def write(_: Parts, tx: WriteTransaction, group: Group) -> None:
     for item in group.items:
         item.resolved.batch.recorded_us[:] = item.first_us + item.resolved.owner
     batch, item_no = seen.merge([(item.resolved, item.repeated) for item in group.items])
+    tx.laps.end("settle")
     outcomes = await write_samples(tx, batch)
+    _note_fresh(group, batch.time_us, item_no, outcomes == ACCEPTED)
     width = len(OUTCOMES)
     counts = np.bincount(item_no * width + outcomes, minlength=len(group.items) * width).reshape(-1, width)
     for item, own in zip(group.items, counts, strict=True):
@@ -177,6 +190,16 @@ async def write(_: Parts, tx: WriteTransaction, group: Group) -> None:
             starts[twin_no] = min(time_us, starts.get(twin_no, time_us))
     if starts:
         await extend_start(tx, starts)
+
+
+def _note_fresh(group: Group, time_us: Ints, item_no: Ints, fresh: npt.NDArray[np.bool_]) -> None:
+    if len(group.items) == 1:
+        group.items[0].fresh_us = time_us[fresh]
+        return
+    # Values stand by item, in order.
+    ends = np.searchsorted(item_no[fresh], np.arange(1, len(group.items)))
+    for item, part in zip(group.items, np.split(time_us[fresh], ends), strict=True):
+        item.fresh_us = part
 
 
 async def keep_rejects(_: Parts, tx: WriteTransaction, group: Group) -> None:
@@ -230,6 +253,7 @@ async def sign(_: Parts, tx: WriteTransaction, group: Group) -> None:
     """Record the audit rows, the origins, the sources' positions and counts of what was not refused."""
     both = list(zip(group.items, group.results, strict=True))
     items = [item for item, result in both if isinstance(result, IngestResult)]
+    tx.laps.end("quarantine")
     taken = [item.request for item in items]
     await record(tx, [request.audit for request in taken], [item.signed for item in items])
     await store_origins(tx, [_origin(item) for item, result in both if _left_values(result)])
@@ -237,6 +261,7 @@ async def sign(_: Parts, tx: WriteTransaction, group: Group) -> None:
     for item, result in both:
         if item.request.guard is not None and isinstance(result, IngestResult):
             await item.request.guard.keep(tx, result)
+    tx.laps.end("sign")
 
 
 def _left_values(result: IngestResult | GemelError) -> bool:
@@ -245,7 +270,7 @@ def _left_values(result: IngestResult | GemelError) -> bool:
 
 def _origin(item: Prepared) -> Origin:
     last_us = item.first_us + len(item.events) - 1
-    return Origin(item.first_us, last_us, int(item.resolved.batch.time_us.max()), item.origin)
+    return Origin(item.first_us, last_us, int(item.resolved.batch.time_us.max()), item.origin.body)
 
 
 STEPS: tuple[Step, ...] = (claim, settle, drop_repeats, write, keep_rejects, sign)

@@ -1,6 +1,7 @@
 """Counters and histograms for Prometheus, one set for each running platform.
 
-They are fed by request and by batch, never by event. No label names a tenant.
+They are fed by request and by batch, never by event. What names a tenant is shown to that tenant and to the
+operator of the machine alone (ADR 26).
 """
 
 from __future__ import annotations
@@ -9,6 +10,9 @@ from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from gemel.observe.exposition import IntakeCollector, OfTenant, Outside, OutsideCollector
+from gemel.observe.intake import Intake
 
 __all__ = ["CONTENT_TYPE", "Metrics"]
 
@@ -19,8 +23,11 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 class Metrics:
     """What this process counts and times."""
 
-    def __init__(self) -> None:
+    def __init__(self, intake: Intake) -> None:
         self.registry = CollectorRegistry()
+        self.outside = Outside()
+        self.registry.register(IntakeCollector(intake, self.outside))
+        self.registry.register(OutsideCollector(self.outside))
         self.requests = Counter(
             "gemel_requests", "Requests answered.", ("method", "route", "status"), registry=self.registry
         )
@@ -28,15 +35,6 @@ class Metrics:
             "gemel_request_seconds",
             "Seconds from a request's head to its answer's head.",
             ("method", "route"),
-            buckets=SECONDS,
-            registry=self.registry,
-        )
-        self.samples = Counter(
-            "gemel_samples", "Values taken from events, by outcome.", ("outcome",), registry=self.registry
-        )
-        self.batch_seconds = Histogram(
-            "gemel_ingest_batch_seconds",
-            "Seconds from a batch's arrival to its commit.",
             buckets=SECONDS,
             registry=self.registry,
         )
@@ -93,12 +91,6 @@ class Metrics:
         self.requests.labels(method, route, str(status)).inc()
         self.request_seconds.labels(method, route).observe(seconds)
 
-    def count_batch(self, outcomes: Mapping[str, int], seconds: float) -> None:
-        """Count a committed batch: how many of each outcome, and how long it took."""
-        for outcome, number in outcomes.items():
-            self.samples.labels(outcome).inc(number)
-        self.batch_seconds.observe(seconds)
-
     def count_source(self, kind: str, outcomes: Mapping[str, int]) -> None:
         """Count what a source of a kind brought: how many of each outcome."""
         for outcome, number in outcomes.items():
@@ -124,6 +116,6 @@ class Metrics:
         self.rollup_lag_seconds.set(lag_s)
         self.rollup_stale.set(stale)
 
-    def page(self) -> bytes:
-        """Return all of it in Prometheus' text format."""
-        return generate_latest(self.registry)
+    def page(self, tenant: str | None = None) -> bytes:
+        """Return all of it in Prometheus' text format; for a tenant by name, without what names another."""
+        return generate_latest(self.registry if tenant is None else OfTenant(self.registry, tenant))

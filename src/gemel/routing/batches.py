@@ -27,11 +27,12 @@ class Cursor(NamedTuple):
 
 
 class Letter(NamedTuple):
-    """A notification to be sent: the event's id, the twin that it tells of, and the CloudEvent as JSON."""
+    """A notification to be sent: the event's id, the twin that it tells of, the CloudEvent as JSON, and its trace."""
 
     event_id: str
     twin: str
     event: bytes
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,12 @@ class Batch:
     def size(self) -> int:
         """How many bytes they are."""
         return sum(len(letter.event) for letter in self.letters)
+
+    @property
+    def traceparent(self) -> str | None:
+        """The trace of all of them, None where they are not of one."""
+        named = {letter.traceparent for letter in self.letters}
+        return named.pop() if len(named) == 1 else None
 
     @property
     def body(self) -> bytes:
@@ -101,5 +108,6 @@ class Gatherer:
             for position, twin, event in notifications(told, part.known, naming, start, types):
                 if event_filter.takes(event):
                     before, after = Cursor(number - 1, position), Cursor(number - 1, position + 1)
-                    yield _Found(Letter(event["id"], twin, msgspec.json.encode(event)), before, after)
+                    raw, trace = msgspec.json.encode(event), event.get("traceparent")
+                    yield _Found(Letter(event["id"], twin, raw, trace), before, after)
             self._cursor = Cursor(number)

@@ -13,6 +13,7 @@ import structlog
 from psycopg.rows import TupleRow
 
 from gemel.base.errors import InvalidError
+from gemel.observe.exposition import RouteLag
 from gemel.routing.delivery import DeliveryParts, RouteDelivery, RouteKey
 from gemel.routing.routes import LAG, RouteState, state_of
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["Deliveries"]
 
 LOOK_S = 1.0
+LAGS_MAX = 256
+"""Of how many routes metrics show the lag: those that stopped, then the farthest behind."""
 GRACE_S = 5.0
 CONNECT_S = 5
 STATES = ("delivering", "retrying", "disabled", "stopped")
@@ -32,7 +35,8 @@ NO_TIMEOUT = "SET LOCAL idle_in_transaction_session_timeout = 0"
 ROUTES = f"""
 SELECT r.tenant, t.name, r.route_id, r.filter, r.failures, r.stopped,
        coalesce(r.next_try, '-infinity') <= clock_timestamp(),
-       (extract(epoch FROM clock_timestamp() - c.recorded))::float8
+       (extract(epoch FROM clock_timestamp() - c.recorded))::float8,
+       (SELECT h.change_no FROM tenant_head AS h WHERE h.tenant = r.tenant) - r.change_no
 FROM (SELECT *, change_no + 1 AS next_no FROM event_route OFFSET 0) AS r
 JOIN tenant AS t ON t.tenant = r.tenant {LAG}"""
 
@@ -44,6 +48,7 @@ class _Listed(NamedTuple):
     state: str
     due: bool
     lag_s: float | None
+    behind: int
 
 
 class Deliveries:
@@ -98,10 +103,10 @@ class Deliveries:
             await self._stop()
 
     def _listed(self, rows: Iterable[TupleRow]) -> Iterator[_Listed]:
-        for tenant, name, route_id, text, failures, stopped, due, lag_s in rows:
+        for tenant, name, route_id, text, failures, stopped, due, lag_s, behind in rows:
             key = RouteKey(tenant, route_id, f"{self._source}/{name}", name)
             try:
-                yield _Listed(key, state_of(RouteState(text, failures, stopped)), due, lag_s)
+                yield _Listed(key, state_of(RouteState(text, failures, stopped)), due, lag_s, behind)
             except InvalidError as error:
                 # A filter of another version: it must not keep the others from their deliveries.
                 log.error("route has no filter", tenant=tenant, route=route_id, error=str(error))
@@ -109,14 +114,20 @@ class Deliveries:
     def _start_due(self, listed: Iterable[_Listed]) -> None:
         counts: Counter[str] = Counter()
         lag_s = 0.0
+        lags: list[RouteLag] = []
         for route in listed:
             counts[route.state] += 1
+            lags.append(
+                RouteLag(route.key.tenant, route.key.route_id, route.state, route.behind, route.lag_s or 0.0)
+            )
             if route.state not in {"delivering", "retrying"}:
                 continue
             lag_s = max(lag_s, route.lag_s or 0.0)
             if route.due and route.key not in self._running:
                 self._start(route.key)
         self._parts.metrics.show_routes({state: counts[state] for state in STATES}, lag_s)
+        lags.sort(key=lambda each: (each.state != "stopped", -each.lag_s))
+        self._parts.metrics.outside.routes = tuple(lags[:LAGS_MAX])
 
     def _start(self, key: RouteKey) -> None:
         task = self._running[key] = asyncio.create_task(RouteDelivery(self._parts, key).run())

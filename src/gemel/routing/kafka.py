@@ -18,7 +18,7 @@ import msgspec
 from gemel.outbound import Outbound
 from gemel.outbound.kafka import client_config, kafka_library, server_and_topic
 from gemel.routing import sending
-from gemel.routing.batches import Batch
+from gemel.routing.batches import Batch, Letter
 from gemel.routing.endpoints import Endpoint
 from gemel.routing.sending import Resolve, Trouble
 
@@ -69,7 +69,7 @@ class KafkaSender:
                     topic,
                     letter.event,
                     letter.twin.encode(),
-                    headers=HEADERS,
+                    headers=_headers(letter),
                     on_delivery=lambda error, _: told.append(error),
                 )
             left = producer.flush(sending.TIMEOUT_S)
@@ -99,6 +99,11 @@ class KafkaSender:
             }
             producer = self._producers[_key(endpoint)] = kafka_library().Producer(config)
         return producer
+
+
+def _headers(letter: Letter) -> list[tuple[str, bytes]]:
+    trace = letter.traceparent
+    return HEADERS if trace is None else [*HEADERS, ("traceparent", trace.encode())]
 
 
 def _key(endpoint: Endpoint) -> bytes:

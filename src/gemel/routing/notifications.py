@@ -17,7 +17,7 @@ import msgspec
 from gemel.base.clock import iso_us
 from gemel.graph.roster import TwinName
 from gemel.graph.told import relationship_documents, twin_document
-from gemel.history.changes import CURRENT, FIRST, Change, effects_of
+from gemel.history.changes import CURRENT, FIRST, Change, effects_of, traces_of
 from gemel.history.paths import path_no_of, twin_no_of
 from gemel.history.samples import SampleBatch
 from gemel.history.values import JSON, REMOVED, decode
@@ -117,6 +117,8 @@ def _of_graph(change: Change, known: Known, naming: Naming) -> dict[str, Any] | 
         return None
     kind = GRAPH_TYPES[change.kind]
     about = {"subject": subject, "time": iso_us(change.recorded_us)}
+    if "traceparent" in payload:
+        about["traceparent"] = payload["traceparent"]
     return _event(_Place(naming.generation, change.change_no, 0), kind, naming.source, data, **about)
 
 
@@ -161,6 +163,7 @@ def _of_chunk(
     if not roles:
         return
     effects = effects_of(change).tolist()
+    trace_at = traces_of(change)
     for group, role in _groups(batch, effects, known, roles):
         first = group.positions[0]
         if first < start:
@@ -169,6 +172,8 @@ def _of_chunk(
             told = _update(change, batch, effects, known, naming, group)
         else:
             told = _telemetry(change, batch, known, naming, group)
+        if (trace := trace_at(int(batch.recorded_us[first]))) is not None:
+            told["traceparent"] = trace
         yield Notification(first, group.twin.twin_id, told)
 
 

@@ -21,7 +21,7 @@ PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
 LEVELS: Final = {"3.1.1": 4, "5": 5}
 TOPIC: Final = "gemel/{twin}/{type}"
 TOPIC_CHARS_MAX: Final = 512
-HEADERS: Final = {"content-type": "application/cloudevents+json"}
+HEADERS: Final[dict[str, str]] = {"content-type": "application/cloudevents+json"}
 NOT_IN_TOPICS: Final = str.maketrans({"+": "_", "#": "_", "/": "_", "\0": "_"})
 
 
@@ -31,6 +31,7 @@ class _Named(msgspec.Struct):
     type: str
     source: str
     subject: str = ""
+    traceparent: str | None = None
 
     @property
     def twin(self) -> str:
@@ -98,4 +99,5 @@ def _outgoing(raw: msgspec.Raw, topic: str) -> Outgoing:
     named = msgspec.json.decode(raw, type=_Named)
     for place, value in (("{twin}", named.twin), ("{type}", named.type)):
         topic = topic.replace(place, value.translate(NOT_IN_TOPICS) or "_")
-    return Outgoing(topic, bytes(raw), HEADERS)
+    trace = {} if named.traceparent is None else {"traceparent": named.traceparent}
+    return Outgoing(topic, bytes(raw), HEADERS | trace)

@@ -34,7 +34,8 @@ class WebhookSender:
     async def send(self, endpoint: Endpoint, batch: Batch, name: str) -> Trouble | None:
         """Send a batch; None once it was acknowledged with 2xx."""
         body = batch.body
-        headers = {"Content-Type": MEDIA_TYPE, **endpoint.headers}
+        trace = {} if batch.traceparent is None else {"traceparent": batch.traceparent}
+        headers = {"Content-Type": MEDIA_TYPE, **trace, **endpoint.headers}
         if endpoint.secret is not None:
             key = secret_bytes(self.resolve(endpoint.tenant_name, endpoint.secret))
             message_id = f"{name}.{batch.letters[0].event_id}-{batch.count}"

@@ -191,7 +191,7 @@ class _Counted:
 def _begin(context: Context) -> Trace:
     trace = trace_of(_text(context, "traceparent"))
     current_trace.set(trace)
-    context.set_trailing_metadata((("traceresponse", trace.response_header),))
+    context.set_trailing_metadata((("traceresponse", trace.traceparent),))
     return trace
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 import gemel.rpc.gemel_pb2 as pb
 from gemel.api.call import Call
-from gemel.api.events import batch_target, count_batch, read_to
+from gemel.api.events import batch_target, read_to
 from gemel.base.clock import now_us
 from gemel.base.errors import (
     EnvironmentFaultError,
@@ -26,6 +25,7 @@ from gemel.ingest.events import BATCH, LINES, Decoded
 from gemel.ingest.positions import read_position
 from gemel.ingest.requests import IngestRequest, IngestResult
 from gemel.ingest.room import Room
+from gemel.observe.laps import Laps
 from gemel.rpc.calls import record_refusal
 from gemel.rpc.messages import ack_of, event_json, failed_ack
 from gemel.security.audit import storable
@@ -82,12 +82,13 @@ async def position(call: Call, request: Any) -> Any:
 async def _take(call: Call, batch: Any) -> IngestResult:
     if batch.create_model:
         call.principal.require(Scope.WRITE)
-    received_us, started_s = now_us(), time.perf_counter()
+    received_us, laps = now_us(), Laps()
     source, at = batch.source or None, batch.position or None
     positions = read_to(source, at)
     body, media_type = await asyncio.to_thread(_body, batch)
     if len(body) > call.services.settings.body_bytes_max:
         raise _too_large(call)
+    laps.end("receive")
 
     def request_of(decoded: Decoded) -> IngestRequest:
         return IngestRequest(
@@ -97,17 +98,16 @@ async def _take(call: Call, batch: Any) -> IngestResult:
             positions=positions,
             sending=Sending(source and storable(source), at),
             create_model=batch.create_model or None,
+            laps=laps,
         )
 
-    result = await call.services.ingest.receive(
+    return await call.services.ingest.receive(
         call.tenant,
         body,
         lambda held: decode_any(held, media_type),
         request_of,
         lambda held: weigh_any(held, media_type),
     )
-    count_batch(call, result, time.perf_counter() - started_s)
-    return result
 
 
 def _body(batch: Any) -> tuple[bytes, str]:

@@ -25,6 +25,7 @@ __all__ = [
     "list_keys",
     "list_tenants",
     "revoke_key",
+    "tenant_names",
 ]
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
@@ -35,10 +36,16 @@ INSERT_HEAD = """
 INSERT INTO tenant_head (tenant, retention_line)
 SELECT %s, retention_line FROM tenant_head WHERE tenant = 0"""
 FIND_TENANT = "SELECT tenant FROM tenant WHERE name = %s AND tenant <> 0"
+NAMES = "SELECT tenant, name FROM tenant WHERE tenant <> 0"
 LIST_TENANTS = """
 SELECT t.tenant, t.name, (extract(epoch FROM t.created) * 1000000)::bigint,
        (SELECT count(*) FROM api_key k WHERE k.tenant = t.tenant AND k.revoked IS NULL)
 FROM tenant t WHERE t.tenant <> 0 ORDER BY t.tenant"""
+
+
+def tenant_names(owner: psycopg.Connection) -> dict[int, str]:
+    """Return the names of all tenants by number; on the owner's connection."""
+    return dict(owner.execute(NAMES).fetchall())
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from gemel.ingest.events import Decoded
 from gemel.sources.definition import Definition, Limits
 from gemel.sources.permits import Place
 
-__all__ = ["Kind", "Marks", "Source", "SourceBatch"]
+__all__ = ["Kind", "Logged", "Marks", "Source", "SourceBatch"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,14 @@ class Source(Protocol):
 
     async def close(self) -> None:
         """Let go of the other side; what was not committed will come again."""
+
+
+@runtime_checkable
+class Logged(Protocol):
+    """A source that reads a log, and knows how much of it waits."""
+
+    def behind(self) -> int | None:
+        """Return how many messages stand behind what was committed, None while that is not known; at once."""
 
 
 class Kind(Protocol):

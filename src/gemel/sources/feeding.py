@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 import psycopg
 
@@ -23,13 +23,13 @@ from gemel.ingest.pipeline import Ingest
 from gemel.ingest.positions import Position, read_positions
 from gemel.ingest.requests import IngestRequest, IngestResult
 from gemel.ingest.steps import Prepared
+from gemel.observe.intake import Intake, SourceFigures
 from gemel.observe.logs import get_log
 from gemel.observe.metrics import Metrics
-from gemel.observe.tally import Tallies
 from gemel.observe.trace import trace_of
 from gemel.observe.traffic import Traffic
 from gemel.security.audit import AuditEntry, storable
-from gemel.sources.contract import Source, SourceBatch
+from gemel.sources.contract import Logged, Source, SourceBatch
 from gemel.sources.definition import Definition
 from gemel.sources.drift import Seen, keep_drift
 from gemel.sources.records import Held, check_held, count_batch, part_name
@@ -47,6 +47,8 @@ TRANSIENT: Final = (
 )
 AGAIN_FIRST_S: Final = 0.1
 AGAIN_MAX_S: Final = 5.0
+LOOK_S: Final = 1.0
+"""How often it is looked how much of a log waits."""
 BEGUN: Final = "parts of sources"
 
 log = get_log(__name__)
@@ -58,7 +60,7 @@ class Sink:
 
     ingest: Ingest
     metrics: Metrics
-    tallies: Tallies
+    intake: Intake
     traffic: Traffic
 
 
@@ -85,6 +87,7 @@ class Feeder:
         """
         reading = asyncio.create_task(self._read(source))
         stopped = asyncio.create_task(self.stopping.wait())
+        is_logged, look_s = isinstance(source, Logged), 0.0
         try:
             while not self.stopping.is_set():
                 await asyncio.wait((reading, stopped), return_when=asyncio.FIRST_COMPLETED)
@@ -95,6 +98,9 @@ class Feeder:
                 if taken is not None and await self._deliver(taken):
                     await source.commit(taken.batch.position)
                     await self._told(taken.batch.problem)
+                if is_logged and time.monotonic() >= look_s:
+                    look_s = time.monotonic() + LOOK_S
+                    self._figures().behind = cast("Logged", source).behind()
             if self.halted is not None:
                 raise self.halted
         finally:
@@ -102,6 +108,10 @@ class Feeder:
             reading.cancel()
             with suppress(asyncio.CancelledError, Exception):
                 await reading
+
+    def _figures(self) -> SourceFigures:
+        by = self._held.by
+        return self._sink.intake.source(by.tenant, f"source:{by.source}")
 
     async def _read(self, source: Source) -> _Taken | None:
         """Read the next batch and prepare it, while the one before commits."""
@@ -149,15 +159,12 @@ class Feeder:
         return False
 
     async def _submit(self, taken: _Taken) -> None:
-        started_s = time.perf_counter()
         ingest, tenant = self._sink.ingest, self._held.by.tenant
         prepared = taken.prepared or await ingest.prepare(tenant, taken.request)
         result = await ingest.commit(tenant, prepared)
         outcomes = {name: getattr(result, name) for name in (*OUTCOMES, "quarantined")}
         counts = {"events": result.events, **outcomes}
-        self._sink.metrics.count_batch(outcomes, time.perf_counter() - started_s)
         self._sink.metrics.count_source(self._definition.kind, counts)
-        self._sink.tallies.add(tenant, counts)
         channel = f"source:{self._definition.kind}"
         self._sink.traffic.add(tenant, channel, calls=1, received=taken.batch.weight)
         if taken.drift is not None:
@@ -170,15 +177,16 @@ class Feeder:
         by, events = self._held.by, len(batch.decoded.events)
         names = {part: part_name(by.source, part, batch.shared) for part in batch.position}
         target = f"{by.source} ({events} event{'' if events == 1 else 's'})"
-        trace_id = trace_of(batch.traceparent).trace_id
+        trace = trace_of(batch.traceparent)
         at = "; ".join(f"{part}={where}" for part, where in batch.position.items()) or None
         return IngestRequest(
             batch.decoded,
             batch.received_us,
-            AuditEntry(f"source:{by.source}", None, "events.ingest", target, "ok", trace_id),
+            AuditEntry(f"source:{by.source}", None, "events.ingest", target, "ok", trace.trace_id),
             positions=[Position(names[part], at) for part, at in batch.position.items()],
             sending=Sending(f"source:{by.source}", at and storable(at), batch.file, batch.mapping),
             create_model=batch.create_model,
+            trace=trace,
             guard=_Lease(self._held, {names[part]: at for part, at in batch.begins.items()}, drift),
         )
 

@@ -17,6 +17,7 @@ from gemel.base.errors import ConflictError, InvalidError, NotFoundError
 from gemel.history.ordering import OUTCOMES
 from gemel.ingest.positions import forget_positions
 from gemel.ingest.requests import IngestResult
+from gemel.observe.exposition import SourceState
 from gemel.sources.contracts import forget_contracts, keep_contract
 from gemel.sources.definition import Definition
 from gemel.sources.drift import forget_drift
@@ -44,6 +45,7 @@ __all__ = [
     "renew",
     "report",
     "set_wanted",
+    "source_states",
     "waiting_sources",
 ]
 
@@ -80,6 +82,10 @@ WAITING = """
 SELECT s.tenant, t.name, s.name FROM source AS s JOIN tenant AS t ON t.tenant = s.tenant
 WHERE s.wanted = 'started' AND s.state <> 'failed'
   AND (s.lease_until IS NULL OR s.lease_until < clock_timestamp())"""
+STATES = """
+SELECT tenant, name, kind, CASE WHEN state IN ('running', 'waiting') AND lease_until < clock_timestamp()
+                                THEN 'starting' ELSE state END
+FROM source WHERE wanted = 'started' ORDER BY tenant, name LIMIT 256"""
 FREE = "UPDATE source SET lease_until = NULL WHERE lease_until IS NOT NULL"
 CLAIM = """
 UPDATE source SET holder = %s, lease_until = clock_timestamp() + %s * interval '1 second'
@@ -236,6 +242,11 @@ async def remove_source(tx: WriteTransaction, name: str) -> None:
 def waiting_sources(owner: psycopg.Connection) -> list[Waiting]:
     """Return the sources of all tenants that should be read and that nobody reads; on the owner's connection."""
     return [Waiting(*row) for row in owner.execute(WAITING).fetchall()]
+
+
+def source_states(owner: psycopg.Connection) -> tuple[SourceState, ...]:
+    """Return how the sources of all tenants go that are started, the first 256; on the owner's connection."""
+    return tuple(SourceState(*row) for row in owner.execute(STATES).fetchall())
 
 
 def free_sources(owner: psycopg.Connection) -> None:

@@ -7,6 +7,7 @@ first locks the tenant's head row: it is the mutex of the tenant's writes, its c
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -21,6 +22,8 @@ from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from gemel.base.errors import GemelError, InvalidError, NotFoundError, UnavailableError
+from gemel.observe.laps import Laps
+from gemel.observe.trace import current_trace
 from gemel.store import columns
 
 __all__ = [
@@ -48,6 +51,8 @@ class Statement(NamedTuple):
 
 POOL_WAIT_S = 10.0
 FULL_RETRY_S = 5
+FULL_S = 15.0
+"""How long a full disk is held against the database: whoever waits tries again within it."""
 MEMORIES_MAX = 16
 """Of how many tenants a process remembers what it wrote last; those that wrote longest ago are forgotten."""
 READ_TIMEOUT_S = 60.0
@@ -141,7 +146,12 @@ class WriteTransaction(ReadTransaction):
     """
 
     def __init__(
-        self, connection: AsyncConnection[Row], tenant: int, head: Row, memory: dict[object, Any]
+        self,
+        connection: AsyncConnection[Row],
+        tenant: int,
+        head: Row,
+        memory: dict[object, Any],
+        laps: Laps,
     ) -> None:
         super().__init__(connection, tenant, head[3:])
         self.memory = memory
@@ -153,6 +163,11 @@ class WriteTransaction(ReadTransaction):
         """The newest number of the tenant's change feed when this transaction began."""
         self._signed_us = self._recorded_us
         self._on_commit: list[Callable[[], None]] = []
+        self.laps = laps
+        """How long the stages of this transaction took."""
+        trace = current_trace.get()
+        self.traces: list[tuple[int, str]] = [] if trace is None else [(0, trace.traceparent)]
+        """From which recorded time (µs) on what is written belongs to which trace, ascending."""
 
     @property
     def retention_us(self) -> int:
@@ -184,6 +199,10 @@ class WriteTransaction(ReadTransaction):
         """Return the first and last recorded time (µs) given since this was last called; None where there is none."""
         first, self._signed_us = self._signed_us + 1, self._recorded_us
         return (first, self._recorded_us) if first <= self._recorded_us else None
+
+    def follow(self, traceparent: str) -> None:
+        """Say that what gets a recorded time from now on belongs to a trace."""
+        self.traces.append((self._recorded_us + 1, traceparent))
 
     def next_change_no(self) -> int:
         """Return the next number of the tenant's change feed."""
@@ -236,6 +255,7 @@ class WriteTransaction(ReadTransaction):
         async with self.connection.pipeline():
             await self.connection.execute(WRITE_HEAD, head)
             await self.connection.execute("COMMIT")
+        self.laps.end("commit")
         for callback in self._on_commit:
             callback()
 
@@ -261,6 +281,7 @@ class Database:
             reconnect_timeout=5,
         )
         self.reachable = True
+        self._full_until_s = 0.0
         self._listeners: list[Callable[[int, int], None]] = []
         self._turns: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
         self._memories: OrderedDict[int, dict[object, Any]] = OrderedDict()
@@ -268,6 +289,16 @@ class Database:
     def listen(self, listener: Callable[[int, int], None]) -> None:
         """Call back with tenant and newest change number after each commit of this process that told the feed."""
         self._listeners.append(listener)
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for a connection of the pool."""
+        return int(self._pool.get_stats().get("requests_waiting", 0))
+
+    @property
+    def is_full(self) -> bool:
+        """Whether a statement of the last FULL_S failed for want of room on the database's disk."""
+        return time.monotonic() < self._full_until_s
 
     async def open(self) -> None:
         """Open the pool; connections follow as the database becomes ready."""
@@ -324,6 +355,7 @@ class Database:
     @asynccontextmanager
     async def write(self, tenant: int) -> AsyncIterator[WriteTransaction]:
         """Open the tenant's writing transaction; it commits at the end of the block, or rolls back."""
+        laps = Laps()
         async with self._turn(tenant), self._connection() as connection:
             head = connection.cursor(binary=True)
             try:
@@ -332,7 +364,8 @@ class Database:
                     await connection.execute(SET_TENANT, (str(tenant),))
                     await head.execute(LOCK_HEAD)
                 row = _there(await head.fetchone(), tenant)
-                transaction = WriteTransaction(connection, tenant, row, self._memory(tenant))
+                transaction = WriteTransaction(connection, tenant, row, self._memory(tenant), laps)
+                laps.end("lock")
                 yield transaction
                 await transaction.finish()
                 if transaction.change_no > row[1]:
@@ -387,6 +420,7 @@ class Database:
             if _is_loss(error) or (connection is not None and connection.closed):
                 raise _unavailable() from error
             if isinstance(error, psycopg.errors.DiskFull):
+                self._full_until_s = time.monotonic() + FULL_S
                 raise _full() from error
             raise
 

@@ -63,6 +63,11 @@ class Gatherer(Generic[Q, R]):
             task.add_done_callback(self._tasks.discard)
         return await waiting.answer
 
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for the group before them."""
+        return sum(map(len, self._lanes.values()))
+
     async def close(self) -> None:
         """Wait until everything that was submitted has its answer."""
         while self._tasks:

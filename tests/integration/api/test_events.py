@@ -184,7 +184,7 @@ def test_what_came_in_is_counted(client: httpx.Client) -> None:
     assert totals["events"] >= 20
     assert stats["rate"] > 0
     page = client.get("/metrics").text
-    assert 'gemel_samples_total{outcome="duplicate"} 7.0' in page
+    assert 'gemel_samples_total{outcome="duplicate",source="/test",tenant="one"}' in page
 
 
 def test_writes_are_audited_once(site: Site, client: httpx.Client) -> None:

@@ -193,6 +193,7 @@ def test_answers_follow_the_schemas(spec: dict[str, Any], site: Site, client: ht
         "/v1/audit": "/v1/audit",
         "/v1/stats": "/v1/stats",
         "/v1/cost": "/v1/cost",
+        "/v1/activity": "/v1/activity",
         "/healthz": "/healthz",
         "/readyz": "/readyz",
         "/openapi.json": "/openapi.json",

@@ -27,6 +27,7 @@ from gemel.history.paths import series_of
 from gemel.history.read import Window, read_raw
 from gemel.ingest.pipeline import Ingest
 from gemel.ingest.requests import IngestOptions
+from gemel.observe.intake import Intake
 from gemel.query import Ask, run_query
 from gemel.store.database import ReadTransaction, WriteTransaction
 from support.graph import MODELS, Site, open_site
@@ -59,7 +60,7 @@ class Stage:
         site = replace(self.site, tenant=make_tenant(self.site.dsns))
         self.runner.run(site.add_models(MODELS))
         options = IngestOptions(20_000, 5_000_000, 86_400_000_000)
-        ingest = Ingest(site.db, site.directory, site.context, options, now_us)
+        ingest = Ingest(site.db, site.directory, site.context, options, now_us, Intake())
         return PastWalk(site, ingest, self.stamps)
 
 

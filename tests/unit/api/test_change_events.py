@@ -32,6 +32,10 @@ def shown(change: Change, samples: SampleBatch | None, wanted: Wanted = Wanted()
     return found
 
 
+def chunk(*traces: tuple[int, str]) -> Change:
+    return Change(9, 7, SAMPLES, msgspec.msgpack.encode([*[b""] * 7, None, b"", traces]))
+
+
 def told(kind: str, **payload: Any) -> Change:
     return Change(9, 7, kind, msgspec.msgpack.encode(payload))
 
@@ -42,7 +46,7 @@ def test_samples_are_told_by_twin_and_path() -> None:
         (2, 1, Encoded(None, 2, '"x\\ny"')),
         (1, 0, Encoded(None, REMOVED, None)),
     )
-    (event,) = shown(Change(9, 7, SAMPLES, b""), samples)
+    (event,) = shown(chunk(), samples)
     assert (event["id"], event["event"]) == ("9", "samples")
     one, two, gone = event["data"]["samples"]
     assert one == {
@@ -59,9 +63,7 @@ def test_samples_are_told_by_twin_and_path() -> None:
 
 @pytest.mark.parametrize("count", [1, SAMPLES_MAX, SAMPLES_MAX + 1, 3 * SAMPLES_MAX])
 def test_only_the_last_event_of_a_change_has_its_number(count: int) -> None:
-    events = shown(
-        Change(9, 7, SAMPLES, b""), batch(*[(1, 0, Encoded(float(n), 0, None)) for n in range(count)])
-    )
+    events = shown(chunk(), batch(*[(1, 0, Encoded(float(n), 0, None)) for n in range(count)]))
     assert [event.get("id") for event in events] == [None] * (len(events) - 1) + ["9"]
     values = [sample["value"] for event in events for sample in event["data"]["samples"]]
     assert values == [float(n) for n in range(count)]
@@ -80,7 +82,7 @@ def test_only_the_last_event_of_a_change_has_its_number(count: int) -> None:
 )
 def test_filters_choose_samples(wanted: Wanted, twins: list[str]) -> None:
     samples = batch((1, 0, Encoded(1.0, 0, None)), (2, 0, Encoded(2.0, 0, None)))
-    events = shown(Change(9, 7, SAMPLES, b""), samples, wanted)
+    events = shown(chunk(), samples, wanted)
     assert [sample["twin"] for event in events for sample in event["data"]["samples"]] == twins
 
 
@@ -116,3 +118,19 @@ def test_models_are_told_to_those_who_ask_for_no_twin() -> None:
     assert len(shown(change, None)) == 1
     assert len(shown(change, None, Wanted(models=frozenset({"dtmi:m:A;1"})))) == 1
     assert shown(change, None, Wanted(frozenset({"a"}))) == []
+
+
+def test_a_trace_stands_on_the_event_or_on_its_samples() -> None:
+    one, other = "00-" + "a" * 32 + "-" + "b" * 16 + "-01", "00-" + "c" * 32 + "-" + "d" * 16 + "-00"
+    rows = [Sample(series_of(1, 0), 5, Encoded(1.0, 0, None), 0, 0, at) for at in (7, 8, 9)]
+    samples = SampleBatch.of(rows)
+    (event,) = shown(chunk((5, one)), samples)
+    assert event["data"]["traceparent"] == one
+    assert "traceparent" not in event["data"]["samples"][0]
+    (event,) = shown(chunk((5, one), (8, other)), samples)
+    assert "traceparent" not in event["data"]
+    assert [each["traceparent"] for each in event["data"]["samples"]] == [one, other, other]
+    (event,) = shown(chunk((8, other)), samples)
+    assert [each.get("traceparent") for each in event["data"]["samples"]] == [None, other, other]
+    (event,) = shown(told("model.created", model="dtmi:m:A;1", traceparent=one), None)
+    assert event["data"]["traceparent"] == one

@@ -22,6 +22,7 @@ EXTRA_MODULES = {
     "fastavro": "kafka",
     "google": "grpc",
     "grpc": "grpc",
+    "opentelemetry": "otel",
     "pyarrow": "arrow",
 }
 """The modules that an extra brings, which code imports only where it needs them."""

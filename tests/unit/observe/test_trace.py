@@ -17,7 +17,7 @@ def test_the_callers_trace_goes_on_under_a_span_of_our_own() -> None:
     trace = trace_of(f"00-{TRACE}-{PARENT}-01")
     assert trace.trace_id == TRACE
     assert trace.span_id != PARENT
-    assert trace.response_header == f"00-{TRACE}-{trace.span_id}-01"
+    assert trace.traceparent == f"00-{TRACE}-{trace.span_id}-01"
 
 
 def test_a_later_version_may_say_more() -> None:
@@ -40,7 +40,7 @@ def test_a_later_version_may_say_more() -> None:
 def test_a_header_that_names_no_trace_starts_one(header: str | None) -> None:
     trace = trace_of(header)
     assert trace.trace_id not in (TRACE, "0" * 32)
-    assert re.fullmatch(r"00-[0-9a-f]{32}-[0-9a-f]{16}-00", trace.response_header)
+    assert re.fullmatch(r"00-[0-9a-f]{32}-[0-9a-f]{16}-00", trace.traceparent)
 
 
 @given(st.text(max_size=80))

@@ -235,3 +235,16 @@ def test_a_body_is_bounded_but_never_empty() -> None:
         NAMING,
     )
     assert [gatherer.next(100).count for _ in range(4)] == [1, 1, 1, 0]
+
+
+def test_an_event_carries_the_trace_of_whoever_sent_it() -> None:
+    one, other = "00-" + "a" * 32 + "-" + "b" * 16 + "-01", "00-" + "c" * 32 + "-" + "d" * 16 + "-00"
+    rows = [(1, 0, ONE, 7), (1, 2, ONE, 8)]
+    batch = chunk(*rows).batch
+    assert batch is not None
+    body = [batch.series.tobytes(), *[b""] * 6, None, b"", [(7, one), (8, other)]]
+    told = Told(Change(9, 7, SAMPLES, msgspec.msgpack.encode(body)), batch)
+    assert [event["traceparent"] for _, event in events(told)] == [one, other]
+    created = graph("twin.deleted", twin="a", no=1, model=MODEL, traceparent=one)
+    assert [event["traceparent"] for _, event in events(created)] == [one]
+    assert "traceparent" not in events(chunk(*rows))[0][1]
