@@ -146,6 +146,8 @@ class _Serving:
         beside: list[asyncio.Task[Any]] = []
         lives = (lambda: self._ready, lambda: not any(map(_has_died, beside)))
         services = make_services(self._settings, self._database, *lives)
+        port = self._settings.metrics_port
+        shown = await serve_metrics(port, services.metrics.page) if port else None
         # Before the first request: a write at "now" rests on its week being there.
         await services.context.weeks.ensure_ahead(now_us())
         server = ApiServer(_http(create_app(services), self._settings, self._doors.tls))
@@ -175,11 +177,8 @@ class _Serving:
         )
         beside += [asyncio.create_task(duty) for duty in duties]
         rpc: RpcServer | None = None
-        shown: asyncio.Server | None = None
         try:
             log.info("serving", url=self._url, data=str(self._settings.data_dir))
-            if self._settings.metrics_port:
-                shown = await serve_metrics(self._settings.metrics_port, services.metrics.page)
             if self._doors.rpc is not None:
                 rpc = self._doors.rpc(services)
                 await rpc.start()
@@ -188,8 +187,6 @@ class _Serving:
         finally:
             rolling.stop()
             metering.stop()
-            if shown is not None:
-                shown.close()
             if rpc is not None:
                 await rpc.stop(self._settings.stop_grace_s)
             await sources.stop()
@@ -202,11 +199,13 @@ class _Serving:
             for task in beside:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
-            await self._let_go(services)
+            await self._let_go(services, shown)
             log.info("stopped", url=self._url)
 
-    async def _let_go(self, services: Services) -> None:
+    async def _let_go(self, services: Services, shown: asyncio.Server | None) -> None:
         """Close what the services hold open, the database last."""
+        if shown is not None:
+            shown.close()
         for sender in services.senders.values():
             await sender.close()
         await services.outbound.aclose()
