@@ -41,25 +41,30 @@ class Traffic:
     def __init__(self, clock_us: Callable[[], int] = now_us) -> None:
         self._clock_us = clock_us
         self._lock = threading.Lock()
-        self._held: dict[Key, Volume] = {}
+        # By tenant, hour and channel, as a Key has them; lists, since this is done several times a request.
+        self._held: dict[tuple[int, int, str], list[int]] = {}
 
     def add(self, tenant: int, channel: str, *, calls: int = 0, received: int = 0, sent: int = 0) -> None:
         """Count some calls and bytes of a tenant, now."""
-        hour_us = self._clock_us() // HOUR_US * HOUR_US
-        self._add(Key(tenant, hour_us, channel), Volume(calls, received, sent))
+        self._add((tenant, self._clock_us() // HOUR_US * HOUR_US, channel), calls, received, sent)
 
     def take(self) -> dict[Key, Volume]:
         """Return what was counted since the last time; it is no longer held here."""
         with self._lock:
             taken, self._held = self._held, {}
-        return taken
+        return {Key(*key): Volume(*counts) for key, counts in taken.items()}
 
     def give_back(self, taken: dict[Key, Volume]) -> None:
         """Hold again what could not be kept."""
         for key, volume in taken.items():
-            self._add(key, volume)
+            self._add(key, *volume)
 
-    def _add(self, key: Key, volume: Volume) -> None:
+    def _add(self, key: tuple[int, int, str], calls: int, received: int, sent: int) -> None:
         with self._lock:
             held = self._held.get(key)
-            self._held[key] = volume if held is None else held.plus(volume)
+            if held is None:
+                self._held[key] = [calls, received, sent]
+                return
+            held[0] += calls
+            held[1] += received
+            held[2] += sent
