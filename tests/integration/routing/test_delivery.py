@@ -16,7 +16,7 @@ from gemel.routing.endpoints import endpoint_of, put_endpoint
 from gemel.routing.routes import delete_route, put_route, route_request
 from gemel.routing.signing import signed_headers
 from gemel.routing.skipping import skip
-from support.http_peer import Reply, peer
+from support.http_peer import Received, Reply, peer
 from support.parts import TenantParts, event, second_process
 from support.postgres import Dsns
 from support.routing import (
@@ -398,5 +398,29 @@ def test_a_route_that_cannot_be_read_keeps_no_other_back(database: Dsns) -> None
             await add_route(parts, "all", there.url)
             await set_values(parts, [1.0])
             await until(lambda: told(receiver) == [1.0])
+
+    with_parts(database, body)
+
+
+def test_a_webhook_gets_the_trace_of_whoever_sent_the_value(database: Dsns) -> None:
+    named = [f"00-{digit * 32}-{digit * 16}-01" for digit in "ab"]
+
+    async def body(parts: TenantParts) -> None:
+        receiver, headers = Receiver(), []
+
+        def answer(request: Received) -> Reply:
+            headers.append(request.headers.get("traceparent"))
+            return receiver(request)
+
+        async with peer(answer) as there, delivering(database, parts):
+            await add_route(parts, "all", there.url)
+            for number, traceparent in enumerate(named):
+                time = f"2026-01-05T00:00:0{number}Z"
+                sent = {**event(number, "t0", time, temperature=float(number)), "traceparent": traceparent}
+                assert (await parts.send([sent])).accepted == 1
+                await until(lambda: len(receiver.taken) == number + 1)  # noqa: B023 - waited for here
+        traces = [each["traceparent"] for each in receiver.taken]
+        assert [trace.split("-")[1] for trace in traces] == ["a" * 32, "b" * 32]
+        assert headers == traces
 
     with_parts(database, body)
