@@ -6,10 +6,11 @@ An item that breaks a rule gets its error; the others are written.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
+from gemel.base import clock
 from gemel.base.errors import GemelError, InvalidError
 from gemel.graph.changing import Limits, Outcome
 from gemel.graph.content import model_of
@@ -19,28 +20,53 @@ from gemel.graph.live import LiveTwin
 from gemel.graph.loading import load_twins
 from gemel.graph.names import check_twin_id
 from gemel.graph.neighbours import model_change_faults
-from gemel.graph.newborn import Newborns
+from gemel.graph.newborn import Newborns, PackedTwins
 from gemel.graph.overlap import judge_and_write
 from gemel.graph.putting import Put, created, created_plainly, foresee_values, read_put, replaced
 from gemel.graph.relationship_reading import TwinEnd
-from gemel.graph.twin_rows import new_places, write_created, write_replaced
+from gemel.graph.twin_rows import any_known, new_places, write_created, write_packed, write_replaced
 from gemel.graph.writing import decommissioned_models, refuse_decommissioned, unknown_model
+from gemel.history.unstamped import UNSTAMPED_US
+from gemel.history.weeks import in_one_week
 from gemel.models import TwinType
 from gemel.store.database import ReadTransaction, WriteTransaction
 
-__all__ = ["TwinItem", "TwinPuts", "put_twins", "read_twin_puts"]
+__all__ = ["TwinItem", "TwinPuts", "foresee_twins", "put_twins", "read_twin_puts"]
 
 TwinItem = tuple[str, Any]
 """The id of a twin and its body, as a PUT takes them."""
 
 
+class Foreseen(NamedTuple):
+    """What is written of items if none of their ids was ever a twin's, and of each item why it is not, or None.
+
+    It was put together at `now_us`, when history was kept from `line_us` on.
+    """
+
+    twins: PackedTwins | None
+    errors: list[GemelError | None]
+    now_us: int
+    line_us: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class TwinPuts:
-    """What items ask, or why they are refused, in their order; read with the models of one epoch."""
+    """What items ask, or why they are refused, in their order; read with the models of one epoch.
+
+    `numbers` are those of the paths of all their types, or None where some path has none yet.
+    """
 
     items: Sequence[TwinItem]
     puts: Sequence[Put | GemelError]
     models_epoch: int
+    line_us: int | None = None
+    numbers: Mapping[str, int] | None = None
+    foreseen: Foreseen | None = None
+
+    @property
+    def models(self) -> set[str]:
+        """The models that twins are asked of."""
+        return {put.change.twin_type.model for put in self.puts if isinstance(put, Put)}
 
     @property
     def times_us(self) -> list[int]:
@@ -106,8 +132,44 @@ async def read_twin_puts(tx: ReadTransaction, context: GraphContext, items: Sequ
     epoch = tx.epochs.models
     wanted = {model for _, body in items if (model := _model_named(body)) is not None}
     types = {model: await context.library.twin_type(tx, model) for model in wanted}
+    numbers = await _numbers(tx, context, [each for each in types.values() if each is not None])
     puts = await asyncio.to_thread(lambda: [_read(twin_id, body, types) for twin_id, body in items])
-    return TwinPuts(items, puts, epoch)
+    return TwinPuts(items, puts, epoch, tx.line_us, numbers)
+
+
+async def foresee_twins(read: TwinPuts, twin_nos: Sequence[int]) -> TwinPuts:
+    """Put together what is written of items if all of them make new twins, which take these numbers.
+
+    `put_twins` then has little to do while others wait, unless one of them is there. Where it cannot be known what
+    it will be at a later moment, nothing is foreseen.
+    """
+    now_us = clock.now_us()
+    if read.numbers is None or max(read.times_us, default=0) > now_us:
+        return read
+    foreseen = await asyncio.to_thread(_foresee, read, twin_nos, now_us)
+    return replace(read, foreseen=foreseen)
+
+
+def _foresee(read: TwinPuts, twin_nos: Sequence[int], now_us: int) -> Foreseen:
+    ids = [put.twin_id for put in read.puts if isinstance(put, Put)]
+    places = {twin_id: (twin_no, 0) for twin_id, twin_no in zip(ids, twin_nos, strict=False)}
+    limits = Limits(read.line_us or 0, now_us)
+    judge = _Judge({}, places, frozenset(), {}, UNSTAMPED_US, limits)
+    born = judge.run(read.puts).created
+    packed = born.packed(read.numbers or {}, now_us) if born.rows else None
+    return Foreseen(packed, judge.errors, now_us, read.line_us)
+
+
+async def _numbers(
+    tx: ReadTransaction, context: GraphContext, types: Sequence[TwinType]
+) -> Mapping[str, int] | None:
+    wanted = {(slot.path, slot.role) for each in types for slot in each.slots.values()}
+    known = await context.paths.find(tx, wanted)
+    return (
+        {path: no for (path, role), no in known.items() if role == "property"}
+        if len(known) == len(wanted)
+        else None
+    )
 
 
 async def put_twins(
@@ -119,33 +181,62 @@ async def put_twins(
     the relationships that follow.
     """
     found_epoch = tx.epochs.graph
+    stamp_us = tx.stamp()
+    if read.foreseen is not None and await _holds(tx, read, read.foreseen, stamp_us):
+        return await _put_foreseen(tx, read.foreseen, stamp_us, ends)
     if tx.epochs.models != read.models_epoch:
         read = await read_twin_puts(tx, context, read.items)
     puts = {put.twin_id: put for put in read.puts if isinstance(put, Put)}
     before = await load_twins(tx, context, list(puts))
     fresh = [twin_id for twin_id in puts if twin_id not in before]
     places = dict(zip(fresh, await new_places(tx, fresh), strict=True)) if fresh else {}
-    closed = await decommissioned_models(tx, {put.change.twin_type.model for put in puts.values()})
+    closed = await decommissioned_models(tx, read.models)
     moved = {
         before[twin_id].row.twin_no: put.change.twin_type
         for twin_id, put in puts.items()
         if twin_id in before and before[twin_id].row.model_id != put.change.twin_type.model
     }
     unfit = await model_change_faults(tx, context, moved)
-    stamp_us = tx.stamp()
     judge = _Judge(before, places, closed, unfit, stamp_us, context.limits(tx, stamp_us))
     made: dict[str, TwinEnd] = {}
 
     async def write(taken: _Taken) -> None:
-        await write_created(tx, context, taken.created)
-        made.update(taken.created.ends)
+        made.update(await write_created(tx, context, taken.created))
         await write_replaced(tx, context, taken.replaced)
 
     await judge_and_write(read.puts, judge.run, write)
+    _learn(tx, ends, found_epoch, made, before)
+    return judge.errors
+
+
+async def _holds(tx: WriteTransaction, read: TwinPuts, foreseen: Foreseen, stamp_us: int) -> bool:
+    """Say whether what was foreseen is so at a stamp."""
+    if tx.epochs.models != read.models_epoch or tx.line_us != foreseen.line_us:
+        return False
+    if not in_one_week(foreseen.now_us, stamp_us) or await decommissioned_models(tx, read.models):
+        return False
+    return foreseen.twins is None or not await any_known(tx, foreseen.twins.ids)
+
+
+async def _put_foreseen(
+    tx: WriteTransaction, foreseen: Foreseen, stamp_us: int, ends: KnownEnds | None
+) -> list[GemelError | None]:
+    found_epoch = tx.epochs.graph
+    if foreseen.twins is not None:
+        _learn(tx, ends, found_epoch, await write_packed(tx, foreseen.twins, stamp_us), ())
+    return foreseen.errors
+
+
+def _learn(
+    tx: WriteTransaction,
+    ends: KnownEnds | None,
+    found_epoch: int,
+    made: Mapping[str, TwinEnd],
+    changed: Collection[str],
+) -> None:
     if ends is not None:
         epochs = (found_epoch, tx.epochs.graph)
-        tx.on_commit(lambda: ends.learn(epochs, made, before))
-    return judge.errors
+        tx.on_commit(lambda: ends.learn(epochs, made, changed))
 
 
 def _model_named(body: Any) -> str | None:

@@ -5,13 +5,15 @@ An item that breaks a rule gets its error; the others are written.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 
+from gemel.base import clock
 from gemel.base.clock import from_us
 from gemel.base.errors import GemelError
 from gemel.graph import relating
@@ -35,13 +37,14 @@ from gemel.graph.relationship_reading import StoredRelationship, TwinEnd
 from gemel.graph.relationship_spans import end_relationships, open_relationships
 from gemel.graph.told import told_relationship
 from gemel.graph.writing import existing_type
-from gemel.history.changes import append_packed, pack
+from gemel.history.changes import Parcel, append_parcels, pack, parcels, stamp_parcels
+from gemel.history.unstamped import UNSTAMPED_US, stamp_array
 from gemel.models import Relationship, TwinType
 from gemel.models.model_set import ModelSet
-from gemel.store.columns import BigintArray, PgArray, TextArray, bigints, texts, timestamps
-from gemel.store.database import WriteTransaction
+from gemel.store.columns import BigintArray, PgArray, TextArray, TimestampArray, bigints, texts, timestamps
+from gemel.store.database import Epochs, ReadTransaction, WriteTransaction
 
-__all__ = ["RelationshipItem", "put_relationships"]
+__all__ = ["ForeseenRelationships", "RelationshipItem", "foresee_relationships", "put_relationships"]
 
 # What lives has a span that is open on both axes, so one look there says both what is there, and until when an
 # earlier relationship had the id.
@@ -96,9 +99,21 @@ class _Stored(NamedTuple):
 class _Taken(NamedTuple):
     """Relationships to be written, as columns, those of them that replace another, and what is told of them."""
 
-    columns: tuple[PgArray, ...]
+    columns: tuple[tuple[PgArray, ...], TimestampArray]
     replaced: Sequence[Key]
-    told: Sequence[bytes]
+    told: Sequence[Parcel]
+
+
+class ForeseenRelationships(NamedTuple):
+    """What is written of items if none of their keys was ever a relationship's, and of each why it is not, or None.
+
+    It holds for twins and models of `epochs`, while the sources (by number) have none of the names in `limited`.
+    """
+
+    taken: _Taken | None
+    errors: list[GemelError | None]
+    limited: Collection[tuple[int, str]]
+    epochs: Epochs
 
 
 @dataclass(slots=True)
@@ -112,6 +127,7 @@ class _Known:
     floors_us: Mapping[Key, int]
     counts: Multiplicities
     stamp_us: int
+    now_us: int
     errors: list[GemelError | None] = field(default_factory=list)
     allowed: dict[tuple[str, str, str], Relationship] = field(default_factory=dict)
     """Which relationship one of a name is from a model to a model, as found so far."""
@@ -129,7 +145,7 @@ class _Known:
             return None
         *columns, _, told = zip(*taken, strict=True)
         replaced = [(each.source_no, each.relationship_id) for each in taken if each.replaces]
-        return _Taken(_columns(columns), replaced, told)
+        return _Taken(_columns(columns), replaced, parcels(told))
 
     def _stored(self, item: RelationshipItem) -> _Stored:
         source_id, relationship_id, body = item
@@ -154,7 +170,7 @@ class _Known:
         start_us = self.stamp_us
         if VALID_FROM in body and before is None:
             twins_us = max(source.valid_from_us, target.valid_from_us)
-            start_us = start_of(body, self.stamp_us, twins_us, self.floors_us.get(key, 0))
+            start_us = start_of(body, self.now_us, twins_us, self.floors_us.get(key, 0))
         if before is not None or relationship.max_multiplicity is not None:
             self.counts.admit((source.twin_no, source_id), relationship, before)
         stored = StoredRelationship(
@@ -189,37 +205,88 @@ class _Known:
 
 
 async def put_relationships(
-    tx: WriteTransaction, context: GraphContext, items: Sequence[RelationshipItem], ends: KnownEnds
+    tx: WriteTransaction,
+    context: GraphContext,
+    items: Sequence[RelationshipItem],
+    ends: KnownEnds,
+    foreseen: ForeseenRelationships | None = None,
 ) -> list[GemelError | None]:
     """Create or replace relationships, each key once, all at one recorded moment.
 
     Return of each why it was not taken, or None; errors are those of `put_relationship`. `ends` holds twins from one
-    batch to the next.
+    batch to the next; `foreseen` is of the same items.
     """
+    if foreseen is not None and await _holds(tx, foreseen):
+        await _write(tx, foreseen.taken, tx.stamp())
+        return foreseen.errors
     known = await _known(tx, context, items, ends)
-    await judge_and_write(items, known.judge, lambda taken: _write(tx, known, taken))
+    await judge_and_write(items, known.judge, lambda taken: _write(tx, taken, known.stamp_us))
     return known.errors
 
 
-async def _write(tx: WriteTransaction, known: _Known, taken: _Taken | None) -> None:
+async def foresee_relationships(
+    tx: ReadTransaction, context: GraphContext, items: Sequence[RelationshipItem], ends: KnownEnds
+) -> ForeseenRelationships:
+    """Put together what is written of items, each key once, if all of them are new, before the lock is taken."""
+    found, types = await _find_ends(tx, context, items, ends)
+    models = await context.library.models(tx)
+    return await asyncio.to_thread(_foresee, items, (found, types, models), tx.epochs)
+
+
+def _foresee(
+    items: Sequence[RelationshipItem],
+    among: tuple[Mapping[str, TwinEnd], Mapping[str, TwinType], ModelSet],
+    epochs: Epochs,
+) -> ForeseenRelationships:
+    found, types, models = among
+    limited = _limited(items, found, types)
+    known = _Known(found, types, models, {}, {}, Multiplicities({}), UNSTAMPED_US, clock.now_us())
+    return ForeseenRelationships(known.judge(items), known.errors, limited, epochs)
+
+
+async def _holds(tx: WriteTransaction, foreseen: ForeseenRelationships) -> bool:
+    if tx.epochs != foreseen.epochs:
+        return False
+    if foreseen.taken is not None:
+        (source_nos, ids, *_), _ = foreseen.taken.columns
+        if await tx.rows(EXISTING, (source_nos, ids)):
+            return False
+    return (await count_named(tx, foreseen.limited)).none
+
+
+async def _write(tx: WriteTransaction, taken: _Taken | None, stamp_us: int) -> None:
     if taken is None:
         return
-    now = from_us(known.stamp_us)
+    now = from_us(stamp_us)
+    others, starts = taken.columns
+    columns = (*others, stamp_array(starts, stamp_us))
     async with tx.in_one_trip():
-        await tx.execute(PUT if taken.replaced else INSERT, (now, *taken.columns))
+        await tx.execute(PUT if taken.replaced else INSERT, (now, *columns))
         if taken.replaced:
             await end_relationships(tx, taken.replaced, now)
-        await open_relationships(tx, taken.columns, now)
-        await append_packed(tx, taken.told)
+        await open_relationships(tx, columns, now)
+        await append_parcels(tx, stamp_parcels(taken.told, stamp_us))
+
+
+async def _find_ends(
+    tx: ReadTransaction, context: GraphContext, items: Sequence[RelationshipItem], known_ends: KnownEnds
+) -> tuple[Mapping[str, TwinEnd], dict[str, TwinType]]:
+    """Return the twins that items name, and the types of these."""
+    named = await asyncio.to_thread(_named, items)
+    ends = await known_ends.find(tx, named)
+    models = await asyncio.to_thread(lambda: {ends[each].model_id for each in named if each in ends})
+    return ends, {model: await existing_type(tx, context.library, model) for model in models}
+
+
+def _named(items: Sequence[RelationshipItem]) -> set[str]:
+    targets = {_text_of(item.body, "$targetId") for item in items}
+    return {item.source_id for item in items} | {each for each in targets if each is not None}
 
 
 async def _known(
     tx: WriteTransaction, context: GraphContext, items: Sequence[RelationshipItem], known_ends: KnownEnds
 ) -> _Known:
-    named = {item.source_id for item in items} | {_text_of(item.body, "$targetId") for item in items}
-    ends = await known_ends.find(tx, [each for each in named if each is not None])
-    models = {ends[each].model_id for each in named if each is not None and each in ends}
-    types = {model: await existing_type(tx, context.library, model) for model in models}
+    ends, types = await _find_ends(tx, context, items, known_ends)
     existing: dict[Key, str] = {}
     floors_us: dict[Key, int] = {}
     for source_no, relationship_id, name, floor_us in await tx.rows(EXISTING, _keys(items, ends)):
@@ -228,7 +295,8 @@ async def _known(
         if floor_us is not None:
             floors_us[source_no, relationship_id] = floor_us
     counts = await count_named(tx, _limited(items, ends, types))
-    return _Known(ends, types, await context.library.models(tx), existing, floors_us, counts, tx.stamp())
+    models, stamp_us = await context.library.models(tx), tx.stamp()
+    return _Known(ends, types, models, existing, floors_us, counts, stamp_us, stamp_us)
 
 
 def _limited(
@@ -271,13 +339,13 @@ def _properties_of(body: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in body.items() if key not in HEADER}
 
 
-def _columns(columns: Sequence[Sequence[Any]]) -> tuple[PgArray, ...]:
+def _columns(columns: Sequence[Sequence[Any]]) -> tuple[tuple[PgArray, ...], TimestampArray]:
     source_nos, ids, names, target_nos, properties, starts_us = columns
-    return (
+    others: tuple[PgArray, ...] = (
         bigints(np.array(source_nos, np.int64)),
         texts(ids),
         texts(names),
         bigints(np.array(target_nos, np.int64)),
         texts(properties),
-        timestamps(np.array(starts_us, np.int64)),
     )
+    return others, timestamps(np.array(starts_us, np.int64))

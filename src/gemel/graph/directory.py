@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import msgspec
+import numpy as np
 
 from gemel.base.clock import from_us
 from gemel.graph.context import GraphContext
@@ -16,13 +17,14 @@ from gemel.graph.lifecycle import ACTIVE
 from gemel.graph.live import LiveTwin, TwinRow
 from gemel.graph.loading import DECOMMISSIONED, FLOOR, MICROSECONDS
 from gemel.graph.names import check_twin_id, is_twin_id
-from gemel.graph.spans import move_starts, open_spans
+from gemel.graph.spans import move_starts, open_spans, standing_columns
 from gemel.graph.timeline import Standing
 from gemel.graph.told import told_whole_twin
 from gemel.graph.writing import existing_type, number_paths, usable_type
 from gemel.history.changes import append_all
 from gemel.history.paths import PATHS_MAX, Paths
 from gemel.models import Slot, TwinType
+from gemel.store.columns import bigints, texts, timestamps
 from gemel.store.database import Epochs, ReadTransaction, WriteTransaction
 
 __all__ = [
@@ -216,9 +218,9 @@ async def create_missing(
     if not rows:
         return []
     standing = Standing(model_id, twin_type.components, ACTIVE)
-    await open_spans(
-        tx, [(no, twin_id, start_us) for no, twin_id, start_us in rows], [standing] * len(rows), stamp_us
-    )
+    numbers, ids, spans_us = zip(*rows, strict=True)
+    places = bigints(np.array(numbers, np.int64)), texts(ids), timestamps(np.array(spans_us, np.int64))
+    await open_spans(tx, places, standing_columns([standing] * len(rows)), stamp_us)
     tx.touch_graph()
     born = (
         TwinRow(no, twin_id, model_id, parts, start_us, stamp_us, stamp_us, 0)

@@ -8,7 +8,7 @@ from gemel.graph.loading import MICROSECONDS
 from gemel.graph.names import is_twin_id
 from gemel.graph.relationship_reading import TwinEnd
 from gemel.store.columns import texts
-from gemel.store.database import WriteTransaction
+from gemel.store.database import ReadTransaction
 
 __all__ = ["KnownEnds"]
 
@@ -26,7 +26,7 @@ class KnownEnds:
         self._epoch = -1
         self._held: dict[str, TwinEnd] = {}
 
-    async def find(self, tx: WriteTransaction, twin_ids: Collection[str]) -> Mapping[str, TwinEnd]:
+    async def find(self, tx: ReadTransaction, twin_ids: Collection[str]) -> Mapping[str, TwinEnd]:
         """Return those of the ids that are twins, and maybe more, in a transaction that has not changed any twin."""
         epoch = tx.epochs.graph
         missing = [twin_id for twin_id in twin_ids if twin_id not in self._held]

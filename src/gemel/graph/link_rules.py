@@ -93,6 +93,11 @@ class Multiplicities:
     def __init__(self, counts: dict[tuple[int, str], int]) -> None:
         self._counts = counts
 
+    @property
+    def none(self) -> bool:
+        """Whether there are none at all."""
+        return not any(self._counts.values())
+
     def admit(self, source: tuple[int, str], relationship: Relationship, replaced: str | None) -> None:
         """Count a relationship of a twin (number and id) that is put in the place of one named `replaced`, or of none.
 

@@ -4,27 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
 from gemel.graph.changing import Outcome
 from gemel.graph.live import LiveTwin, TwinRow
 from gemel.graph.relationship_reading import TwinEnd
+from gemel.graph.spans import standing_columns
+from gemel.graph.timeline import Standing
 from gemel.graph.told import told_whole_twin
-from gemel.history.changes import pack
+from gemel.history.changes import Parcel, pack, parcels
 from gemel.history.paths import PATH_BITS
 from gemel.history.samples import SampleBatch
 from gemel.history.values import GOOD, Encoded
+from gemel.history.write import FirstSamples, pack_first_samples
 from gemel.models import TwinType
+from gemel.store.columns import BigintArray, TextArray, TimestampArray, bigints, texts, timestamps
 
-__all__ = ["Newborns"]
+__all__ = ["Newborns", "PackedTwins"]
+
+
+class PackedTwins(NamedTuple):
+    """New twins as statements take them, each column in the same order; `standings` as `spans.standing_columns`.
+
+    Where they were made at UNSTAMPED_US, it stands in `starts`, `told`, `samples` and `ends` till the stamp is known.
+    """
+
+    numbers: BigintArray
+    ids: TextArray
+    starts: TimestampArray
+    standings: Sequence[TextArray]
+    told: Sequence[Parcel]
+    samples: FirstSamples | None
+    ends: Mapping[str, TwinEnd]
 
 
 @dataclass(slots=True)
 class Newborns:
     """New twins in order: their rows and types, what is told of them, and their first values.
 
-    A twin has `counts` values, one after another in `paths`, `times_us` and `values`: each path once.
+    They are made at `stamp_us`, which may be UNSTAMPED_US. A twin has `counts` values, one after another in `paths`,
+    `times_us` and `values`: each path once.
     """
 
     stamp_us: int
@@ -57,13 +78,25 @@ class Newborns:
         self.paths += paths
         self.counts.append(len(self.paths) - before)
 
-    @property
-    def ends(self) -> dict[str, TwinEnd]:
-        """The twins as ends of relationships, by id."""
-        return {row.twin_id: TwinEnd(row.twin_no, row.model_id, row.valid_from_us) for row in self.rows}
+    def packed(self, numbers: Mapping[str, int], now_us: int) -> PackedTwins:
+        """Return the twins, at least one, as they are written; `numbers` are those of their paths.
 
-    def samples(self, numbers: Mapping[str, int]) -> SampleBatch:
-        """Return the values; `numbers` are those of their paths."""
+        A stamp that takes the place of UNSTAMPED_US must be of the week of `now_us`.
+        """
+        rows = self.rows
+        return PackedTwins(
+            bigints(np.array([row.twin_no for row in rows], np.int64)),
+            texts([row.twin_id for row in rows]),
+            timestamps(np.array([row.valid_from_us for row in rows], np.int64)),
+            standing_columns(
+                [Standing(row.model_id, self.types[row.model_id].components, row.lifecycle) for row in rows]
+            ),
+            parcels(self.told),
+            pack_first_samples(self._samples(numbers), now_us) if self.paths else None,
+            {row.twin_id: TwinEnd(row.twin_no, row.model_id, row.valid_from_us) for row in rows},
+        )
+
+    def _samples(self, numbers: Mapping[str, int]) -> SampleBatch:
         twin_nos = np.repeat(np.array([row.twin_no for row in self.rows], np.int64), self.counts)
         path_nos = np.array([numbers[path] for path in self.paths], np.int64)
         nums, kinds, docs = zip(*self.values, strict=True)

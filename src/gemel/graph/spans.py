@@ -10,16 +10,24 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import msgspec
-import numpy as np
 
 from gemel.base.clock import from_us
 from gemel.graph.loading import MICROSECONDS
 from gemel.graph.past_states import ToldSpan
 from gemel.graph.timeline import FOREVER_US, Span, Split, Standing
-from gemel.store.columns import TextArray, bigints, texts, timestamps
+from gemel.store.columns import BigintArray, TextArray, TimestampArray, texts
 from gemel.store.database import ReadTransaction, Row, WriteTransaction
 
-__all__ = ["end_spans", "known_spans", "move_starts", "open_spans", "tell_split", "told_spans", "turn_span"]
+__all__ = [
+    "end_spans",
+    "known_spans",
+    "move_starts",
+    "open_spans",
+    "standing_columns",
+    "tell_split",
+    "told_spans",
+    "turn_span",
+]
 
 STANDING = "model_id, components, lifecycle, reason, actor"
 INTO = f"twin_span (tenant, twin_no, twin_id, valid_from, valid_to, recorded_from, {STANDING})"
@@ -87,18 +95,12 @@ JOIN twin AS t ON t.tenant = current_tenant() AND t.twin_no = %s"""
 
 async def open_spans(
     tx: WriteTransaction,
-    twins: Sequence[tuple[int, str, int]],
-    standings: Sequence[Standing],
+    places: tuple[BigintArray, TextArray, TimestampArray],
+    standings: Sequence[TextArray],
     stamp_us: int,
 ) -> None:
-    """Tell that twins are there: number, id, and since when (µs) of each, and how each stands."""
-    numbers, ids, starts = zip(*twins, strict=True)
-    places = (
-        bigints(np.array(numbers, np.int64)),
-        texts(ids),
-        timestamps(np.array(starts, np.int64)),
-    )
-    await tx.execute(OPEN, (from_us(stamp_us), *places, *_columns(standings)))
+    """Tell that twins are there: their numbers, ids, and since when, and how they stand, as `standing_columns`."""
+    await tx.execute(OPEN, (from_us(stamp_us), *places, *standings))
 
 
 async def end_spans(tx: WriteTransaction, twin_nos: Sequence[int], stamp_us: int) -> None:
@@ -142,10 +144,11 @@ async def tell_split(tx: WriteTransaction, twin_no: int, split: Split, stamp_us:
     starts: list[datetime] = [from_us(span.from_us) for span in split.opened]
     ends = [None if span.to_us == FOREVER_US else from_us(span.to_us) for span in split.opened]
     standings = [span.standing for span in split.opened]
-    await tx.execute(TELL, (now, starts, ends, *_columns(standings), twin_no))
+    await tx.execute(TELL, (now, starts, ends, *standing_columns(standings), twin_no))
 
 
-def _columns(standings: Sequence[Standing]) -> tuple[TextArray, ...]:
+def standing_columns(standings: Sequence[Standing]) -> tuple[TextArray, ...]:
+    """Return how twins stand as columns of a statement."""
     components: dict[int, str] = {}  # twins of one type often share theirs
     for each in standings:
         if id(each.components) not in components:

@@ -6,29 +6,32 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
-import numpy as np
-
 from gemel.base.clock import from_us
 from gemel.graph.changing import Outcome
 from gemel.graph.context import GraphContext
-from gemel.graph.live import LiveTwin, TwinRow
-from gemel.graph.newborn import Newborns
+from gemel.graph.live import LiveTwin
+from gemel.graph.newborn import Newborns, PackedTwins
+from gemel.graph.relationship_reading import TwinEnd
 from gemel.graph.spans import open_spans
-from gemel.graph.timeline import Standing
 from gemel.graph.told import told_twin
 from gemel.graph.writing import number_paths, write_properties, write_row
-from gemel.history.changes import append_all, append_packed
+from gemel.history.changes import append_all, append_parcels, stamp_parcels
+from gemel.history.unstamped import UNSTAMPED_US, stamp_array
 from gemel.history.write import copy_first_samples, tell_first_samples
-from gemel.models import TwinType
-from gemel.store.columns import bigints, texts, timestamps
-from gemel.store.database import WriteTransaction
+from gemel.store.columns import TextArray, texts
+from gemel.store.database import Database, WriteTransaction
 
-__all__ = ["new_places", "write_created", "write_replaced"]
+__all__ = ["any_known", "new_numbers", "new_places", "write_created", "write_packed", "write_replaced"]
 
 INLINE_MAX = 500
 """Samples that are put together on the event loop; of more, a thread does it."""
 
+NUMBERS = "SELECT nextval('twin_no') FROM generate_series(1, %s)"
+ANY_KNOWN = """
+SELECT EXISTS (
+    SELECT FROM unnest(%s::text[]) AS w (id)
+    WHERE EXISTS (SELECT FROM twin WHERE tenant = current_tenant() AND twin_id = w.id OFFSET 0)
+       OR EXISTS (SELECT FROM twin_span WHERE tenant = current_tenant() AND twin_id = w.id OFFSET 0))"""
 NEXT = """
 SELECT nextval('twin_no'), coalesce((
     SELECT max((extract(epoch FROM s.valid_to) * 1000000)::bigint) FROM twin_span AS s
@@ -37,12 +40,25 @@ SELECT nextval('twin_no'), coalesce((
 FROM unnest(%s::text[]) WITH ORDINALITY AS w (id, place) ORDER BY w.place"""
 INSERT = """
 INSERT INTO twin (tenant, twin_no, twin_id, model_id, components, lifecycle, valid_from, created, recorded)
-SELECT current_tenant(), t.no, t.id, t.model, t.components::jsonb, t.lifecycle, t.starts, t.created, t.created
-FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[])
-    AS t (no, id, model, components, lifecycle, starts, created)"""
+SELECT current_tenant(), t.no, t.id, t.model, t.components::jsonb, t.lifecycle, t.starts, s.stamp, s.stamp
+FROM (SELECT %s::timestamptz) AS s (stamp),
+     unnest(%s::bigint[], %s::text[], %s::timestamptz[], %s::text[], %s::text[], %s::text[])
+         AS t (no, id, starts, model, components, lifecycle)"""
 RESTAMP = """
 UPDATE twin SET recorded = t.recorded FROM unnest(%s::bigint[], %s::timestamptz[]) AS t (no, recorded)
 WHERE twin.tenant = current_tenant() AND twin.twin_no = t.no"""
+
+
+async def new_numbers(database: Database, tenant: int, count: int) -> list[int]:
+    """Return numbers of twins that no others have, outside of any transaction."""
+    rows = await database.query(tenant, NUMBERS, (count,), read_only=False)
+    return [int(row[0]) for row in rows]
+
+
+async def any_known(tx: WriteTransaction, twin_ids: TextArray) -> bool:
+    """Say whether any of the ids is that of a twin, or was."""
+    [[known]] = await tx.rows(ANY_KNOWN, (twin_ids,))
+    return bool(known)
 
 
 async def new_places(tx: WriteTransaction, twin_ids: Sequence[str]) -> list[tuple[int, int]]:
@@ -50,43 +66,40 @@ async def new_places(tx: WriteTransaction, twin_ids: Sequence[str]) -> list[tupl
     return [(int(row[0]), int(row[1])) for row in await tx.rows(NEXT, (texts(twin_ids),))]
 
 
-async def write_created(tx: WriteTransaction, context: GraphContext, born: Newborns) -> None:
-    """Write new twins and tell of them."""
-    rows = born.rows
-    if not rows:
-        return
+async def write_created(tx: WriteTransaction, context: GraphContext, born: Newborns) -> Mapping[str, TwinEnd]:
+    """Write new twins that are made at a known stamp, and tell of them; return them as ends of relationships."""
+    if not born.rows:
+        return {}
     numbers: dict[str, int] = {}
     for twin_type in born.types.values():
         known = await number_paths(tx, context, twin_type)
         numbers |= {path: number for (path, role), number in known.items() if role == "property"}
-    if born.paths:
-        large = len(born.paths) > INLINE_MAX
-        batch = await asyncio.to_thread(born.samples, numbers) if large else born.samples(numbers)
-        await copy_first_samples(tx, batch)
-    standings = [Standing(row.model_id, born.types[row.model_id].components, row.lifecycle) for row in rows]
-    places = [(row.twin_no, row.twin_id, row.valid_from_us) for row in rows]
+    large = len(born.paths) > INLINE_MAX
+    stamp_us = born.stamp_us
+    packed = (
+        await asyncio.to_thread(born.packed, numbers, stamp_us) if large else born.packed(numbers, stamp_us)
+    )
+    return await write_packed(tx, packed, stamp_us)
+
+
+async def write_packed(tx: WriteTransaction, packed: PackedTwins, stamp_us: int) -> Mapping[str, TwinEnd]:
+    """Write new twins that lie ready, and tell of them, at a stamp; return them as ends of relationships."""
+    starts = stamp_array(packed.starts, stamp_us)
+    places = packed.numbers, packed.ids, starts
+    models, components, lifecycles, *_ = packed.standings
+    if packed.samples is not None:
+        await copy_first_samples(tx, packed.samples, stamp_us)
     tx.touch_graph()
     async with tx.in_one_trip():
-        await tx.execute(INSERT, _columns(rows, born.types))
-        await open_spans(tx, places, standings, born.stamp_us)
-        await append_packed(tx, born.told)
-        if born.paths:
-            await tell_first_samples(tx, batch)
-
-
-def _columns(rows: Sequence[TwinRow], types: Mapping[str, TwinType]) -> tuple[object, ...]:
-    components = {
-        model: msgspec.json.encode(dict(twin_type.components)).decode() for model, twin_type in types.items()
+        await tx.execute(INSERT, (from_us(stamp_us), *places, models, components, lifecycles))
+        await open_spans(tx, places, packed.standings, stamp_us)
+        await append_parcels(tx, stamp_parcels(packed.told, stamp_us))
+        if packed.samples is not None:
+            await tell_first_samples(tx, packed.samples, stamp_us)
+    return {
+        twin_id: end._replace(valid_from_us=stamp_us) if end.valid_from_us == UNSTAMPED_US else end
+        for twin_id, end in packed.ends.items()
     }
-    return (
-        bigints(np.array([row.twin_no for row in rows], np.int64)),
-        texts([row.twin_id for row in rows]),
-        texts([row.model_id for row in rows]),
-        texts([components[row.model_id] for row in rows]),
-        texts([row.lifecycle for row in rows]),
-        timestamps(np.array([row.valid_from_us for row in rows], np.int64)),
-        timestamps(np.array([row.created_us for row in rows], np.int64)),
-    )
 
 
 async def write_replaced(

@@ -11,7 +11,7 @@ import asyncio
 import struct
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -19,6 +19,7 @@ import numpy.typing as npt
 import psycopg
 
 from gemel.history.samples import SampleBatch
+from gemel.history.unstamped import stamp_message
 from gemel.store.database import ReadTransaction, WriteTransaction
 
 __all__ = [
@@ -31,15 +32,18 @@ __all__ = [
     "TOLD_BYTES_MAX",
     "TOLD_CHANGES_MAX",
     "Change",
+    "Parcel",
     "append",
     "append_all",
-    "append_packed",
+    "append_parcels",
     "append_samples",
     "effects_of",
     "forget_changes",
     "pack",
+    "parcels",
     "read_changes",
     "samples_of",
+    "stamp_parcels",
     "traces_of",
 ]
 
@@ -96,6 +100,13 @@ class Change(msgspec.Struct, frozen=True):
         return told if self.traceparent is None else told | {TRACE: self.traceparent}
 
 
+class Parcel(NamedTuple):
+    """A row of the feed that lies ready: how many changes it has, and these, in MessagePack."""
+
+    changes: int
+    body: bytes
+
+
 class _Chunk(msgspec.Struct, array_like=True, frozen=True):
     series: bytes
     time_us: bytes
@@ -121,8 +132,6 @@ _one_decoder = msgspec.msgpack.Decoder(_Told)
 _told_decoder = msgspec.msgpack.Decoder(list[_Told])
 # MessagePack's "array 32": its byte, and how many follow.
 ARRAY, ARRAY_32 = struct.Struct(">BI"), 0xDD
-# "Array of three", the first byte of what `pack` returns once a trace stands behind it.
-THREE = b"\x93"
 TRACE = "traceparent"
 
 
@@ -136,33 +145,54 @@ async def append(tx: WriteTransaction, kind: str, payload: dict[str, Any]) -> No
 async def append_all(tx: WriteTransaction, told: Sequence[tuple[str, dict[str, Any]]]) -> None:
     """Tell the feed of many changes, each with its kind and payload, in their order."""
     packed = await asyncio.to_thread(_packed, told) if len(told) > INLINE_MAX else _packed(told)
-    await append_packed(tx, packed)
+    async with tx.in_one_trip():
+        await append_parcels(tx, packed)
 
 
 def pack(kind: str, payload: dict[str, Any]) -> bytes:
-    """Return a change as `append_packed` takes it."""
+    """Return a change as `parcels` takes it."""
     return _encoder.encode((kind, payload))
 
 
-def _packed(told: Sequence[tuple[str, dict[str, Any]]]) -> list[bytes]:
-    return list(map(_encoder.encode, told))
+def _packed(told: Sequence[tuple[str, dict[str, Any]]]) -> list[Parcel]:
+    return parcels(list(map(_encoder.encode, told)))
 
 
-async def append_packed(tx: WriteTransaction, packed: Sequence[bytes]) -> None:
-    """Tell the feed of changes, in their order: of more than a few, many to a row."""
+def parcels(packed: Sequence[bytes]) -> list[Parcel]:
+    """Return changes in their order as rows of the feed: of more than a few, many to a row."""
     if len(packed) <= ALONE_MAX:
-        async with tx.in_one_trip():
-            for told in map(_one_decoder.decode, packed):
-                await append(tx, told.kind, msgspec.msgpack.decode(told.payload))
-        return
-    if tx.traces:
-        trace = _encoder.encode(tx.traces[-1][1])
-        packed = [b"".join((THREE, body[1:], trace)) for body in packed]
-    for chunk in _chunks(packed):
-        count = len(chunk)
-        last_no = tx.next_change_nos(count) + count - 1
-        body = b"".join((ARRAY.pack(ARRAY_32, count), *chunk))
-        await tx.execute(INSERT_TOLD, (last_no, tx.stamps(count), TOLD, body, count))
+        return [Parcel(1, body) for body in packed]
+    return [_parcel(chunk) for chunk in _chunks(packed)]
+
+
+def _parcel(chunk: Sequence[bytes]) -> Parcel:
+    return Parcel(
+        len(chunk), b"".join((ARRAY.pack(ARRAY_32, len(chunk)), *chunk)) if len(chunk) > 1 else chunk[0]
+    )
+
+
+def stamp_parcels(told: Sequence[Parcel], stamp_us: int) -> list[Parcel]:
+    """Return rows of the feed with a recorded time where UNSTAMPED_US stands in them."""
+    return [Parcel(count, stamp_message(body, stamp_us)) for count, body in told]
+
+
+async def append_parcels(tx: WriteTransaction, told: Sequence[Parcel]) -> None:
+    """Tell the feed of changes that lie ready."""
+    for count, body in told:
+        if count == 1:
+            one = _one_decoder.decode(body)
+            await append(tx, one.kind, msgspec.msgpack.decode(one.payload))
+        else:
+            last_no = tx.next_change_nos(count) + count - 1
+            await tx.execute(INSERT_TOLD, (last_no, tx.stamps(count), TOLD, _traced(tx, body), count))
+
+
+def _traced(tx: WriteTransaction, body: bytes) -> bytes:
+    """Return many changes with the transaction's trace, if it has one, behind each."""
+    if not tx.traces:
+        return body
+    trace = tx.traces[-1][1]
+    return _encoder.encode([(each.kind, each.payload, trace) for each in _told_decoder.decode(body)])
 
 
 def _chunks(packed: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
@@ -180,7 +210,7 @@ async def append_samples(tx: WriteTransaction, batch: SampleBatch, effects: Effe
     """Tell the feed of samples that took effect, and of their effects, in chunks of at most CHUNK_SAMPLES_MAX."""
     for start in range(0, len(batch), CHUNK_SAMPLES_MAX):
         end = min(start + CHUNK_SAMPLES_MAX, len(batch))
-        part = batch.take(np.arange(start, end))
+        part = batch.part(start, end)
         chunk = _chunk(part, effects[start:end], _traces(tx.traces, part))
         await tx.execute(INSERT, (tx.next_change_no(), tx.recorded_us, SAMPLES, _encoder.encode(chunk)))
 

@@ -79,6 +79,12 @@ class SampleBatch:
             docs=None if docs is None else [docs[position] for position in positions.tolist()],
         )
 
+    def part(self, start: int, end: int) -> SampleBatch:
+        """Return the samples from one position to before another; they share their columns with this batch."""
+        names = ("series", "time_us", "recorded_us", "num", "kind", "revision", "quality")
+        columns = {name: getattr(self, name)[start:end] for name in names}
+        return SampleBatch(**columns, docs=None if self.docs is None else self.docs[start:end])
+
     @classmethod
     def concatenate(cls, parts: Sequence[SampleBatch]) -> SampleBatch:
         """Return batches one after another."""

@@ -23,6 +23,12 @@ def week_of(time_us: Ints) -> Ints:
     return (time_us - MONDAY_US) // WEEK_US
 
 
+def in_one_week(one_us: int, other_us: int) -> bool:
+    """Say whether two times are of the same week."""
+    first, second = week_of(np.array([one_us, other_us], np.int64))
+    return bool(first == second)
+
+
 def monday_of(week: int) -> str:
     """Return the Monday on which a week starts, as YYYY-MM-DD."""
     return (EPOCH + timedelta(days=4 + 7 * week)).strftime("%Y-%m-%d")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
@@ -17,12 +18,15 @@ from gemel.history.ordering import ACCEPTED, NEVER_US, Known, Plan, plan
 from gemel.history.promoted import write_promoted
 from gemel.history.samples import Ints, Sample, SampleBatch
 from gemel.history.stale import mark_stale
+from gemel.history.unstamped import stamp_array, stamp_stream, stamp_times
 from gemel.history.values import JSON, Encoded, Rank, canonical_json, rank
 from gemel.history.weeks import leaf_of, week_of
 from gemel.store.columns import (
     COPY_HEADER,
     COPY_TRAILER,
     PG_EPOCH_US,
+    PgArray,
+    TimestampArray,
     bigints,
     copy_fixed,
     doubles,
@@ -33,7 +37,15 @@ from gemel.store.columns import (
 )
 from gemel.store.database import ReadTransaction, WriteTransaction
 
-__all__ = ["copy_first_samples", "foresee_samples", "restate", "tell_first_samples", "write_samples"]
+__all__ = [
+    "FirstSamples",
+    "copy_first_samples",
+    "foresee_samples",
+    "pack_first_samples",
+    "restate",
+    "tell_first_samples",
+    "write_samples",
+]
 
 Flags = npt.NDArray[np.bool_]
 
@@ -103,6 +115,15 @@ FROM unnest({COLUMN_TYPES}, %s::timestamptz[])
     AS r (series, source_time, recorded, num, revision, quality, kind, doc, superseded)"""
 
 
+@dataclass(frozen=True, slots=True)
+class FirstSamples:
+    """First samples of new series, what each leaf takes of them, and the columns of the state that they are."""
+
+    batch: SampleBatch
+    streams: Sequence[tuple[str, bytes]]
+    columns: Sequence[PgArray]
+
+
 async def write_samples(tx: WriteTransaction, batch: SampleBatch) -> npt.NDArray[np.int8]:
     """Write samples by the time rules and tell the change feed; return the outcome of each, int8[n].
 
@@ -147,19 +168,36 @@ async def _write(
     return made.outcomes
 
 
-async def copy_first_samples(tx: WriteTransaction, batch: SampleBatch) -> None:
-    """Write samples into history that are each the first of a series that is new; `tell_first_samples` does the rest.
+def pack_first_samples(batch: SampleBatch, now_us: int) -> FirstSamples:
+    """Put samples together that are each the first of a series that is new.
+
+    Times may be UNSTAMPED_US; the recorded time that will take its place must be of the week of `now_us`.
+    """
+    return FirstSamples(batch, _streams(batch, np.zeros(len(batch), np.bool_), now_us), _columns(batch))
+
+
+async def copy_first_samples(tx: WriteTransaction, first: FirstSamples, stamp_us: int) -> None:
+    """Write samples into history; `tell_first_samples` does the rest.
 
     The weeks of the samples must exist (gemel.history.weeks).
     """
-    await _copy(tx, batch, np.zeros(len(batch), np.bool_))
+    for leaf, data in first.streams:
+        await _copy_into(tx, leaf, stamp_stream(data, stamp_us))
 
 
-async def tell_first_samples(tx: WriteTransaction, batch: SampleBatch) -> None:
+async def tell_first_samples(tx: WriteTransaction, first: FirstSamples, stamp_us: int) -> None:
     """Write the state that first samples of new series are, and tell the change feed of them."""
-    await tx.execute(INSERT_LATEST, _columns(batch))
+    await tx.execute(INSERT_LATEST, [_stamped(column, stamp_us) for column in first.columns])
+    times_us, recorded_us = (
+        stamp_times(each, stamp_us) for each in (first.batch.time_us, first.batch.recorded_us)
+    )
+    batch = replace(first.batch, time_us=times_us, recorded_us=recorded_us)
     await write_promoted(tx, batch)
     await append_samples(tx, batch, np.full(len(batch), CURRENT | FIRST, np.uint8))
+
+
+def _stamped(column: PgArray, stamp_us: int) -> PgArray:
+    return stamp_array(column, stamp_us) if isinstance(column, TimestampArray) else column
 
 
 async def _update_state(tx: WriteTransaction, state: SampleBatch, new: Flags, gaps: Collection[int]) -> None:
@@ -263,13 +301,23 @@ def _bounds(time_us: Ints) -> tuple[datetime, datetime]:
 
 
 async def _copy(tx: WriteTransaction, fresh: SampleBatch, late: Flags) -> None:
-    weeks = week_of(fresh.time_us)
+    for leaf, data in _streams(fresh, late, 0):
+        await _copy_into(tx, leaf, data)
+
+
+async def _copy_into(tx: WriteTransaction, leaf: str, data: bytes) -> None:
+    await tx.copy(f"COPY {leaf} (late, {COLUMNS}) FROM STDIN (FORMAT binary)", data, "gemel_copy")
+
+
+def _streams(batch: SampleBatch, late: Flags, now_us: int) -> list[tuple[str, bytes]]:
+    """Return what each leaf takes of samples; `now_us` says of which week those are that have no time yet."""
+    weeks = week_of(stamp_times(batch.time_us, now_us))
+    streams = []
     for week in np.unique(weeks):
         own = weeks == week
-        data = _stream(fresh, late) if own.all() else _stream(fresh.take(own), late[own])
-        await tx.copy(
-            f"COPY {leaf_of(int(week))} (late, {COLUMNS}) FROM STDIN (FORMAT binary)", data, "gemel_copy"
-        )
+        data = _stream(batch, late) if own.all() else _stream(batch.take(own), late[own])
+        streams.append((leaf_of(int(week)), data))
+    return streams
 
 
 def _stream(batch: SampleBatch, late: Flags) -> bytes:
@@ -350,7 +398,7 @@ async def restate(tx: WriteTransaction, fallen: SampleBatch, emptied: SampleBatc
     await append_samples(tx, state, np.full(len(state), CURRENT, np.uint8))
 
 
-def _columns(batch: SampleBatch) -> tuple[object, ...]:
+def _columns(batch: SampleBatch) -> tuple[PgArray, ...]:
     return (
         bigints(batch.series),
         timestamps(batch.time_us),

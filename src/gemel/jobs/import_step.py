@@ -41,7 +41,7 @@ class ImportStep:
 
     def refuse(self, section: str, rows: Sequence[Row], errors: Mapping[int, GemelError]) -> None:
         """Tell why lines are not taken, by their numbers."""
-        for row in rows:
+        for row in rows if errors else ():
             error = errors.get(row.number)
             if error is None:
                 continue

@@ -7,9 +7,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from gemel.base.errors import ConflictError, Detail, GemelError, InvalidError
-from gemel.graph.bulk import put_twins, read_twin_puts
-from gemel.graph.bulk_relationships import RelationshipItem, put_relationships
+from gemel.graph.bulk import foresee_twins, put_twins, read_twin_puts
+from gemel.graph.bulk_relationships import RelationshipItem, foresee_relationships, put_relationships
 from gemel.graph.library import add_models, get_model
+from gemel.graph.twin_rows import new_numbers
 from gemel.jobs.lines import MODELS, RELATIONSHIPS, TWINS, Row
 from gemel.jobs.work import Work
 from gemel.models import ModelError, ModelParsingError
@@ -48,7 +49,7 @@ async def prepare_write(work: Work, section: str, rows: Sequence[Row]) -> Write:
     if section == TWINS and rows:
         return await _twins(work, rows)
     if section == RELATIONSHIPS and rows:
-        return await asyncio.to_thread(_relationships, work, rows)
+        return await _relationships(work, rows)
     if section == MODELS and rows:
         return _models(work, rows)
     return _nothing
@@ -64,6 +65,7 @@ async def _twins(work: Work, rows: Sequence[Row]) -> Write:
     async with work.database.read(work.tenant) as read:
         puts = await read_twin_puts(read, work.context, [(row.value["$dtId"], row.value) for row in good])
     await work.context.prepare(puts.times_us)
+    puts = await foresee_twins(puts, await new_numbers(work.database, work.tenant, len(good)))
 
     async def write(tx: WriteTransaction) -> Written:
         return _written("twins", good, await put_twins(tx, work.context, puts, work.ends), errors)
@@ -71,7 +73,20 @@ async def _twins(work: Work, rows: Sequence[Row]) -> Write:
     return write
 
 
-def _relationships(work: Work, rows: Sequence[Row]) -> Write:
+async def _relationships(work: Work, rows: Sequence[Row]) -> Write:
+    good, items, errors = await asyncio.to_thread(_items, rows)
+    async with work.database.read(work.tenant) as read:
+        foreseen = await foresee_relationships(read, work.context, items, work.ends)
+
+    async def write(tx: WriteTransaction) -> Written:
+        results = await put_relationships(tx, work.context, items, work.ends, foreseen)
+        return _written("relationships", good, results, errors)
+
+    return write
+
+
+def _items(rows: Sequence[Row]) -> tuple[list[Row], list[RelationshipItem], dict[int, GemelError]]:
+    """Return the rows that name a relationship, what they ask, and why others are refused."""
     errors: dict[int, GemelError] = {}
     good: list[Row] = []
     items: list[RelationshipItem] = []
@@ -82,13 +97,7 @@ def _relationships(work: Work, rows: Sequence[Row]) -> Write:
             continue
         good.append(row)
         items.append(RelationshipItem(source, row.value["$relationshipId"], row.value))
-
-    async def write(tx: WriteTransaction) -> Written:
-        return _written(
-            "relationships", good, await put_relationships(tx, work.context, items, work.ends), errors
-        )
-
-    return write
+    return good, items, errors
 
 
 def _models(work: Work, rows: Sequence[Row]) -> Write:

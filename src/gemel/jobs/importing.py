@@ -8,7 +8,7 @@ PUT; a model that exists is passed over where it is the same, and told where it 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -59,11 +59,26 @@ async def run_import(work: Work, file: BinaryIO) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class _Part:
+    """Rows of a batch, those of them that were read, and by number why others could not be."""
+
+    rows: Sequence[Row]
+    good: Sequence[Row]
+    unread: Mapping[int, GemelError]
+
+    @classmethod
+    def of(cls, rows: Sequence[Row]) -> _Part:
+        """Return the part of some rows."""
+        unread = {row.number: row.value for row in rows if isinstance(row.value, GemelError)}
+        return cls(rows, [row for row in rows if row.number not in unread] if unread else rows, unread)
+
+
+@dataclass(frozen=True, slots=True)
 class _Taking:
     """A batch in parts that name nothing twice, and how its first part is written, if that is known already."""
 
     batch: Batch
-    parts: list[list[Row]]
+    parts: list[_Part]
     write: Write | None
 
 
@@ -72,13 +87,11 @@ async def _next(work: Work, batches: Iterator[Batch]) -> _Taking | None:
     if batch is None:
         return None
     if batch.section == MODELS:
-        return _Taking(batch, [batch.rows], None)
-    parts = await asyncio.to_thread(lambda: list(_distinct(batch))) or [[]]
+        return _Taking(batch, [_Part.of(batch.rows)], None)
+    parts = await asyncio.to_thread(lambda: [_Part.of(rows) for rows in _distinct(batch)]) or [_Part.of([])]
     # Before its section has begun the models that it rests on may not be there.
     begun = work.job.progress.section == batch.section
-    return _Taking(
-        batch, parts, await prepare_write(work, batch.section, _values(parts[0])) if begun else None
-    )
+    return _Taking(batch, parts, await prepare_write(work, batch.section, parts[0].good) if begun else None)
 
 
 async def _take(work: Work, taking: _Taking) -> None:
@@ -90,52 +103,46 @@ async def _take(work: Work, taking: _Taking) -> None:
         write = None
 
 
-async def _write(
-    work: Work, batch: Batch, rows: Sequence[Row], write: Write | None = None, *, last: bool
-) -> None:
+async def _write(work: Work, batch: Batch, part: _Part, write: Write | None = None, *, last: bool) -> None:
     """Write rows of a batch, `last` where it ends with them; what the database refuses is found by halving."""
     try:
-        write = write or await prepare_write(work, batch.section, _values(rows))
-        await _commit(work, (batch, rows), write, {}, last=last)
+        write = write or await prepare_write(work, batch.section, part.good)
+        await _commit(work, batch, part, write, {}, last=last)
     except (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.ProgramLimitExceeded) as error:
+        rows = part.rows
         if batch.section == MODELS or len(rows) <= 1:
             refusal = InternalError("InternalError", f"The database refused it: {type(error).__name__}.")
             refused: dict[int, GemelError] = {row.number: refusal for row in rows}
-            await _commit(work, (batch, rows), None, refused, last=last)
+            await _commit(work, batch, part, None, refused, last=last)
             return
         middle = len(rows) // 2
-        await _write(work, batch, rows[:middle], last=False)
-        await _write(work, batch, rows[middle:], last=last)
+        await _write(work, batch, _Part.of(rows[:middle]), last=False)
+        await _write(work, batch, _Part.of(rows[middle:]), last=last)
 
 
 async def _commit(
     work: Work,
-    part: tuple[Batch, Sequence[Row]],
+    batch: Batch,
+    part: _Part,
     write: Write | None,
     refused: dict[int, GemelError],
     *,
     last: bool,
 ) -> None:
-    batch, rows = part
     step = ImportStep(work.job)
-    errors = {row.number: row.value for row in rows if isinstance(row.value, GemelError)} | refused
     async with work.database.write(work.tenant) as tx:
         counts, found = await write(tx) if write is not None else NOTHING
-        step.refuse(batch.section, rows, {**errors, **found})
+        step.refuse(batch.section, part.rows, {**part.unread, **refused, **found})
         step.count(counts)
         if last:
             step.go_on(batch)
         else:
-            step.stand_behind(batch.section, rows[-1])
+            step.stand_behind(batch.section, part.rows[-1])
         work.job.status = await checkpoint(tx, work.job, step.progress, work.holder, step.log)
         if counts:
             done = ", ".join(f"{number} {name}" for name, number in counts.items())
             await record(tx, [work.job.entry("import.write", f"{work.job.job_id} ({done})")])
     work.job.progress = step.progress
-
-
-def _values(rows: Sequence[Row]) -> list[Row]:
-    return [row for row in rows if not isinstance(row.value, GemelError)]
 
 
 def _check_header(rows: Sequence[Row]) -> None:

@@ -11,8 +11,12 @@ import pytest
 from gemel.base.clock import iso_us, now_us
 from gemel.base.errors import GemelError
 from gemel.graph import overlap
-from gemel.graph.bulk import put_twins, read_twin_puts
+from gemel.graph.bulk import TwinPuts, foresee_twins, put_twins, read_twin_puts
 from gemel.graph.library import decommission
+from gemel.graph.told import twin_document
+from gemel.graph.twin_rows import new_numbers
+from gemel.graph.twins import delete_twin
+from gemel.history.changes import read_changes
 from support.feed import KINDS, kinds_of
 from support.graph import ASSET, MODELS, MOTOR, PUMP, PUMP2, ROOM, Site
 
@@ -20,10 +24,15 @@ Play = Callable[[Callable[[Site], Awaitable[None]]], None]
 UNCOUNTED = {"model.created", "samples"}
 
 
-async def put_all(site: Site, items: list[tuple[str, Any]]) -> list[GemelError | None]:
+async def foresee(site: Site, items: list[tuple[str, Any]]) -> TwinPuts:
     async with site.db.read(site.tenant) as read:
         puts = await read_twin_puts(read, site.context, items)
     await site.context.prepare(puts.times_us)
+    return await foresee_twins(puts, await new_numbers(site.db, site.tenant, len(items)))
+
+
+async def put_all(site: Site, items: list[tuple[str, Any]]) -> list[GemelError | None]:
+    puts = await foresee(site, items)
     async with site.db.write(site.tenant) as tx:
         return await put_twins(tx, site.context, puts)
 
@@ -116,11 +125,12 @@ def test_as_one_after_another(play: Play, seed: int, monkeypatch: pytest.MonkeyP
         other = site.neighbour()
         await other.add_models(MODELS)
         ids = [*(f"t{number}" for number in range(12)), "with space", "x" * 129]
-        for _ in range(4):
-            items = [(twin_id, body(chance, early_us)) for twin_id in chance.sample(ids, 9)]
+        fresh = [f"fresh{number}" for number in range(9)]
+        for named in [*(chance.sample(ids, 9) for _ in range(4)), fresh]:
+            items = [(twin_id, body(chance, early_us)) for twin_id in named]
             at_once, one_by_one = await put_all(site, items), await put_each(other, items)
             assert [_said(error) for error in at_once] == [_said(error) for error in one_by_one]
-        assert await told(site, ids, early_us) == await told(other, ids, early_us)
+        assert await told(site, ids + fresh, early_us) == await told(other, ids + fresh, early_us)
 
     play(work)
 
@@ -142,5 +152,76 @@ def test_models_that_change_between_reading_and_writing(play: Play) -> None:
             [error] = await put_twins(tx, site.context, puts)
         assert error is not None
         assert error.code == "ModelDecommissioned"
+
+    play(work)
+
+
+def test_what_was_foreseen_is_written_at_the_moment_of_the_write(play: Play) -> None:
+    """All that is told of new twins is as GET gives them, whether their times are named or are that moment."""
+
+    async def work(site: Site) -> None:
+        early_us = now_us() - 3 * 86_400_000_000
+        motor = {"$metadata": {}, "speed": 2}
+        named = {"$model": PUMP, "head": {"sourceTime": iso_us(early_us)}}
+        started = {"$model": PUMP, "$validFrom": iso_us(early_us)}
+        plain_body = {
+            "label": "\x7f\u00fc",
+            "head": 1,
+            "count": 3,
+            "running": True,
+            "tags": {"a": "b"},
+            "motor": motor,
+        }
+        items = [
+            (twin_id, {**plain_body, "$metadata": metadata})
+            for twin_id, metadata in (("now", {"$model": PUMP}), ("then", started), ("mixed", named))
+        ]
+        await put_all(site, [(f"before-{twin_id}", body) for twin_id, body in items])  # numbers the paths
+        puts = await foresee(site, items)
+        assert puts.foreseen is not None
+        async with site.db.write(site.tenant) as tx:
+            later_us = tx.stamp()
+            begun = tx.begun_change_no
+            assert await put_twins(tx, site.context, puts) == [None] * 3
+        async with site.db.read(site.tenant) as read:
+            changes = await read_changes(read, begun, 3)
+        documents = [twin_document(change.payload()) for change in changes]
+        assert documents == [(await site.get(twin_id)).body for twin_id, _ in items]
+        by_id = {document["$dtId"]: document["$metadata"] for document in documents}
+        assert by_id["now"]["label"]["sourceTime"] == iso_us(later_us + 1)
+        assert (
+            by_id["mixed"]["head"]["sourceTime"] == by_id["then"]["label"]["sourceTime"] == iso_us(early_us)
+        )
+        before = [(await site.get(f"before-{twin_id}")).body for twin_id, _ in items]
+        assert [_moments(plain(each), early_us) for each in before] == [
+            {**_moments(plain(each), early_us), "$dtId": f"before-{each['$dtId']}"} for each in documents
+        ]
+
+    play(work)
+
+
+@pytest.mark.parametrize("between", ["made", "deleted", "decommissioned", "models"])
+def test_what_was_foreseen_and_is_otherwise_is_judged_again(play: Play, between: str) -> None:
+    async def work(site: Site) -> None:
+        await site.put("first", ASSET)  # numbers the paths
+        early = {"$metadata": {"$model": ASSET, "$validFrom": iso_us(now_us() - 60_000_000)}, "label": "x"}
+        puts = await foresee(site, [("a", early)])
+        assert puts.foreseen is not None
+        if between in {"made", "deleted"}:
+            await site.put("a", ASSET, label="y")
+        if between == "deleted":
+            async with site.db.write(site.tenant) as tx:
+                await delete_twin(tx, site.context, "a")
+        async with site.db.write(site.tenant) as tx:
+            for model in (PUMP2, PUMP, ASSET) if between == "decommissioned" else ():
+                await decommission(tx, site.context.library, model, decommissioned=True)
+            if between == "models":
+                tx.touch_models()
+        async with site.db.write(site.tenant) as tx:
+            [error] = await put_twins(tx, site.context, puts)
+        refused = {"deleted": "InvalidArgument", "decommissioned": "ModelDecommissioned"}.get(between)
+        assert (error and error.code) == refused
+        if refused is None:
+            assert (await site.get("a")).body["label"] == "x"
 
     play(work)

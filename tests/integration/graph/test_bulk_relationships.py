@@ -12,7 +12,7 @@ from gemel.base.clock import iso_us, now_us
 from gemel.base.errors import GemelError
 from gemel.graph import overlap
 from gemel.graph.bulk import put_twins, read_twin_puts
-from gemel.graph.bulk_relationships import RelationshipItem, put_relationships
+from gemel.graph.bulk_relationships import RelationshipItem, foresee_relationships, put_relationships
 from gemel.graph.ends import KnownEnds
 from gemel.graph.relationship_reading import TwinEnd
 from gemel.graph.relationships import delete_relationship, put_relationship
@@ -93,8 +93,10 @@ def test_as_one_after_another(play: Play, seed: int, monkeypatch: pytest.MonkeyP
                 for one in (item(chance, now_us()) for _ in range(40))
             }
             items = list(wanted.values())
+            async with site.db.read(site.tenant) as read:
+                foreseen = await foresee_relationships(read, site.context, items, ends)
             async with site.db.write(site.tenant) as tx:
-                at_once = await put_relationships(tx, site.context, items, ends)
+                at_once = await put_relationships(tx, site.context, items, ends, foreseen)
             one_by_one = await put_each(other, items)
             assert [_said(error) for error in at_once] == [_said(error) for error in one_by_one]
             taken += at_once.count(None)
