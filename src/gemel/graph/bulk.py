@@ -29,6 +29,7 @@ from gemel.graph.writing import decommissioned_models, refuse_decommissioned, un
 from gemel.history.unstamped import UNSTAMPED_US
 from gemel.history.weeks import in_one_week
 from gemel.models import TwinType
+from gemel.store.columns import TextArray, texts
 from gemel.store.database import ReadTransaction, WriteTransaction
 
 __all__ = ["TwinItem", "TwinPuts", "foresee_twins", "put_twins", "read_twin_puts"]
@@ -44,6 +45,7 @@ class Foreseen(NamedTuple):
     """
 
     twins: PackedTwins | None
+    ids: TextArray
     errors: list[GemelError | None]
     now_us: int
     line_us: int | None
@@ -157,7 +159,7 @@ def _foresee(read: TwinPuts, twin_nos: Sequence[int], now_us: int) -> Foreseen:
     judge = _Judge({}, places, frozenset(), {}, UNSTAMPED_US, limits)
     born = judge.run(read.puts).created
     packed = born.packed(read.numbers or {}, now_us) if born.rows else None
-    return Foreseen(packed, judge.errors, now_us, read.line_us)
+    return Foreseen(packed, texts(ids), judge.errors, now_us, read.line_us)
 
 
 async def _numbers(
@@ -215,7 +217,8 @@ async def _holds(tx: WriteTransaction, read: TwinPuts, foreseen: Foreseen, stamp
         return False
     if not in_one_week(foreseen.now_us, stamp_us) or await decommissioned_models(tx, read.models):
         return False
-    return foreseen.twins is None or not await any_known(tx, foreseen.twins.ids)
+    # One that is refused as a new one may be there.
+    return not await any_known(tx, foreseen.ids)
 
 
 async def _put_foreseen(

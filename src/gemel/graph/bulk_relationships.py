@@ -41,7 +41,7 @@ from gemel.history.changes import Parcel, append_parcels, pack, parcels, stamp_p
 from gemel.history.unstamped import UNSTAMPED_US, stamp_array
 from gemel.models import Relationship, TwinType
 from gemel.models.model_set import ModelSet
-from gemel.store.columns import BigintArray, PgArray, TextArray, TimestampArray, bigints, texts, timestamps
+from gemel.store.columns import BigintArray, TextArray, TimestampArray, bigints, texts, timestamps
 from gemel.store.database import Epochs, ReadTransaction, WriteTransaction
 
 __all__ = ["ForeseenRelationships", "RelationshipItem", "foresee_relationships", "put_relationships"]
@@ -70,6 +70,8 @@ ON CONFLICT (tenant, source_no, relationship_id) DO UPDATE SET name = excluded.n
 
 HEADER = frozenset((*relating.HEADER, "$dtId"))
 Key = tuple[int, str]
+Others = tuple[BigintArray, TextArray, TextArray, BigintArray, TextArray]
+"""Sources' numbers, ids, names, targets' numbers, and properties as JSON."""
 
 
 class RelationshipItem(NamedTuple):
@@ -99,7 +101,7 @@ class _Stored(NamedTuple):
 class _Taken(NamedTuple):
     """Relationships to be written, as columns, those of them that replace another, and what is told of them."""
 
-    columns: tuple[tuple[PgArray, ...], TimestampArray]
+    columns: tuple[Others, TimestampArray]
     replaced: Sequence[Key]
     told: Sequence[Parcel]
 
@@ -112,6 +114,7 @@ class ForeseenRelationships(NamedTuple):
 
     taken: _Taken | None
     errors: list[GemelError | None]
+    keys: tuple[BigintArray, TextArray]
     limited: Collection[tuple[int, str]]
     epochs: Epochs
 
@@ -241,16 +244,17 @@ def _foresee(
     found, types, models = among
     limited = _limited(items, found, types)
     known = _Known(found, types, models, {}, {}, Multiplicities({}), UNSTAMPED_US, clock.now_us())
-    return ForeseenRelationships(known.judge(items), known.errors, limited, epochs)
+    taken = known.judge(items)
+    # One that is refused as a new one may be there.
+    keys = _keys(items, found) if taken is None or any(known.errors) else taken.columns[0][:2]
+    return ForeseenRelationships(taken, known.errors, keys, limited, epochs)
 
 
 async def _holds(tx: WriteTransaction, foreseen: ForeseenRelationships) -> bool:
     if tx.epochs != foreseen.epochs:
         return False
-    if foreseen.taken is not None:
-        (source_nos, ids, *_), _ = foreseen.taken.columns
-        if await tx.rows(EXISTING, (source_nos, ids)):
-            return False
+    if await tx.rows(EXISTING, foreseen.keys):
+        return False
     return (await count_named(tx, foreseen.limited)).none
 
 
@@ -339,9 +343,9 @@ def _properties_of(body: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in body.items() if key not in HEADER}
 
 
-def _columns(columns: Sequence[Sequence[Any]]) -> tuple[tuple[PgArray, ...], TimestampArray]:
+def _columns(columns: Sequence[Sequence[Any]]) -> tuple[Others, TimestampArray]:
     source_nos, ids, names, target_nos, properties, starts_us = columns
-    others: tuple[PgArray, ...] = (
+    others = (
         bigints(np.array(source_nos, np.int64)),
         texts(ids),
         texts(names),
