@@ -11,7 +11,7 @@ from gemel.base.clock import EPOCH
 from gemel.history.samples import Ints
 from gemel.store.database import Database, WriteTransaction
 
-__all__ = ["MONDAY_US", "WEEK_US", "Weeks", "leaf_of", "monday_of", "week_of"]
+__all__ = ["MONDAY_US", "WEEK_US", "Weeks", "in_one_week", "leaf_of", "monday_of", "week_of"]
 
 WEEK_US = 7 * 86_400_000_000
 MAKE = "SELECT ensure_sample_week(%s::text::date)"
