@@ -49,7 +49,7 @@ LOOK_S = 0.02
 STARTING = "(starting)"
 # Batches make and drop tens of thousands of small objects, none of them in cycles: the usual 700 would have the
 # collector walk the models again and again, which costs an import more than half of its time.
-GC_THRESHOLDS = (50_000, 20, 50)
+GC_THRESHOLDS = (200_000, 20, 50)
 # Beside a thread that computes, the event loop waits this long for each answer of the database that it takes.
 SWITCH_S = 0.0005
 

@@ -22,7 +22,8 @@ from gemel.graph.names import check_twin_id
 from gemel.graph.neighbours import model_change_faults
 from gemel.graph.newborn import Newborns, PackedTwins
 from gemel.graph.overlap import judge_and_write
-from gemel.graph.putting import Put, created, created_plainly, foresee_values, read_put, replaced
+from gemel.graph.plain import PlainReader
+from gemel.graph.putting import Put, born, created, foresee_values, read_put, replaced
 from gemel.graph.relationship_reading import TwinEnd
 from gemel.graph.twin_rows import any_known, new_places, write_created, write_packed, write_replaced
 from gemel.graph.writing import decommissioned_models, refuse_decommissioned, unknown_model
@@ -120,13 +121,13 @@ class _Judge:
             return error
         return None
 
-    def _create(self, put: Put, born: Newborns) -> None:
+    def _create(self, put: Put, newborns: Newborns) -> None:
         place, twin_type = self.places[put.twin_id], put.change.twin_type
         if put.stored is None:
-            born.add(created(put, *place, self.stamp_us, self.limits), twin_type)
+            newborns.add(created(put, *place, self.stamp_us, self.limits), twin_type)
         else:
-            twin, values, time_us = created_plainly(put, place, self.stamp_us, self.limits)
-            born.add_plain(twin, twin_type, values, time_us)
+            row, time_us = born(put, place, self.stamp_us, self.limits)
+            newborns.add_plain(row, twin_type, put.stored, time_us)
 
 
 async def read_twin_puts(tx: ReadTransaction, context: GraphContext, items: Sequence[TwinItem]) -> TwinPuts:
@@ -135,7 +136,7 @@ async def read_twin_puts(tx: ReadTransaction, context: GraphContext, items: Sequ
     wanted = {model for _, body in items if (model := _model_named(body)) is not None}
     types = {model: await context.library.twin_type(tx, model) for model in wanted}
     numbers = await _numbers(tx, context, [each for each in types.values() if each is not None])
-    puts = await asyncio.to_thread(lambda: [_read(twin_id, body, types) for twin_id, body in items])
+    puts = await asyncio.to_thread(lambda: _read_all(items, types))
     return TwinPuts(items, puts, epoch, tx.line_us, numbers)
 
 
@@ -157,8 +158,8 @@ def _foresee(read: TwinPuts, twin_nos: Sequence[int], now_us: int) -> Foreseen:
     places = {twin_id: (twin_no, 0) for twin_id, twin_no in zip(ids, twin_nos, strict=False)}
     limits = Limits(read.line_us or 0, now_us)
     judge = _Judge({}, places, frozenset(), {}, UNSTAMPED_US, limits)
-    born = judge.run(read.puts).created
-    packed = born.packed(read.numbers or {}, now_us) if born.rows else None
+    made = judge.run(read.puts).created
+    packed = made.packed(read.numbers or {}, now_us) if made.rows else None
     return Foreseen(packed, texts(ids), judge.errors, now_us, read.line_us)
 
 
@@ -249,15 +250,19 @@ def _model_named(body: Any) -> str | None:
         return None
 
 
-def _read(twin_id: str, body: Any, types: Mapping[str, TwinType | None]) -> Put | GemelError:
+def _read_all(items: Sequence[TwinItem], types: Mapping[str, TwinType | None]) -> list[Put | GemelError]:
+    readers = {model: PlainReader(each) for model, each in types.items() if each is not None}
+    return [_read(twin_id, body, readers) for twin_id, body in items]
+
+
+def _read(twin_id: str, body: Any, readers: Mapping[str, PlainReader]) -> Put | GemelError:
     try:
         check_twin_id(twin_id)
         model_id = model_of(body)
-        twin_type = types[model_id]
-        return (
-            unknown_model(model_id)
-            if twin_type is None
-            else foresee_values(read_put(twin_id, body, twin_type))
-        )
+        reader = readers.get(model_id)
+        if reader is None:
+            return unknown_model(model_id)
+        plain = reader.read(twin_id, body)
+        return foresee_values(read_put(twin_id, body, reader.twin_type)) if plain is None else plain
     except GemelError as error:
         return error

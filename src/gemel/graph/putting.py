@@ -12,11 +12,11 @@ from gemel.base.errors import GemelError, InvalidError
 from gemel.graph.changing import Change, Limits, Outcome, as_stored, change_twin, time_fault
 from gemel.graph.content import LIFECYCLE, METADATA, VALID_FROM, parse_time_us, raise_faults, read_twin
 from gemel.graph.lifecycle import ACTIVE, LIFECYCLE_HINT, check_state
-from gemel.graph.live import Held, LiveTwin, TwinRow
+from gemel.graph.live import LiveTwin, TwinRow
 from gemel.history.values import Encoded, encode
 from gemel.models import TwinType
 
-__all__ = ["Put", "created", "created_plainly", "foresee_values", "read_put", "replaced", "valid_from_of"]
+__all__ = ["Put", "born", "created", "foresee_values", "read_put", "replaced", "valid_from_of"]
 
 
 class Put(NamedTuple):
@@ -65,7 +65,7 @@ def created(put: Put, twin_no: int, floor_us: int, stamp_us: int, limits: Limits
 
     Before `floor_us` its id was another's. Raises InvalidError (InvalidArgument, ValidationFailed).
     """
-    row, at_us = _born(put, (twin_no, floor_us), stamp_us, limits)
+    row, at_us = born(put, (twin_no, floor_us), stamp_us, limits)
     change = put.change
     if put.valid_from_us is not None:
         change = Change(
@@ -91,22 +91,11 @@ def foresee_values(put: Put) -> Put:
     return put._replace(stored=(held, encoded))
 
 
-def created_plainly(
-    put: Put, place: tuple[int, int], stamp_us: int, limits: Limits
-) -> tuple[LiveTwin, Sequence[Encoded], int]:
-    """Return the new twin that a foreseen PUT makes, its values, and their source time (µs): as `created` says.
+def born(put: Put, place: tuple[int, int], stamp_us: int, limits: Limits) -> tuple[TwinRow, int]:
+    """Return the row of the new twin that a PUT makes, and the source time (µs) of values that have none of their own.
 
-    `place` is the twin's number, and until when its id was another's.
+    `place` is the twin's number, and until when its id was another's. Raises InvalidError as `created` does.
     """
-    assert put.stored is not None
-    row, at_us = _born(put, place, stamp_us, limits)
-    values, encoded = put.stored
-    held = {path: Held(value, False, at_us, stamp_us) for path, value in values.items()}
-    return LiveTwin(row, held), encoded, at_us
-
-
-def _born(put: Put, place: tuple[int, int], stamp_us: int, limits: Limits) -> tuple[TwinRow, int]:
-    """Return the row of a new twin, and the source time of values that have none of their own."""
     lifecycle = check_state(ACTIVE if put.lifecycle is UNSET else put.lifecycle)
     twin_no, floor_us = place
     start_us = at_us = stamp_us

@@ -5,6 +5,7 @@ Told are the facts, not the documents: many are told and few are asked for.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from gemel.graph.etag import etag
@@ -15,6 +16,7 @@ __all__ = [
     "relationship_documents",
     "told_relationship",
     "told_twin",
+    "told_whole_row",
     "told_whole_twin",
     "twin_document",
 ]
@@ -32,7 +34,18 @@ def told_twin(twin: LiveTwin) -> dict[str, Any]:
 
 def told_whole_twin(twin: LiveTwin) -> dict[str, Any]:
     """Return what the change feed is told of a twin that was made or deleted: all of it."""
-    return told_twin(twin) | {"whole": {"row": twin.row._asdict(), "held": twin.properties}}
+    return told_whole_row(twin.row, twin.properties)
+
+
+def told_whole_row(row: TwinRow, held: Mapping[str, tuple[Any, bool, int, int]]) -> dict[str, Any]:
+    """Return what the change feed is told of a whole twin: its row and, by path, what `Held` has."""
+    return {
+        "twin": row.twin_id,
+        "no": row.twin_no,
+        "model": row.model_id,
+        "validFrom": row.valid_from_us,
+        "whole": {"row": row._asdict(), "held": held},
+    }
 
 
 def twin_document(payload: dict[str, Any]) -> dict[str, Any]:
