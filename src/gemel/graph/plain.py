@@ -48,7 +48,7 @@ class PlainReader:
             (self._components[owner] if owner else self._own)[name] = _Place(path, slot, exact)
 
     def read(self, twin_id: str, body: Mapping[str, Any]) -> Put | None:
-        """Return what a body asks, as `putting.read_put` and `putting.foresee_values` do, or None to leave it to them."""
+        """Return what a body asks, as `read_put` and `foresee_values` do, or None to leave it to them."""
         if not body[METADATA].keys() <= NAMED_ALONE:
             return None
         values: dict[str, Any] = {}
