@@ -7,12 +7,11 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from gemel.base.clock import iso_us, to_us
+from gemel.base.clock import iso_us
 from gemel.base.errors import InvalidError
+from gemel.contracts.columns import Columns, clock_of, known_of, surely_finite, surely_known
 from gemel.contracts.document import ANY, NUMBERS, Contract, FieldRule
 from gemel.mapping.samples import leaves_of
-from gemel.mapping.tables import UNIX_FORMATS
-from gemel.mapping.times import moment_reader
 from gemel.mapping.units import conversion
 
 __all__ = ["Checker", "Finding", "Rule", "rules_of", "shown"]
@@ -21,9 +20,8 @@ EXAMPLES_MAX: Final = 5
 SHOWN_MAX: Final = 60
 THINGS_MAX: Final = 100_000
 FINDINGS_MAX: Final = 1000
-LATEST_NS: Final = 253_402_300_799 * 10**9
-"""The end of the year 9999, beyond which no time is one."""
-NOTHING: Final[dict[str, Any]] = {}
+UNITS_MAX: Final = 1000
+NONE: Final = type(None)
 TYPES: Final[dict[str, frozenset[type]]] = {
     "number": frozenset({int, float}),
     "integer": frozenset({int}),
@@ -70,25 +68,11 @@ def rules_of(contract: Contract) -> list[Rule]:
     return rules + [Rule(kind, "") for kind, wanted in whole.items() if wanted]
 
 
-class _Known(NamedTuple):
-    """The keys of an object that are named, and of those that hold named ones the same."""
-
-    keys: frozenset[str]
-    within: tuple[tuple[str, _Known], ...]
-
-    def has_all_of(self, found: dict[str, Any]) -> bool:
-        """Whether an object has certainly no field that is not named."""
-        if not found.keys() <= self.keys:
-            return False
-        for key, inner in self.within:
-            value = found.get(key, NOTHING)
-            if type(value) is not dict or not inner.has_all_of(value):
-                return False
-        return True
-
-
 class Checker:
-    """Checks samples as they come; what it finds adds up. `now_us` is what `ahead_s` is measured by."""
+    """Checks samples as they come; what it finds adds up. `now_us` is what `ahead_s` is measured by.
+
+    With `skips` it is not shown all of them, and a pause between two says nothing.
+    """
 
     def __init__(self, contract: Contract, now_us: int) -> None:
         self.contract = contract
@@ -96,7 +80,8 @@ class Checker:
         self.findings: dict[Rule, Finding] = {}
         self.unnamed: dict[str, int] = {}
         self.now_us = now_us
-        self._moment = _clock(contract)
+        self.skips = False
+        self._moment, self._moments = clock_of(contract)
         self._newest_us: dict[str, int] = {}
         self._known = {rule.path.text for rule in contract.fields.values()}
         self._whole = tuple(f"{name}." for name, rule in contract.fields.items() if rule.type == ANY)
@@ -107,7 +92,9 @@ class Checker:
         }
         named = {path for path in (contract.time, contract.thing) if path is not None}
         named |= {rule.unit_at for rule in contract.fields.values() if rule.unit_at is not None}
-        self._tree = _known(
+        self._texts = {name: _texts(rule.values) for name, rule in contract.fields.items()}
+        self._same: dict[tuple[str, str | None], bool] = {}
+        self._tree = known_of(
             [rule.path.keys or () for rule in contract.fields.values()]
             + [path.keys for path in named if path.keys]
         )
@@ -119,14 +106,18 @@ class Checker:
 
     def take(self, payloads: Iterable[tuple[int, Any]]) -> None:
         """Check payloads, each with its number; with `each` the items in them are the samples."""
-        numbers, samples = self._samples(payloads)
+        numbers, samples = self.samples_of(payloads)
         self.samples += len(samples)
-        self.looked_at(samples)
+        if not samples:
+            return
+        columns = Columns(samples)
+        things = self.things_of(columns)
         for name, rule in self.contract.fields.items():
-            self._column(name, rule, numbers, samples)
-        self._others(numbers, samples)
+            self._column(name, rule, numbers, columns)
+        if not surely_known(samples, self._tree):
+            self._others(numbers, samples)
         if self.contract.time is not None:
-            self._times(numbers, samples)
+            self._times(numbers, columns.at(self.contract.time), things)
 
     def found(self, rule: Rule, number: int, what: str) -> None:
         """Count that a sample does not keep a promise."""
@@ -139,9 +130,6 @@ class Checker:
         if len(finding.examples) < EXAMPLES_MAX:
             finding.examples.append((number, what))
 
-    def looked_at(self, samples: Sequence[dict[str, Any]]) -> None:
-        """Hear of the samples that are about to be checked."""
-
     def unnamed_field(self, number: int, path: str, value: Any) -> None:
         """Note a field that is not named: told of where it is allowed, a finding where it is not."""
         if len(self.unnamed) < FINDINGS_MAX or path in self.unnamed:
@@ -149,7 +137,8 @@ class Checker:
         if not self.contract.others:
             self.found(Rule("new", ""), number, f"{path}: {shown(value)}")
 
-    def _samples(self, payloads: Iterable[tuple[int, Any]]) -> tuple[list[int], list[dict[str, Any]]]:
+    def samples_of(self, payloads: Iterable[tuple[int, Any]]) -> tuple[list[int], list[dict[str, Any]]]:
+        """Return the samples in payloads, each with the number of its payload; tell of what is none."""
         numbers: list[int] = []
         samples: list[dict[str, Any]] = []
         whole = self.contract.each is None
@@ -172,33 +161,36 @@ class Checker:
         self.found(Rule("malformed", ""), number, f"no list at {self.contract.each.text}")
         return ()
 
-    def _column(
-        self, name: str, rule: FieldRule, numbers: Sequence[int], samples: Sequence[dict[str, Any]]
-    ) -> None:
-        read = rule.path.read
-        column = [read(sample) for sample in samples]
-        if rule.required and None in column:
-            self._each(Rule("missing", name), numbers, column, lambda value: value is None)
-        there = [value for value in column if value is not None]
-        if not there:
-            return
-        wanted = TYPES.get(rule.type)
-        types = set(map(type, there))
-        # Among floats may be what is no number.
-        if wanted is not None and (not types <= wanted or float in types):
+    def things_of(self, columns: Columns) -> list[str]:
+        """Return what each sample is of."""
+        if self.contract.thing is None:
+            return [""] * len(columns.samples)
+        found = columns.at(self.contract.thing)
+        return found if set(map(type, found)) == {str} else list(map(str, found))
+
+    def _column(self, name: str, rule: FieldRule, numbers: Sequence[int], columns: Columns) -> None:
+        column = columns.at(rule.path)
+        types = set(map(type, column))
+        there = column
+        if NONE in types:
+            if rule.required:
+                self._each(Rule("missing", name), numbers, column, lambda value: value is None)
+            there = [value for value in column if value is not None]
+            if not there:
+                return
+            types.discard(NONE)
+        finite = surely_finite(there, types)
+        if rule.type != ANY and not _surely(rule.type, types, finite):
             self._each(Rule("retyped", name), numbers, column, lambda value: not _is(value, rule.type))
-        if rule.type in NUMBERS:
+        if rule.type in NUMBERS and not (finite and rule.least <= min(there) and max(there) <= rule.most):
             self._range(name, rule, numbers, column)
-        if rule.values is not None:
+        if rule.values is not None and not (types == {str} and self._texts[name].issuperset(there)):
             allowed = rule.values
             self._each(Rule("value", name), numbers, column, lambda value: not _listed(value, allowed))
         if rule.unit_at is not None:
-            self._units(name, rule, numbers, samples, column)
+            self._units(name, rule, numbers, columns.at(rule.unit_at), column)
 
     def _range(self, name: str, rule: FieldRule, numbers: Sequence[int], column: Sequence[Any]) -> None:
-        amounts = [value for value in column if _is(value, "number")]
-        if not amounts or (rule.least <= min(amounts) and max(amounts) <= rule.most):
-            return
         self._each(
             Rule("range", name),
             numbers,
@@ -207,68 +199,70 @@ class Checker:
         )
 
     def _units(
-        self,
-        name: str,
-        rule: FieldRule,
-        numbers: Sequence[int],
-        samples: Sequence[dict[str, Any]],
-        column: Sequence[Any],
+        self, name: str, rule: FieldRule, numbers: Sequence[int], units: Sequence[Any], column: Sequence[Any]
     ) -> None:
-        assert rule.unit_at is not None
-        read, verdicts = rule.unit_at.read, dict[str, bool]()
-        for number, sample, value in zip(numbers, samples, column, strict=True):
-            told = read(sample)
-            if value is None:
-                continue
-            text = told if isinstance(told, str) else shown(told)
-            if text not in verdicts:
-                verdicts[text] = isinstance(told, str) and _same_unit(told, str(rule.unit))
-            if not verdicts[text]:
-                self.found(Rule("unit", name), number, text)
+        if set(map(type, units)) == {str} and all(self._is_same(unit, rule.unit) for unit in set(units)):
+            return
+        for number, told, value in zip(numbers, units, column, strict=True):
+            if value is not None and not (isinstance(told, str) and self._is_same(told, rule.unit)):
+                self.found(Rule("unit", name), number, told if isinstance(told, str) else shown(told))
+
+    def _is_same(self, told: str, wanted: str | None) -> bool:
+        found = self._same.get((told, wanted))
+        if found is None:
+            found = _same_unit(told, str(wanted))
+            if len(self._same) < UNITS_MAX:
+                self._same[told, wanted] = found
+        return found
 
     def _others(self, numbers: Sequence[int], samples: Sequence[dict[str, Any]]) -> None:
-        has_all_of = self._tree.has_all_of
         for number, sample in zip(numbers, samples, strict=True):
-            if has_all_of(sample):
-                continue
             for path, value in leaves_of(sample):
                 if path in self._known or path in self._named or path.startswith(self._whole):
                     continue
                 self.unnamed_field(number, path, value)
 
-    def _times(self, numbers: Sequence[int], samples: Sequence[dict[str, Any]]) -> None:
-        contract = self.contract
-        assert contract.time is not None
-        read, clock = contract.time.read, self._moment
-        thing_of = (lambda _: "") if contract.thing is None else contract.thing.read
-        pace, newest_us = contract.pace, self._newest_us
-        latest_us = self.now_us + pace.ahead_s * 1e6
-        least_us, most_us = pace.least_s * 1e6, pace.most_s * 1e6
-        for number, sample in zip(numbers, samples, strict=True):
-            told = read(sample)
+    def _times(self, numbers: Sequence[int], told: list[Any], things: Sequence[str]) -> None:
+        try:
+            times_us = self._moments(told)
+        except ValueError:
+            numbers, times_us, things = self._read_times(numbers, told, things)
+        if not times_us:
+            return
+        ahead_us = self.contract.pace.ahead_s * 1e6
+        if max(times_us) > self.now_us + ahead_us:
+            for number, time_us in zip(numbers, times_us, strict=True):
+                if time_us - self.now_us > ahead_us:
+                    ahead_s = (time_us - self.now_us) / 1e6
+                    self.found(Rule("ahead", ""), number, f"{iso_us(time_us)} is {ahead_s:.3f} s ahead")
+        pace, newest_us = self.contract.pace, self._newest_us
+        least_us, most_us = max(pace.least_s * 1e6, 1), math.inf if self.skips else pace.most_s * 1e6
+        for place, (time_us, thing) in enumerate(zip(times_us, things, strict=True)):
+            last_us = newest_us.get(thing)
+            if last_us is not None and least_us <= time_us - last_us <= most_us:
+                newest_us[thing] = time_us
+            else:
+                self._pace(numbers[place], thing, time_us, last_us)
+
+    def _read_times(
+        self, numbers: Sequence[int], told: Sequence[Any], things: Sequence[str]
+    ) -> tuple[list[int], list[int], list[str]]:
+        """Return the times that can be read, with their samples' numbers and things; tell of the others."""
+        kept, times_us, whose = list[int](), list[int](), list[str]()
+        for number, each, thing in zip(numbers, told, things, strict=True):
             try:
-                if told is None:
-                    raise ValueError("there is none")
-                time_us = clock(told)
+                time_us = self._moment(each)
             except ValueError as error:
                 self.found(Rule("time", ""), number, str(error))
                 continue
-            thing = thing_of(sample)
-            if type(thing) is not str:
-                thing = str(thing)
-            last_us = newest_us.get(thing)
-            if last_us is not None and time_us > last_us and least_us <= time_us - last_us <= most_us:
-                newest_us[thing] = time_us
-                if time_us <= latest_us:
-                    continue
-            self._pace(number, thing, time_us, last_us)
+            kept.append(number)
+            times_us.append(time_us)
+            whose.append(thing)
+        return kept, times_us, whose
 
     def _pace(self, number: int, thing: str, time_us: int, newest_us: int | None) -> None:
         """Say what is wrong with the time of a sample, if anything; `newest_us` is the newest before it."""
         pace = self.contract.pace
-        ahead_s = (time_us - self.now_us) / 1e6
-        if ahead_s > pace.ahead_s:
-            self.found(Rule("ahead", ""), number, f"{iso_us(time_us)} is {ahead_s:.3f} s ahead")
         if newest_us is None:
             if len(self._newest_us) < THINGS_MAX:
                 self._newest_us[thing] = time_us
@@ -277,7 +271,7 @@ class Checker:
         whose = f" of {shown(thing)}" if thing else ""
         if after_s > 0:
             self._newest_us[thing] = time_us
-            if not pace.least_s <= after_s <= pace.most_s:
+            if not pace.least_s <= after_s <= (math.inf if self.skips else pace.most_s):
                 self.found(Rule("rate", ""), number, f"{after_s:.3f} s after the one before{whose}")
         elif -after_s > pace.late_s:
             self.found(Rule("late", ""), number, f"{-after_s:.3f} s behind a newer one{whose}")
@@ -291,27 +285,13 @@ class Checker:
                 self.found(rule, number, "there is none" if missing else shown(value))
 
 
-def _known(paths: Sequence[tuple[str, ...]]) -> _Known:
-    """Return what is named, of the keys that lead to each."""
-    keys = frozenset(path[0] for path in paths)
-    deeper: dict[str, list[tuple[str, ...]]] = {}
-    for path in paths:
-        if len(path) > 1:
-            deeper.setdefault(path[0], []).append(path[1:])
-    return _Known(keys, tuple((key, _known(inner)) for key, inner in deeper.items()))
+def _surely(kind: str, types: set[type], finite: bool) -> bool:
+    """Whether all of a column are of a type; false where that takes a closer look."""
+    return finite if kind == "number" else types <= TYPES[kind]
 
 
-def _clock(contract: Contract) -> Callable[[Any], int]:
-    """Return what reads a time as µs since the epoch; it raises ValueError, saying why."""
-    moment = moment_reader(contract.format, contract.zone)
-    nanoseconds = UNIX_FORMATS.get(contract.format, 0)
-
-    def read(told: Any) -> int:
-        if type(told) is int and nanoseconds and 0 <= told < LATEST_NS // nanoseconds:
-            return told * nanoseconds // 1000
-        return to_us(moment(told))
-
-    return read
+def _texts(values: tuple[Any, ...] | None) -> frozenset[str]:
+    return frozenset(value for value in values or () if isinstance(value, str))
 
 
 def _is(value: Any, kind: str) -> bool:

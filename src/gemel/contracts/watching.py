@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from gemel.base.errors import GemelError, InvalidError
 from gemel.contracts.checking import Checker, Rule, shown
+from gemel.contracts.columns import Columns
 from gemel.contracts.document import Contract, Policy
 from gemel.graph.jsonpatch import pointer_text
 from gemel.mapping.watched import Broken
@@ -43,6 +44,9 @@ TOLD: Final = {
     "late": "late",
     "ahead": "ahead of the clock",
 }
+LOOKED_AT_MIN: Final = 250
+SHARE: Final = 8
+"""Of a batch that is only looked at in part, one in so many messages, and LOOKED_AT_MIN at least."""
 DATA: Final = "data"
 OTHERS: Final = "*"
 """Stands for all fields beyond those that are told apart."""
@@ -98,13 +102,39 @@ class Watch(Checker):
         self._broken: dict[int, Broken] = {}
         self._again: set[str] = set()
         self._lock = threading.Lock()
+        self._listens = contract.pace.silent_s < math.inf
+        self._turn = 0
         self._firm = {kind for kind, policy in contract.policy.items() if policy != "accept"}
 
-    def look(self, payloads: Sequence[Any], received_us: int) -> Mapping[int, Broken]:
-        """Look at the payloads of messages; return those that must not be taken, by their places, and why."""
+    def wanted(self, count: int) -> range:
+        """Return which of so many messages to show.
+
+        All, where one of them may have to be held back, or somebody's silence be noticed; else a part of a large
+        batch, another one each time.
+        """
+        size = max(LOOKED_AT_MIN, count // SHARE)
+        if count <= size or self._firm - {"silent"} or self._listens:
+            return range(count)
+        start, self._turn = self._turn % count, self._turn + size
+        return range(min(start, count - size), min(start, count - size) + size)
+
+    def look(self, payloads: Sequence[Any], received_us: int, skipped: int = 0) -> Mapping[int, Broken]:
+        """Look at the payloads of messages; return those that must not be taken, by their places, and why.
+
+        `skipped` is how many of their batch are not shown.
+        """
         self.now_us, self._broken = received_us, {}
+        if skipped:
+            self.skips = True
         self.take(enumerate(payloads))
         return self._broken
+
+    def things_of(self, columns: Columns) -> list[str]:
+        """Return what each sample is of, and note who was heard of."""
+        things = super().things_of(columns)
+        if self._listens:
+            self._hear({thing[:THING_CHARS_MAX] for thing in set(things)})
+        return things
 
     def take_drift(self) -> dict[Sighting, Drifted]:
         """Return what was seen since this was last called."""
@@ -154,12 +184,7 @@ class Watch(Checker):
         else:
             self.found(Rule("new", path), number, shown(value))
 
-    def looked_at(self, samples: Sequence[dict[str, Any]]) -> None:
-        """Note who was heard of."""
-        if self.contract.pace.silent_s == math.inf or not samples:
-            return
-        thing = self.contract.thing
-        named = {""} if thing is None else set(map(_name, map(thing.read, samples)))
+    def _hear(self, named: set[str]) -> None:
         heard, now_us = self.heard, self.now_us
         fresh = dict.fromkeys(named, now_us)
         with self._lock:
@@ -204,7 +229,3 @@ class Watch(Checker):
         if self.halted is None:
             hint = "Nothing behind it was taken. Mend the contract, or the cause; then `gemel source start`."
             self.halted = InvalidError(CODES[kind], f"{problem}.", hint)
-
-
-def _name(thing: Any) -> str:
-    return (thing if type(thing) is str else str(thing))[:THING_CHARS_MAX]

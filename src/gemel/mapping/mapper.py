@@ -77,7 +77,7 @@ class Mapper:
                 rejects[start] = self._held_back(message, number, broken[number])
                 events.append(Detail(*broken[number][:2], broken[number].place))
             else:
-                self._message(message, number, events, rejects, payloads and payloads[number])
+                self._message(message, number, events, rejects, payloads.get(number))
             empty += len(events) == start
             owners.extend(itertools.repeat(number, len(events) - start))
         return Mapped(events, Raws(events, rejects), owners, empty)
@@ -123,17 +123,21 @@ class Mapper:
         reject = self._reject(message, self._name(message, 0), Made(problem=problem))
         return Detail("MappingFailed", problem), reject
 
-    def _looked(self, messages: Sequence[Message]) -> tuple[list[Any] | None, Mapping[int, Broken]]:
+    def _looked(self, messages: Sequence[Message]) -> tuple[Mapping[int, Any], Mapping[int, Broken]]:
         """Return payloads that are read already, where somebody looked at them, and what is not to be taken."""
         if self._looker is None or not messages:
-            return None, NONE_BROKEN
+            return {}, NONE_BROKEN
+        wanted = self._looker.wanted(len(messages))
         payloads: list[Any] = []
-        for message in messages:
+        for message in messages[wanted.start : wanted.stop]:
             try:
                 payloads.append(self._payload(message)[0])
             except ValueError:
                 payloads.append(message.payload)
-        return payloads, self._looker.look(payloads, messages[0].received_us)
+        skipped = len(messages) - len(payloads)
+        broken = self._looker.look(payloads, messages[0].received_us, skipped)
+        found = {wanted.start + place: each for place, each in broken.items()}
+        return dict(zip(wanted, payloads, strict=True)), found
 
     def _held_back(self, message: Message, number: int, broken: Broken) -> bytes:
         name = message.id or _named(message, None if self._timed else number)

@@ -18,7 +18,13 @@ class Broken(NamedTuple):
 
 
 class Looker(Protocol):
-    """Looks at the payloads of a batch."""
+    """Looks at the payloads of a batch, or of a part of it."""
 
-    def look(self, payloads: Sequence[Any], received_us: int) -> Mapping[int, Broken]:
-        """Return what must not be taken, by its place. A payload that could not be read is given as bytes."""
+    def wanted(self, count: int) -> range:
+        """Return which of so many messages are to be shown, one after the other."""
+
+    def look(self, payloads: Sequence[Any], received_us: int, skipped: int = 0) -> Mapping[int, Broken]:
+        """Return what must not be taken, by its place. A payload that could not be read is given as bytes.
+
+        `skipped` is how many of the batch are not shown.
+        """

@@ -156,6 +156,31 @@ def test_a_field_that_is_new_is_told_of_where_it_is_allowed_and_there_is_room() 
     assert drift[Sighting("new", "*")].count == 300
 
 
+def test_of_large_batches_a_part_is_looked_at_unless_that_could_cost_something() -> None:
+    calm = contract(every={"max_s": 60}, silent_s=10**8)
+    for each, whole in (
+        (contract(every={}), False),
+        (contract(every={}, policy={"unit": "stop"}), True),
+        (calm, True),
+    ):
+        watch = Watch(each, NOW_US)
+        assert watch.wanted(200) == range(200)
+        turns = [watch.wanted(4000) for _ in range(8)]
+        assert all(len(turn) == (4000 if whole else 500) for turn in turns)
+        assert {place for turn in turns for place in turn} == set(range(4000))
+    mapper = Mapper(
+        parse_payload_mapping(msgspec.json.encode(MAPPING), "m"), watch := Watch(contract(every={}), NOW_US)
+    )
+    payloads = [msgspec.json.encode(sample(0, at=START_S + n, unit="W")) for n in range(4000)]
+    mapped = mapper.run([Message(payload, NOW_US, f"t/{n}") for n, payload in enumerate(payloads)])
+    assert sum(isinstance(each, Event) for each in mapped.events) == 4000
+    assert watch.take_drift()[Sighting("unit", "kw")].count == 500
+    # What was not looked at is no pause.
+    watch = Watch(contract(every={"max_s": 3}, silent_s=10**8), NOW_US)
+    watch.look([sample(0), sample(1)], NOW_US, 1)
+    assert watch.take_drift() == {}
+
+
 def test_what_stops_a_source_stops_it_once() -> None:
     watch = Watch(contract(policy={"unit": "stop"}), NOW_US)
     watch.look([sample(0), sample(1, unit="W"), sample(2, unit="MW")], NOW_US)
