@@ -19,6 +19,7 @@ from gemel.app.storage import open_storage
 from gemel.base.settings import load_settings
 from support.feed import kinds_of
 from support.graph import MODELS, PUMP, ROOM
+from support.history import SAMPLES
 from support.jobs import import_file
 
 SEEDS = range(3)
@@ -38,7 +39,7 @@ GRAPH = {
     "spans": """
         SELECT twin_id, count(*) FROM twin_span WHERE tenant = 1 AND recorded_to = 'infinity'
         AND valid_to = 'infinity' GROUP BY 1 ORDER BY 1""",
-    "samples": "SELECT count(*), count(DISTINCT series) FROM sample WHERE tenant = 1",
+    "samples": f"SELECT count(*), count(DISTINCT series) FROM {SAMPLES} AS s WHERE tenant = 1",
     "told": """
         SELECT kind, body FROM change WHERE tenant = 1 AND kind <> 'samples' ORDER BY change_no""",
 }

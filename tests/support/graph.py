@@ -21,6 +21,7 @@ from gemel.history.paths import Paths
 from gemel.history.weeks import Weeks
 from gemel.security.audit import AuditEntry
 from gemel.store.database import Database, Row
+from support.history import SAMPLES
 from support.postgres import Dsns
 from support.tenants import make_tenant
 
@@ -150,9 +151,9 @@ class Site:
         return [
             (None if kind == 3 else doc if kind == 2 else num, time_us)
             for num, kind, doc, time_us in await self.rows(
-                """
+                f"""
                 SELECT s.num, s.kind, s.doc, (extract(epoch FROM s.source_time) * 1000000)::bigint
-                FROM sample AS s JOIN path AS p ON p.path_no = s.series & 1048575 AND p.path = %s
+                FROM {SAMPLES} AS s JOIN path AS p ON p.path_no = s.series & 1048575 AND p.path = %s
                 WHERE s.series >> 20 IN (SELECT twin_no FROM twin_span WHERE twin_id = %s)
                 ORDER BY s.source_time""",
                 path,

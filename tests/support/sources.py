@@ -27,6 +27,7 @@ from gemel.sources.permits import Permits, Place
 from gemel.sources.records import SourceRow, Texts, get_source, put_source, set_wanted
 from gemel.sources.service import Sources
 from gemel.sources.supervisor import SourceSupervisor, SupervisorOptions
+from support.history import SAMPLES
 from support.parts import TenantParts, event, second_process
 from support.postgres import Dsns
 
@@ -185,8 +186,8 @@ class Workshop:
 
     async def values(self, path: str = "temperature") -> list[float]:
         """Return all samples of twin t0, in the order of their source times."""
-        sql = """
-        SELECT s.num FROM sample s JOIN twin t ON t.tenant = s.tenant AND t.twin_no = s.series >> 20
+        sql = f"""
+        SELECT s.num FROM {SAMPLES} AS s JOIN twin t ON t.tenant = s.tenant AND t.twin_no = s.series >> 20
         JOIN path p ON p.tenant = s.tenant AND p.path_no = s.series & 1048575
         WHERE s.tenant = current_tenant() AND p.path = %s ORDER BY s.source_time"""
         return [row[0] for row in await self.parts.db.query(self.parts.tenant, sql, (path,))]

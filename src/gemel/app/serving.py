@@ -30,6 +30,7 @@ from gemel.app.storage import Storage, open_storage
 from gemel.base.clock import now_us
 from gemel.base.errors import EnvironmentFaultError
 from gemel.base.settings import Settings
+from gemel.history.packing import Packer
 from gemel.jobs.runner import JobRunner, RunnerOptions
 from gemel.observe.logs import configure_logs, get_log
 from gemel.query import analyse
@@ -173,6 +174,7 @@ class _Serving:
             services.refusals.run(),
             runner.run(),
             sources.run(),
+            Packer(self._storage.owner_dsn).run(),
             grammar,
         )
         beside += [asyncio.create_task(duty) for duty in duties]

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from gemel.base.clock import from_us
 from gemel.history.moment import END_US, known_samples
 from gemel.history.paths import Paths, path_no_of, series_of, twin_no_of
+from gemel.history.stored import Stretch, stored_samples
 from gemel.history.values import canonical_json, decode
 from gemel.store.database import ReadTransaction
 
@@ -19,9 +20,7 @@ AT = """
 LEFT JOIN LATERAL (
     SELECT e.num, e.kind, e.doc WHERE e.source_time <= %({0})s
     UNION ALL
-    (SELECT num, kind, doc FROM sample
-     WHERE e.source_time > %({0})s AND tenant = current_tenant() AND sample.series = e.series
-       AND sample.source_time <= %({0})s ORDER BY sample.source_time DESC LIMIT 1)) AS at_{0} ON t.in_{0}"""
+    SELECT * FROM {samples} AS s WHERE e.source_time > %({0})s) AS at_{0} ON t.in_{0}"""
 OWN = """
 SELECT series, source_time, num, kind, doc FROM {}
 WHERE tenant = current_tenant() AND series >= t.low AND series < t.high
@@ -30,7 +29,7 @@ WHERE tenant = current_tenant() AND series >= t.low AND series < t.high
 # were deleted since: what takes their place as the last is always recorded anew.
 LATER_KNOWN = "recorded > %(known_at)s OR"
 AT_KNOWN = "LEFT JOIN LATERAL {} AS at_{} ON t.in_{}"
-BY_THEN = "series = e.series AND source_time <= %({})s"
+BY_THEN = "source_time <= {}"
 READ = f"""
 SELECT e.series, at_from.num, at_from.kind, at_from.doc, at_to.num, at_to.kind, at_to.doc
 FROM unnest(%(low)s::bigint[], %(high)s::bigint[], %(in_from)s::bool[], %(in_to)s::bool[])
@@ -88,7 +87,8 @@ async def read_differences(
 
 
 def _at(name: str, known_at_us: int) -> str:
+    then = f"%({name})s"
+    last = ("e.series", Stretch(None, then), BY_THEN.format(then), "DESC", "1")
     if known_at_us == END_US:
-        return AT.format(name)
-    last = known_samples(known_at_us, BY_THEN.format(name), "ORDER BY source_time DESC LIMIT 1")
-    return AT_KNOWN.format(last, name, name)
+        return AT.format(name, samples=stored_samples(*last, "num, kind, doc"))
+    return AT_KNOWN.format(known_samples(known_at_us, *last), name, name)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from gemel.base.clock import from_us, iso_us
 from gemel.base.errors import InvalidError
+from gemel.history.stored import ROW, Stretch, stored_samples
 from gemel.history.weeks import MONDAY_US, WEEK_US
 from gemel.store.database import ReadTransaction
 
@@ -29,16 +30,13 @@ SPAN_THEN = """
     AND {0}.recorded_from <= %(known_at)s AND {0}.recorded_to > %(known_at)s"""
 """Of a table of spans, on both axes: the row is of the moment whose `parameters` are given."""
 
-ROW = "series, source_time, recorded, num, kind, doc, revision, quality"
 # Each arm has its own order and limit, so that the leaves of `sample` are looked at one after the other, and only
 # until there are enough rows.
-AS_OF = f"(SELECT {ROW} FROM sample WHERE tenant = current_tenant() AND {{where}} {{order}})"
 KNOWN_AT = f"""(SELECT {ROW} FROM (
-    (SELECT {ROW} FROM sample WHERE tenant = current_tenant() AND {{where}}
-        AND recorded <= %(known_at)s {{order}})
+    {{samples}}
     UNION ALL
-    (SELECT {ROW} FROM sample_superseded WHERE tenant = current_tenant() AND {{where}}
-        AND recorded <= %(known_at)s AND superseded > %(known_at)s {{order}})) AS known {{order}})"""
+    (SELECT {ROW} FROM sample_superseded WHERE tenant = current_tenant() AND series = {{series}} AND {{where}}
+        AND recorded <= %(known_at)s AND superseded > %(known_at)s {{sort}})) AS known {{sort}})"""
 
 
 # Most last samples of all are of the moment, too: nothing is looked up for them.
@@ -72,15 +70,20 @@ class Moment(NamedTuple):
 LIVE = Moment()
 
 
-def known_samples(known_at_us: int, where: str, order: str) -> str:
+def known_samples(
+    known_at_us: int, series: str, stretch: Stretch, where: str, order: str = "", limit: str | None = None
+) -> str:
     """Return SQL for samples as they were known at a recorded time: each key with the value that held it then.
 
-    `where` narrows series and source time, `order` sorts and limits. A value held its key from when it was
+    The arguments after the first are those of `stored_samples`. A value held its key from when it was
     recorded until it was superseded; one that lost as it came never did. The recorded time is the parameter
     `known_at`, and stands in the text only where it is a limit.
     """
-    template = AS_OF if known_at_us >= END_US else KNOWN_AT
-    return template.format(where=where, order=order)
+    if known_at_us >= END_US:
+        return stored_samples(series, stretch, where, order, limit)
+    samples = stored_samples(series, stretch, f"{where} AND recorded <= %(known_at)s", order, limit)
+    sort = f"ORDER BY source_time {order}" + (f" LIMIT {limit}" if limit else "") if order else ""
+    return KNOWN_AT.format(samples=samples, series=series, where=where, sort=sort)
 
 
 def last_samples(moment: Moment, which: str) -> str:
@@ -116,10 +119,11 @@ def check_kept(tx: ReadTransaction, moment: Moment) -> None:
 def _last(moment: Moment, which: str, how_many: str, ended: str = "") -> str:
     # The time stands in a subquery, so that a plan for all times leaves out leaves as well as one for this time: it
     # is kept, where making it takes longer than what it does. The leaves of later weeks are not even in it.
-    mine = "series = e.series AND source_time <= (SELECT %(as_of)s)"
+    then = "(SELECT %(as_of)s)"
+    until = f"source_time <= {then}"
     if moment.as_of_us < END_US:
-        mine += f" AND source_time < '{from_us(_week_end_us(moment.as_of_us)).isoformat()}'"
-    samples = known_samples(moment.known_at_us, mine, "ORDER BY source_time DESC LIMIT 1")
+        until += f" AND source_time < '{from_us(_week_end_us(moment.as_of_us)).isoformat()}'"
+    samples = known_samples(moment.known_at_us, "e.series", Stretch(None, then), until, "DESC", "1")
     return LAST.format(which=which, ended=ended, samples=samples, how_many=how_many)
 
 

@@ -10,6 +10,8 @@ import numpy as np
 from gemel.base.clock import from_us
 from gemel.history.moment import END_US, Moment, known_samples
 from gemel.history.paths import PathKey, Paths, path_no_of, series_of
+from gemel.history.stored import ROW, stored_samples
+from gemel.history.stored import Stretch as Between
 from gemel.history.values import JSON, QUALITIES, REMOVED, Encoded, Rank, canonical_json, decode, rank
 from gemel.store.columns import BigintArray, bigints, timestamps
 from gemel.store.database import ReadTransaction, Row
@@ -41,19 +43,19 @@ FROM (
     ORDER BY s.source_time {{order}}, s.series {{order}} LIMIT %(limit)s) AS s
 LEFT JOIN LATERAL {{before}} AS b ON true
 ORDER BY s.source_time {{order}}, s.series {{order}}"""
-WITHIN = "series = k.series AND source_time >= %(from)s AND source_time <= %(to)s AND source_time "
+WITHIN = "source_time >= %(from)s AND source_time <= %(to)s AND source_time "
 AT = "to_timestamp(0) + (%(at)s {} (k.series {} %(past)s)::int) * interval '1 microsecond'"
 ONWARD, BACKWARD = f">= {AT.format('+', '<=')}", f"<= {AT.format('-', '>=')}"
-BEFORE = ("series = s.series AND source_time < s.source_time", "ORDER BY source_time DESC LIMIT 1")
-LIVE = "(SELECT * FROM sample WHERE tenant = current_tenant() AND {} {})"
+BEFORE = ("s.series", Between(None, "s.source_time"), "source_time < s.source_time", "DESC", "1")
 # Whether the first value for a key came late is kept with the one that holds it now, or that a deletion took it from.
+# What is packed did not.
 LATE = """coalesce((
     SELECT h.late FROM sample_superseded AS h
     WHERE h.tenant = current_tenant() AND h.series = s.series AND h.source_time = s.source_time
       AND h.late IS NOT NULL AND h.superseded > %(known_at)s
     ORDER BY h.superseded LIMIT 1), (
     SELECT h.late FROM sample AS h
-    WHERE h.tenant = current_tenant() AND h.series = s.series AND h.source_time = s.source_time))"""
+    WHERE h.tenant = current_tenant() AND h.series = s.series AND h.source_time = s.source_time), false)"""
 
 LOST = f"""
 SELECT k.series, {US.format("k.source_time")}, {US.format("l.recorded")}, {US.format("l.superseded")}, l.num, l.kind,
@@ -152,11 +154,11 @@ async def read_last(tx: ReadTransaction, series: Mapping[int, PathKey], moment: 
 def _sql(stretch: Stretch) -> str:
     order, beyond = ("DESC", BACKWARD) if stretch.newest_first else ("ASC", ONWARD)
     now = stretch.known_at_us >= END_US
-    own = (WITHIN + beyond, f"ORDER BY source_time {order} LIMIT %(each)s")
+    own = ("k.series", Between("%(from)s", "%(to)s"), WITHIN + beyond, order, "%(each)s")
     return MOVES.format(
         order=order,
         late="s.late" if now else LATE,
-        own=LIVE.format(*own) if now else known_samples(stretch.known_at_us, *own),
+        own=stored_samples(*own, f"{ROW}, late") if now else known_samples(stretch.known_at_us, *own),
         before=known_samples(stretch.known_at_us, *BEFORE),
     )
 

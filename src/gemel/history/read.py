@@ -13,6 +13,7 @@ from gemel.base.errors import InvalidError
 from gemel.history.moment import END_US, known_samples
 from gemel.history.rolled import read_rolled
 from gemel.history.rollups import NUMBER
+from gemel.history.stored import Stretch
 from gemel.history.values import BAD, JSON, QUALITIES, decode
 from gemel.store.columns import bigints
 from gemel.store.database import ReadTransaction
@@ -35,8 +36,9 @@ AGGREGATES = ("mean", "min", "max", "first", "last", "count")
 # the leaves outside.
 US = "(extract(epoch FROM {}) * 1000000)::bigint"
 AT = "to_timestamp(0) + %({})s * interval '1 microsecond'"
+OWN = ("k.series", Stretch("%(low)s", "%(high)s"))
 WITHIN = f"""
-series = k.series AND source_time >= %(low)s AND source_time < %(high)s
+source_time >= %(low)s AND source_time < %(high)s
 AND source_time >= {AT.format("start")} + (k.series <= %(passed)s)::int * {{step}}"""
 
 RAW = f"""
@@ -44,7 +46,7 @@ SELECT s.series, {US.format("s.source_time")}, {US.format("s.recorded")}, s.num,
 FROM unnest(%(series)s::bigint[]) AS k (series)
 CROSS JOIN LATERAL {{samples}} AS s
 ORDER BY s.source_time, s.series LIMIT %(limit)s"""
-RAW_SAMPLES = (WITHIN.format(step="interval '1 microsecond'"), "ORDER BY source_time LIMIT %(limit)s")
+RAW_SAMPLES = (*OWN, WITHIN.format(step="interval '1 microsecond'"), "ASC", "%(limit)s")
 
 BUCKETS = f"""
 SELECT s.* FROM unnest(%(series)s::bigint[]) AS k (series)
@@ -58,16 +60,13 @@ CROSS JOIN LATERAL (
           FROM {{samples}} AS known WHERE quality < {BAD} AND kind <= {JSON}) AS binned
     GROUP BY bucket ORDER BY bucket LIMIT %(limit)s) AS s
 ORDER BY s.bucket_us, s.series LIMIT %(limit)s"""
-BUCKET_SAMPLES = (WITHIN.format(step="%(every)s * interval '1 microsecond'"), "")
+BUCKET_SAMPLES = (*OWN, WITHIN.format(step="%(every)s * interval '1 microsecond'"))
 
 AS_OF = f"""
 SELECT k.series, s.num, s.kind, s.doc FROM unnest(%(series)s::bigint[]) AS k (series)
 CROSS JOIN LATERAL {{samples}} AS s
 WHERE s.kind <= {JSON}"""
-LAST = (
-    f"series = k.series AND source_time < %(high)s AND quality < {BAD}",
-    "ORDER BY source_time DESC LIMIT 1",
-)
+LAST = ("k.series", Stretch(None, "%(high)s"), f"source_time < %(high)s AND quality < {BAD}", "DESC", "1")
 
 T = TypeVar("T")
 

@@ -17,6 +17,7 @@ from psycopg import sql
 
 from gemel.base.errors import InvalidError, NotFoundError, UnavailableError
 from gemel.history.origins import forget_origins
+from gemel.history.stored import EACH, EACH_OF_HEAD
 
 __all__ = ["Kept", "Retained", "apply_retention", "read_kept", "retain"]
 
@@ -39,10 +40,41 @@ FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
 WHERE i.inhparent = 'sample'::regclass ORDER BY c.relname"""
 SET_LINE = """
 UPDATE tenant_head SET retention_line = greatest(retention_line, %s) WHERE tenant = %s"""
-OLD_SAMPLES: LiteralString = """
-FROM sample s WHERE s.tenant = %s AND s.source_time < %s
+DELETE_OLD: LiteralString = """
+DELETE FROM sample s WHERE s.tenant = %s AND s.source_time < %s
   AND EXISTS (SELECT 1 FROM sample n WHERE n.tenant = s.tenant AND n.series = s.series
               AND n.source_time > s.source_time AND n.source_time < %s)"""
+# As many as there are before the line, but one of each series. A pack is of one week, and a line begins one.
+COUNT_OLD = f"""
+SELECT coalesce(sum(samples), 0) - count(DISTINCT series) FROM (
+    SELECT series, count(*) AS samples FROM sample WHERE tenant = %(tenant)s AND source_time < %(line)s GROUP BY series
+    UNION ALL
+    SELECT series, sum(cardinality(source_times)) FROM sample_pack
+    WHERE tenant = %(tenant)s AND last_time < %(line)s GROUP BY series
+    UNION ALL
+    SELECT un.series, count(*) FROM sample_head AS pk CROSS JOIN LATERAL {EACH_OF_HEAD}
+    WHERE tenant = %(tenant)s AND first_time < %(line)s AND un.source_time < %(line)s
+    GROUP BY un.series) AS old"""
+# What remains of a series from before the line becomes rows, which are thinned as such: of the packs, the newest.
+LOOSEN_HEADS = f"""
+WITH gone AS (DELETE FROM sample_head WHERE tenant = %(tenant)s AND first_time < %(line)s RETURNING *)
+INSERT INTO sample (tenant, series, source_time, recorded, num, kind, revision, quality)
+SELECT %(tenant)s, un.series, un.source_time, un.recorded, un.num, coalesce(un.kind, 0), 0, 0
+FROM gone AS pk CROSS JOIN LATERAL {EACH_OF_HEAD}"""
+LOOSEN_PACKS = f"""
+WITH newest AS (
+    SELECT series, max(first_time) AS first_time FROM sample_pack
+    WHERE tenant = %(tenant)s AND first_time < %(line)s GROUP BY series),
+gone AS (
+    DELETE FROM sample_pack AS p USING newest
+    WHERE p.tenant = %(tenant)s AND p.series = newest.series AND p.first_time = newest.first_time RETURNING p.*)
+INSERT INTO sample (tenant, series, source_time, recorded, num, kind, revision, quality)
+SELECT %(tenant)s, pk.series, un.source_time, un.recorded, un.num, coalesce(un.kind, 0), 0, 0
+FROM gone AS pk CROSS JOIN LATERAL {EACH}"""
+DELETE_PACKS = """
+WITH gone AS (
+    DELETE FROM sample_pack WHERE tenant = %(tenant)s AND first_time < %(line)s RETURNING source_times)
+SELECT coalesce(sum(cardinality(source_times)), 0) FROM gone"""
 DELETE_SUPERSEDED = "DELETE FROM sample_superseded WHERE tenant = %s AND source_time < %s"
 FORGET_ROLLUPS = "DELETE FROM rollup WHERE tenant = %s AND bucket < %s"
 KEEP: LiteralString = """
@@ -126,10 +158,10 @@ def apply_retention(owner_dsn: str, *, now: datetime | None = None) -> Retained:
             connection.execute(DELETE_SUPERSEDED, (number, line))
             if number in lines.moved:
                 connection.execute(FORGET_ROLLUPS, (number, line))
+            packed = _delete_packs(connection, number, line)
             if line != lines.everyone:
-                deleted[lines.names[number]] = connection.execute(
-                    "DELETE " + OLD_SAMPLES, (number, line, line)
-                ).rowcount
+                rows = connection.execute(DELETE_OLD, (number, line, line)).rowcount
+                deleted[lines.names[number]] = packed + rows
         leaves = [] if lines.everyone is None else _leaves_before(connection, lines.everyone)
         if lines.everyone is not None and leaves:
             _keep(connection, leaves, lines.everyone)
@@ -172,10 +204,20 @@ def _read_lines(connection: psycopg.Connection, now: datetime) -> _Lines:
 def _foresee(connection: psycopg.Connection, lines: _Lines) -> Retained:
     deleted: dict[str, int] = {}
     for number, line in lines.by_tenant.items():
-        counted = connection.execute("SELECT count(*) " + OLD_SAMPLES, (number, line, line)).fetchone()
+        counted = connection.execute(COUNT_OLD, {"tenant": number, "line": line}).fetchone()
         deleted[lines.names[number]] = int(counted[0]) if counted else 0
     leaves = [] if lines.everyone is None else _leaves_before(connection, lines.everyone)
     return Retained(leaves, deleted, lines.told())
+
+
+def _delete_packs(connection: psycopg.Connection, tenant: int, line: datetime) -> int:
+    """Delete what is packed from before a line, and make rows of what is kept; return how many samples went."""
+    given = {"tenant": tenant, "line": line}
+    with connection.transaction():
+        connection.execute(LOOSEN_HEADS, given)
+        connection.execute(LOOSEN_PACKS, given)
+        deleted = connection.execute(DELETE_PACKS, given).fetchone()
+    return int(deleted[0]) if deleted else 0
 
 
 def _day(line: datetime) -> str:

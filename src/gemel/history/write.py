@@ -13,11 +13,13 @@ import numpy.typing as npt
 from gemel.base.clock import from_us
 from gemel.history.changes import CURRENT, FIRST, append_samples
 from gemel.history.gaps import find_refused
+from gemel.history.heading import write_head
 from gemel.history.lasts import forget_lasts, note_lasts, recall_lasts
 from gemel.history.ordering import ACCEPTED, NEVER_US, Known, Plan, plan
 from gemel.history.promoted import write_promoted
 from gemel.history.samples import Ints, Sample, SampleBatch
 from gemel.history.stale import mark_stale
+from gemel.history.stored import Stretch, stored_samples, unpack
 from gemel.history.unstamped import stamp_array, stamp_stream, stamp_times
 from gemel.history.values import JSON, Encoded, Rank, canonical_json, rank
 from gemel.history.weeks import leaf_of, week_of
@@ -61,13 +63,14 @@ UNION ALL
 SELECT series, (extract(epoch FROM low) * 1000000)::bigint, (extract(epoch FROM high) * 1000000)::bigint
 FROM sample_gap WHERE tenant = current_tenant() AND series = ANY(%(series)s)"""
 
-HELD = """
+AT = Stretch("k.source_time", "k.source_time")
+HELD_AT = "source_time = k.source_time AND source_time BETWEEN %(first)s AND %(last)s"
+
+HELD = f"""
 SELECT k.series, k.time_us, s.num, s.kind, s.doc, s.revision, s.quality,
        (extract(epoch FROM s.recorded) * 1000000)::bigint
-FROM unnest(%s::bigint[], %s::timestamptz[], %s::bigint[]) AS k (series, source_time, time_us)
-CROSS JOIN LATERAL (
-    SELECT * FROM sample WHERE tenant = current_tenant() AND sample.series = k.series
-    AND sample.source_time = k.source_time AND sample.source_time BETWEEN %s AND %s OFFSET 0) AS s"""
+FROM unnest(%(series)s::bigint[], %(times)s::timestamptz[], %(times_us)s::bigint[]) AS k (series, source_time, time_us)
+CROSS JOIN LATERAL (SELECT * FROM {stored_samples("k.series", AT, HELD_AT)} AS held OFFSET 0) AS s"""
 
 LOST = """
 SELECT k.series, k.time_us, s.num, s.kind, s.doc, s.revision, s.quality
@@ -155,7 +158,7 @@ async def _write(
         else await asyncio.to_thread(plan, batch, last_us, known)
     )
     tx.laps.end("order")
-    await _copy(tx, batch.take(made.fresh), made.late[made.fresh])
+    await _add(tx, batch.take(made.fresh), made.late[made.fresh])
     await _correct(tx, batch, made)
     state = made.state[np.argsort(batch.series[made.state])]
     await _update_state(tx, batch.take(state), last_us[state] == NEVER_US, gaps)
@@ -262,9 +265,9 @@ async def _known(tx: ReadTransaction, batch: SampleBatch, last_us: Ints) -> Know
         return Known()
     keys = np.unique(np.stack((batch.series[old], batch.time_us[old]), axis=1), axis=0)
     held: dict[tuple[int, int], Sample] = {}
-    for series, time_us, num, kind, doc, revision, quality, recorded_us in await tx.rows(
-        HELD, (*_keys(keys), *_bounds(keys[:, 1]))
-    ):
+    wanted = dict(zip(("series", "times", "times_us"), _keys(keys), strict=True))
+    wanted |= dict(zip(("first", "last"), _bounds(keys[:, 1]), strict=True))
+    for series, time_us, num, kind, doc, revision, quality, recorded_us in await tx.rows(HELD, wanted):
         held[series, time_us] = Sample(
             series, time_us, _stored(num, kind, doc), revision, quality, recorded_us
         )
@@ -298,6 +301,15 @@ def _keys(keys: Ints) -> tuple[object, ...]:
 def _bounds(time_us: Ints) -> tuple[datetime, datetime]:
     """Return the first and last time: with them leaves are passed over when a statement is planned."""
     return from_us(int(time_us.min())), from_us(int(time_us.max()))
+
+
+async def _add(tx: WriteTransaction, fresh: SampleBatch, late: Flags) -> None:
+    """Write samples whose keys are new: to the head where they fit it, else to rows."""
+    loose = ~await write_head(tx, fresh, late)
+    if loose.all():
+        await _copy(tx, fresh, late)
+    elif loose.any():
+        await _copy(tx, fresh.take(loose), late[loose])
 
 
 async def _copy(tx: WriteTransaction, fresh: SampleBatch, late: Flags) -> None:
@@ -368,6 +380,7 @@ async def _correct(tx: WriteTransaction, batch: SampleBatch, made: Plan) -> None
     """
     if made.winners:
         winners = batch.take(np.array(made.winners, np.int64))
+        await unpack(tx, winners.series, winners.time_us, winners.time_us)
         await tx.execute(REPLACE, (*_columns(winners), *_bounds(winners.time_us)))
     if made.lost:
         await _supersede(tx, made.lost)

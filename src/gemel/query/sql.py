@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["FALSE", "TRUE", "Sql", "all_of", "any_of", "inner_sql", "joined", "param", "sql"]
+__all__ = ["FALSE", "TRUE", "Sql", "all_of", "any_of", "inner_sql", "joined", "named", "param", "sql"]
+
+NAMED = re.compile(r"%\((\w+)\)s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,11 @@ def sql(template: str, *parts: Sql) -> Sql:
         template.format(*(part.text for part in parts)),
         tuple(parameter for part in parts for parameter in part.parameters),
     )
+
+
+def named(text: str, **parts: Sql) -> Sql:
+    """Return the text with each `%(name)s` replaced by the part of that name."""
+    return sql(NAMED.sub("{}", text), *(parts[name] for name in NAMED.findall(text)))
 
 
 def param(value: Any, cast: str = "") -> Sql:

@@ -13,8 +13,9 @@ from gemel.graph.context import GraphContext
 from gemel.graph.loading import documents, named_documents
 from gemel.graph.relationship_reading import relationship_documents
 from gemel.history.paths import PATH_BITS, PATHS_MAX
+from gemel.history.stored import Stretch, stored_samples
 from gemel.history.values import BAD
-from gemel.query.sql import Sql, param, sql
+from gemel.query.sql import Sql, named, param, sql
 from gemel.store.database import ReadTransaction, Row, Statement
 
 __all__ = ["LIVE", "RelationshipKey", "Tables"]
@@ -23,6 +24,16 @@ RelationshipKey = tuple[int, str]
 """The number of a relationship's source, and its id."""
 
 Document = dict[str, Any]
+
+
+SERIES = f"(%(twin)s << {PATH_BITS} | %(path)s)"
+"""The number of the series of a twin and a path, each an expression of that name."""
+WITHIN = (
+    SERIES,
+    Stretch("%(after)s", "%(upto)s"),
+    f"source_time > %(after)s AND source_time <= %(upto)s AND quality < {BAD}",
+)
+"""What is read of a series between two source times, as `stored_samples` takes it."""
 
 
 class Tables(Protocol):
@@ -99,12 +110,10 @@ class _Live:
         )
 
     def samples(self, twin_no: Sql, path_no: Sql, window: tuple[Sql, Sql]) -> Sql:
-        return sql(
-            f"(SELECT num, kind, doc, source_time FROM sample WHERE series = ({{}} << {PATH_BITS} | {{}}) "
-            f"AND source_time > {{}} AND source_time <= {{}} AND quality < {BAD} OFFSET 0)",
-            twin_no,
-            path_no,
-            *window,
+        samples = stored_samples(*WITHIN, columns="num, kind, doc, source_time")
+        after, upto = window
+        return named(
+            f"(SELECT * FROM {samples} AS k OFFSET 0)", twin=twin_no, path=path_no, after=after, upto=upto
         )
 
     def newest(self, twin_no: Sql) -> Sql:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,14 +12,11 @@ from gemel.graph.relationship_reading import TOLD, relationship_documents
 from gemel.history.moment import LIVE as NOW
 from gemel.history.moment import SPAN_THEN, Moment, known_samples, last_sample, last_samples
 from gemel.history.paths import PATH_BITS, PATHS_MAX
-from gemel.history.values import BAD
-from gemel.query.sql import Sql, param, sql
-from gemel.query.tables import LIVE, RelationshipKey, Tables
+from gemel.query.sql import Sql, named, param
+from gemel.query.tables import LIVE, SERIES, WITHIN, RelationshipKey, Tables
 from gemel.store.database import ReadTransaction, Row, Statement
 
 __all__ = ["tables_at"]
-
-NAMED = re.compile(r"%\((\w+)\)s")
 
 # What is known to this day of a twin, and without an end, is of one that is not deleted.
 TWINS = f"""(SELECT s.twin_no, s.twin_id, s.model_id, s.lifecycle, s.components, {STAMPED} AS recorded,
@@ -39,7 +35,6 @@ OWNED = f"""
 WHERE {OWNER} IS NULL OR EXISTS (
     SELECT FROM twin_span AS s WHERE s.tenant = current_tenant() AND s.twin_no = %(twin)s
     AND {SPAN_THEN.format("s")} AND jsonb_exists(s.components, {OWNER}))"""
-SERIES = f"(%(twin)s << {PATH_BITS} | %(path)s)"
 ALL = f"series >= %(twin)s << {PATH_BITS} AND series < %(twin)s + 1 << {PATH_BITS}"
 
 
@@ -75,10 +70,8 @@ class _Then:
         return self._bound(text, twin=twin_no, path=param(path_no, "bigint"))
 
     def samples(self, twin_no: Sql, path_no: Sql, window: tuple[Sql, Sql]) -> Sql:
-        where = (
-            f"series = {SERIES} AND source_time > %(after)s AND source_time <= %(upto)s AND quality < {BAD}"
-        )
-        text = f"(SELECT * FROM {known_samples(self.moment.known_at_us, where, '')} AS k OFFSET 0)"
+        samples = known_samples(self.moment.known_at_us, *WITHIN)
+        text = f"(SELECT * FROM {samples} AS k OFFSET 0)"
         return self._bound(text, twin=twin_no, path=path_no, after=window[0], upto=window[1])
 
     def newest(self, twin_no: Sql) -> Sql:
@@ -102,6 +95,5 @@ class _Then:
 
     def _bound(self, text: str, **given: Sql) -> Sql:
         """Return SQL with named parameters as SQL with parameters in order: the moment's and the given."""
-        parts = {name: param(value, "timestamptz") for name, value in self.moment.parameters.items()} | given
-        names = NAMED.findall(text)
-        return sql(NAMED.sub("{}", text), *(parts[name] for name in names))
+        moment = {name: param(value, "timestamptz") for name, value in self.moment.parameters.items()}
+        return named(text, **moment, **given)

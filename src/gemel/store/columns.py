@@ -20,9 +20,13 @@ from psycopg.pq import Format
 from psycopg.types.json import set_json_loads
 
 __all__ = [
+    "BIGINT",
     "COPY_HEADER",
     "COPY_TRAILER",
+    "DOUBLE_PRECISION",
     "PG_EPOCH_US",
+    "SMALLINT",
+    "TIMESTAMPTZ",
     "BigintArray",
     "ByteaArray",
     "DoubleArray",
@@ -33,6 +37,7 @@ __all__ = [
     "TimestampArray",
     "bigints",
     "byteas",
+    "copy_arrays",
     "copy_fixed",
     "doubles",
     "integers",
@@ -48,6 +53,9 @@ COPY_HEADER = b"PGCOPY\n\xff\r\n\x00" + struct.pack(">ii", 0, 0)
 COPY_TRAILER = struct.pack(">h", -1)
 
 NULL = struct.pack(">i", -1)
+
+BIGINT, SMALLINT, DOUBLE_PRECISION, TIMESTAMPTZ = (20, ">i8"), (21, ">i2"), (701, ">f8"), (1184, ">i8")
+"""Types of elements: the number by which PostgreSQL knows each, and its bytes."""
 
 Column = npt.NDArray[np.generic]
 
@@ -141,6 +149,43 @@ def copy_fixed(fields: Sequence[tuple[Column, str] | None], rows: int) -> bytes:
         else:
             packed[f"size{index}"] = np.dtype(field[1]).itemsize
             packed[f"value{index}"] = field[0]
+    return packed.tobytes()
+
+
+def copy_arrays(
+    fields: Sequence[tuple[Column, str]], arrays: Sequence[tuple[Column, tuple[int, str]] | None]
+) -> bytes:
+    """Return rows of a COPY BINARY stream that have columns of fixed width, then arrays of one length.
+
+    `fields` are as those of `copy_fixed`; `arrays` numpy columns of two dimensions, a row of elements for each row,
+    with the type of the elements; None where the column is null in every row.
+    """
+    layout: list[tuple[Any, ...]] = [("count", ">i2")]
+    for index, (_, dtype) in enumerate(fields):
+        layout += [(f"size{index}", ">i4"), (f"value{index}", dtype)]
+    for index, array in enumerate(arrays):
+        layout.append((f"length{index}", ">i4"))
+        if array is not None:
+            column, (_, dtype) = array
+            element = [("size", ">i4"), ("value", dtype)]
+            layout += [(f"head{index}", ">i4", (5,)), (f"elements{index}", element, (column.shape[1],))]
+    packed = np.empty(len(fields[0][0]), dtype=np.dtype(layout))
+    packed["count"] = len(fields) + len(arrays)
+    for index, (column, dtype) in enumerate(fields):
+        packed[f"size{index}"], packed[f"value{index}"] = np.dtype(dtype).itemsize, column
+    for index, array in enumerate(arrays):
+        if array is None:
+            packed[f"length{index}"] = -1
+            continue
+        column, (oid, dtype) = array
+        packed[f"head{index}"] = (1, 0, oid, column.shape[1], 1)
+        packed[f"elements{index}"]["size"], packed[f"elements{index}"]["value"] = (
+            np.dtype(dtype).itemsize,
+            column,
+        )
+        packed[f"length{index}"] = (
+            packed.dtype[f"head{index}"].itemsize + packed.dtype[f"elements{index}"].itemsize
+        )
     return packed.tobytes()
 
 

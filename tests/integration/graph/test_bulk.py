@@ -19,6 +19,7 @@ from gemel.graph.twins import delete_twin
 from gemel.history.changes import read_changes
 from support.feed import KINDS, kinds_of
 from support.graph import ASSET, MODELS, MOTOR, PUMP, PUMP2, ROOM, Site
+from support.history import SAMPLES
 
 Play = Callable[[Callable[[Site], Awaitable[None]]], None]
 UNCOUNTED = {"model.created", "samples"}
@@ -96,7 +97,7 @@ async def told(site: Site, ids: list[str], early_us: int) -> list[Any]:
         "FROM twin_span WHERE tenant = current_tenant() ORDER BY 1, recorded_from, valid_from"
     )
     samples = await site.rows(
-        "SELECT t.twin_id, p.path, s.num, s.kind, s.doc FROM sample AS s "
+        f"SELECT t.twin_id, p.path, s.num, s.kind, s.doc FROM {SAMPLES} AS s "
         "JOIN twin AS t ON t.tenant = s.tenant AND t.twin_no = s.series >> 20 "
         "JOIN path AS p ON p.tenant = s.tenant AND p.path_no = s.series & 1048575 "
         "WHERE s.tenant = current_tenant() ORDER BY 1, 2, s.source_time"

@@ -16,6 +16,7 @@ from gemel.history.values import Encoded
 from gemel.history.weeks import WEEK_US, Weeks
 from gemel.history.write import write_samples
 from gemel.store.database import Database
+from support.history import SAMPLES
 from support.postgres import Dsns
 from support.tenants import make_tenant
 
@@ -40,7 +41,8 @@ async def fill(dsns: Dsns, tenant: int, series: int, weeks_ago: list[int]) -> No
 def left(dsns: Dsns, tenant: int, series: int) -> list[float]:
     with psycopg.connect(dsns.owner) as connection:
         rows = connection.execute(
-            "SELECT num FROM sample WHERE tenant = %s AND series = %s ORDER BY source_time", (tenant, series)
+            f"SELECT num FROM {SAMPLES} AS s WHERE tenant = %s AND series = %s ORDER BY source_time",
+            (tenant, series),
         )
         return [row[0] for row in rows]
 

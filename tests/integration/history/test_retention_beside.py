@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from gemel.history.retention import apply_retention
+from support.history import SAMPLES
 from support.parts import TenantParts, event, open_parts
 from support.postgres import Dsns
 
@@ -57,7 +58,7 @@ def test_writers_are_answered_and_nothing_is_lost(database: Dsns, everyone: bool
             done.set()
             for one, task in zip((parts, other), floods, strict=True):
                 taken, refused = await task
-                rows = await one.db.query(one.tenant, "SELECT source_time FROM sample")
+                rows = await one.db.query(one.tenant, f"SELECT source_time FROM {SAMPLES} AS s")
                 lines = await one.db.query(one.tenant, "SELECT retention_line FROM tenant_head")
                 kept, line = {row[0] for row in rows}, lines[0][0]
                 assert (refused > 0) == (everyone or one is parts)

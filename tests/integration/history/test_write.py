@@ -16,6 +16,7 @@ from gemel.history.values import Encoded, canonical_json, rank
 from gemel.history.weeks import Weeks
 from gemel.history.write import write_samples
 from gemel.store.database import Database
+from support.history import SAMPLES
 from support.postgres import Dsns
 from support.tenants import open_tenant
 
@@ -96,7 +97,7 @@ def test_stored_equals_model_under_permutation_and_repetition(database: Dsns, se
             counts = await write_all(db, tenant, arrivals, rng)
             assert sum(counts) == len(arrivals), f"seed {seed}"
             assert await stored(db, tenant, "latest") == state, f"seed {seed}"
-            assert await stored(db, tenant, "sample") == history, f"seed {seed}"
+            assert await stored(db, tenant, f"{SAMPLES} AS s") == history, f"seed {seed}"
             assert await stored(db, tenant, "sample_superseded") == superseded, f"seed {seed}"
             again = await write_all(db, tenant, samples, rng)
             assert again == [0, 0, len(samples), 0], f"seed {seed}: {dict(zip(OUTCOMES, again, strict=True))}"

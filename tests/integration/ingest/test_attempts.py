@@ -11,11 +11,14 @@ import pytest
 
 from gemel.ingest import steps
 from gemel.store.database import WriteTransaction
+from support.history import SAMPLES
 from support.parts import AUDIT, MODEL, TenantParts, event, open_parts
 from support.postgres import Dsns
 
 NOW = "2026-11-01T00:00:00Z"
-ORPHANS = "SELECT count(*) FROM sample s WHERE NOT EXISTS (SELECT FROM twin WHERE twin_no = s.series >> 20)"
+ORPHANS = (
+    f"SELECT count(*) FROM {SAMPLES} AS s WHERE NOT EXISTS (SELECT FROM twin WHERE twin_no = s.series >> 20)"
+)
 
 
 async def together(parts: TenantParts, *sent: tuple[list[dict[str, Any]], dict[str, Any]]) -> list[Any]:

@@ -13,6 +13,7 @@ from gemel.graph.directory import create_missing
 from gemel.graph.lifecycles import TransitionRequest, change_lifecycle
 from gemel.ingest.events import Event
 from gemel.ingest.selection import Selection
+from support.history import SAMPLES
 from support.parts import AUDIT, MODEL, TenantParts, event, open_parts, second_process
 from support.postgres import Dsns
 
@@ -20,9 +21,9 @@ STEP_US = 60_000_000
 STEPS = 200
 TWINS = ("a", "b", "c")
 DECOMMISSIONED = Selection(code="TwinDecommissioned")
-SAMPLES = """
+TAKEN = f"""
 SELECT t.twin_id, (extract(epoch FROM s.source_time) * 1000000)::bigint FROM twin AS t
-JOIN sample AS s ON s.tenant = t.tenant AND s.series >> 20 = t.twin_no WHERE t.tenant = current_tenant()"""
+JOIN {SAMPLES} AS s ON s.tenant = t.tenant AND s.series >> 20 = t.twin_no WHERE t.tenant = current_tenant()"""
 LATEST = """
 SELECT t.twin_id, (extract(epoch FROM l.source_time) * 1000000)::bigint FROM twin AS t
 JOIN latest AS l ON l.tenant = t.tenant AND l.series >> 20 = t.twin_no WHERE t.tenant = current_tenant()"""
@@ -89,7 +90,7 @@ class Walk:
         parts = self.parts
         found = {
             (twin, (time_us - self.start_us) // STEP_US)
-            for twin, time_us in await parts.db.query(parts.tenant, SAMPLES)
+            for twin, time_us in await parts.db.query(parts.tenant, TAKEN)
         }
         assert found == self.kept
         last = {
@@ -137,7 +138,7 @@ def test_the_order_of_arrival_does_not_matter(database: Dsns) -> None:
                 for step in steps * 2:
                     time = iso_us(walk.start_us + step * STEP_US)
                     await parts.send([event(step, "a", time, temperature=float(step))])
-                found = await parts.db.query(parts.tenant, SAMPLES)
+                found = await parts.db.query(parts.tenant, TAKEN)
                 waiting = await parts.db.query(parts.tenant, "SELECT event_id FROM quarantine")
                 outcomes.append(
                     (

@@ -20,6 +20,7 @@ from gemel.ingest.requests import IngestRequest
 from gemel.ingest.selection import Selection
 from gemel.security.acts import read_acts
 from gemel.security.audit import AuditEntry
+from support.history import SAMPLES
 from support.parts import MODEL, TenantParts, event, open_parts
 from support.postgres import Dsns
 
@@ -41,7 +42,7 @@ def request_of(events: list[Any], trace: str = "0" * 32, **options: Any) -> Inge
     return IngestRequest(decode_body(lines, LINES), now_us(), entry, **options)
 
 
-async def origins(parts: TenantParts, table: str = "sample") -> list[tuple[float, EventOrigin]]:
+async def origins(parts: TenantParts, table: str = f"{SAMPLES} AS s") -> list[tuple[float, EventOrigin]]:
     """Return each stored number with the event that its recorded time leads to."""
     rows = await parts.db.query(parts.tenant, STORED.format(table))
     async with parts.db.read(parts.tenant) as tx:
@@ -73,7 +74,7 @@ def test_each_value_leads_to_its_event(database: Dsns, seed: int) -> None:
             requests.append(request_of(events))
         for start in range(0, len(requests), 4):
             await asyncio.gather(*(parts.ingest.submit(parts.tenant, r) for r in requests[start : start + 4]))
-        for table in ("sample", "sample_superseded", "latest"):
+        for table in (f"{SAMPLES} AS s", "sample_superseded", "latest"):
             found = await origins(parts, table)
             assert found, f"seed {seed}"
             assert all(str(int(value)) == origin.id for value, origin in found), f"seed {seed}"

@@ -16,6 +16,7 @@ from gemel.ingest.events import Event
 from gemel.ingest.positions import Position, read_position
 from gemel.ingest.selection import Selection
 from gemel.store.database import Row
+from support.history import SAMPLES
 from support.parts import AUDIT, MODEL, TenantParts, event, open_parts
 from support.postgres import Dsns
 
@@ -29,7 +30,9 @@ def run(database: Dsns, work: Callable[[TenantParts], Awaitable[None]]) -> None:
 
 
 async def history(parts: TenantParts) -> set[Row]:
-    rows = await parts.db.query(parts.tenant, "SELECT series, source_time, num, doc::text FROM sample")
+    rows = await parts.db.query(
+        parts.tenant, f"SELECT series, source_time, num, doc::text FROM {SAMPLES} AS s"
+    )
     assert len(set(rows)) == len(rows)
     return set(rows)
 

@@ -10,13 +10,13 @@ import pytest
 
 from gemel.graph.patching import PatchRequest, TwinPatcher
 from gemel.graph.twins import delete_twin, get_twin, put_twin
+from support.history import LAST_SAMPLES, SAMPLES
 from support.parts import AUDIT, MODEL, TenantParts, event, open_parts, second_process
 from support.postgres import Dsns
 
-TORN = """
-SELECT count(*) FROM latest l WHERE (l.source_time, l.num, l.kind) IS DISTINCT FROM (
-    SELECT (s.source_time, s.num, s.kind) FROM sample s
-    WHERE s.tenant = l.tenant AND s.series = l.series ORDER BY s.source_time DESC LIMIT 1)"""
+TORN = f"""
+SELECT count(*) FROM latest AS l LEFT JOIN {LAST_SAMPLES} AS s USING (tenant, series)
+WHERE (l.source_time, l.num, l.kind) IS DISTINCT FROM (s.source_time, s.num, s.kind)"""
 
 
 async def patches(parts: TenantParts, rng: random.Random, count: int) -> list[tuple[str, float]]:
@@ -67,7 +67,7 @@ def test_patches_and_batches_from_two_processes(database: Dsns, seed: int) -> No
             async with one.db.read(one.tenant) as tx:
                 assert await tx.rows(TORN) == [(0,)], f"seed {seed}: state is not the last sample"
                 rows = await tx.rows(
-                    "SELECT t.twin_id, s.num FROM sample s JOIN twin t ON t.tenant = s.tenant "
+                    f"SELECT t.twin_id, s.num FROM {SAMPLES} AS s JOIN twin t ON t.tenant = s.tenant "
                     "AND t.twin_no = s.series >> 20 WHERE s.num >= 100"
                 )
                 assert set(rows) == written, f"seed {seed}: a patch is lost, or doubled"

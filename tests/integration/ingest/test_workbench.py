@@ -24,6 +24,7 @@ from gemel.ingest.groups import count_groups
 from gemel.ingest.mending import patched
 from gemel.ingest.replay import Replayed
 from gemel.ingest.selection import Selection
+from support.history import SAMPLES
 from support.parts import MODEL, TenantParts, event, open_parts
 from support.postgres import Dsns
 
@@ -46,7 +47,9 @@ async def held(parts: TenantParts) -> list[quarantine.Quarantined]:
 
 
 async def samples(parts: TenantParts) -> set[Any]:
-    rows = await parts.db.query(parts.tenant, "SELECT series, source_time, recorded, num FROM sample")
+    rows = await parts.db.query(
+        parts.tenant, f"SELECT series, source_time, recorded, num FROM {SAMPLES} AS s"
+    )
     return set(rows)
 
 
@@ -142,7 +145,7 @@ def test_an_event_without_a_time_keeps_that_of_its_receipt(database: Dsns) -> No
         )
         rows = await parts.db.query(
             parts.tenant,
-            "SELECT num, (extract(epoch FROM source_time) * 1000000)::bigint FROM sample ORDER BY 2",
+            f"SELECT num, (extract(epoch FROM source_time) * 1000000)::bigint FROM {SAMPLES} AS s ORDER BY 2",
         )
         assert [row[0] for row in rows] == [0.0, 1.0, 2.0, 9.0]
         assert rows[2][1] < between_us <= rows[3][1]

@@ -31,6 +31,8 @@ OWNERS = {
     "promoted_value": "history",
     "latest_ended": "history",
     "sample": "history",
+    "sample_head": "history",
+    "sample_pack": "history",
     "sample_superseded": "history",
     "change": "history",
     "origin": "history",

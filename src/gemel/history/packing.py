@@ -1,0 +1,122 @@
+"""Packing: what stands in the head by commit is gathered by series, behind the writers and without their lock.
+
+Runs on the owner's connection, which sees all tenants. One process packs; so packs of a series never overlap.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import psycopg
+import structlog
+
+from gemel.history.stored import EACH_OF_HEAD, PACK_DAYS
+
+__all__ = ["Packer", "pack_heads"]
+
+EVERY_S = 1.0
+AGAIN_S = 5.0
+ROWS_MAX = 24
+"""How many rows of a bucket wait: each read of one of its series looks at all of them."""
+AGE_S = 30
+"""How long the first of them waits."""
+SLICE_SAMPLES = 200_000
+"""About how many samples are packed in a transaction: a writer that corrects one of them waits for its end."""
+PACK_MAX = 144
+"""The most samples of a pack: two packs fit a page."""
+
+ALONE = "SELECT pg_try_advisory_lock(hashtext('gemel.packing'))"
+DUE = """
+SELECT tenant, bucket, max(change_no), sum(cardinality(source_times)) FROM sample_head
+GROUP BY tenant, bucket
+HAVING count(*) >= %s OR min(recorded_times[1]) < now() - %s * interval '1 second'
+ORDER BY tenant, bucket"""
+PACK = f"""
+WITH gone AS (
+    DELETE FROM sample_head AS h USING unnest(%(buckets)s::bigint[], %(upto)s::bigint[]) AS due (bucket, upto)
+    WHERE h.tenant = %(tenant)s AND h.bucket = due.bucket AND h.change_no <= due.upto
+    RETURNING h.series, h.source_times, h.recorded_times, h.nums, h.kinds),
+packed AS (
+    SELECT un.series, array_agg(source_time ORDER BY source_time) AS source_times,
+           array_agg(recorded ORDER BY source_time) AS recorded_times, array_agg(num ORDER BY source_time) AS nums,
+           CASE WHEN bool_or(kind <> 0) THEN array_agg(coalesce(kind, 0) ORDER BY source_time) END AS kinds
+    FROM gone AS pk CROSS JOIN LATERAL {EACH_OF_HEAD}
+    GROUP BY un.series, date_bin('{PACK_DAYS} days', source_time, '1970-01-05'))
+INSERT INTO sample_pack (tenant, series, first_time, last_time, source_times, recorded_times, nums, kinds)
+SELECT %(tenant)s, series, source_times[low], source_times[least(low + {PACK_MAX - 1}, cardinality(source_times))],
+       source_times[low:low + {PACK_MAX - 1}], recorded_times[low:low + {PACK_MAX - 1}],
+       nums[low:low + {PACK_MAX - 1}], kinds[low:low + {PACK_MAX - 1}]
+FROM packed CROSS JOIN LATERAL generate_series(1, cardinality(source_times), {PACK_MAX}) AS low"""
+
+log = structlog.get_logger(__name__)
+
+
+class _Due(NamedTuple):
+    tenant: int
+    bucket: int
+    upto: int
+    samples: int
+
+
+class Packer:
+    """Packs what is due, again and again; while the database is away, or another process packs, it waits."""
+
+    def __init__(self, owner_dsn: str) -> None:
+        self._owner_dsn = owner_dsn
+        self._stopping = threading.Event()
+
+    async def run(self) -> None:
+        """Pack until cancelled; what is under way then ends by itself."""
+        try:
+            while True:
+                await asyncio.to_thread(self._work)
+                await asyncio.sleep(AGAIN_S)
+        finally:
+            self._stopping.set()
+
+    def _work(self) -> None:
+        try:
+            with psycopg.connect(self._owner_dsn, autocommit=True) as owner:
+                held = owner.execute(ALONE).fetchone()
+                while held is not None and held[0] and not self._stopping.is_set():
+                    pack_heads(owner, stopping=self._stopping.is_set)
+                    self._stopping.wait(EVERY_S)
+        except psycopg.Error as error:
+            log.warning("packing failed", error=f"{type(error).__name__}: {error}")
+
+
+def pack_heads(
+    owner: psycopg.Connection,
+    rows_max: int = ROWS_MAX,
+    age_s: float = AGE_S,
+    *,
+    stopping: Callable[[], bool] = lambda: False,
+) -> int:
+    """Pack the buckets that have at least so many rows, or one that is older; return how many samples were due.
+
+    Each slice of them is a transaction. The caller is alone in this.
+    """
+    owner.execute("SET jit = off; SET work_mem = '32MB'")
+    due = [_Due(*row) for row in owner.execute(DUE, (rows_max, age_s))]
+    for part in _slices(due):
+        if stopping():
+            break
+        given = {"buckets": [one.bucket for one in part], "upto": [one.upto for one in part]}
+        owner.execute(PACK, given | {"tenant": part[0].tenant})
+    return sum(one.samples for one in due)
+
+
+def _slices(due: Sequence[_Due]) -> Iterator[list[_Due]]:
+    part: list[_Due] = []
+    samples = 0
+    for one in due:
+        if part and (one.tenant != part[0].tenant or samples >= SLICE_SAMPLES):
+            yield part
+            part, samples = [], 0
+        part.append(one)
+        samples += one.samples
+    if part:
+        yield part

@@ -1,0 +1,135 @@
+"""All samples of a series in a range: the one place that knows where they lie.
+
+A sample is a row of `sample`, or stands among others in a row of `sample_pack` or `sample_head`: there plain numbers
+that were newer than everything of their series as they came. Each key is in one of the three.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from gemel.history.samples import Ints
+from gemel.store.columns import bigints, timestamps
+from gemel.store.database import WriteTransaction
+
+__all__ = ["BUCKET_BITS", "EACH", "EACH_OF_HEAD", "PACK_DAYS", "ROW", "Stretch", "stored_samples", "unpack"]
+
+BUCKET_BITS = 23
+"""A row of the head is of series that are equal above these bits: of eight twins."""
+PACK_DAYS = 7
+"""No pack is longer."""
+
+ROW = "series, source_time, recorded, num, kind, doc, revision, quality"
+EVERY = f"{ROW}, late"
+PLAIN = """
+    coalesce(un.kind, 0::smallint) AS kind, NULL::jsonb AS doc, 0 AS revision, 0::smallint AS quality, false AS late"""
+EACH = """unnest(pk.source_times, pk.recorded_times, pk.nums, pk.kinds)
+        AS un (source_time, recorded, num, kind)"""
+EACH_OF_HEAD = """unnest(pk.series, pk.source_times, pk.recorded_times, pk.nums, pk.kinds)
+        AS un (series, source_time, recorded, num, kind)"""
+
+ROWS = (
+    "(SELECT {columns} FROM sample WHERE tenant = current_tenant() AND series = {series} AND {where} {sort})"
+)
+# Packs of a series do not overlap: in their order, and within each in its own, samples stand in the order of time.
+PACKS = f"""(SELECT {{columns}} FROM (
+    SELECT pk.series, un.source_time, un.recorded, un.num, {PLAIN}, pk.first_time
+    FROM sample_pack AS pk CROSS JOIN LATERAL {EACH}
+    WHERE pk.tenant = current_tenant() AND pk.series = {{series}} {{since}} {{until}}) AS sample
+    WHERE {{where}} {{sort}})"""
+HEADS = f"""(SELECT {{columns}} FROM (
+    SELECT un.series, un.source_time, un.recorded, un.num, {PLAIN}
+    FROM sample_head AS pk CROSS JOIN LATERAL {EACH_OF_HEAD}
+    WHERE pk.tenant = current_tenant() AND pk.bucket = {{series}} >> {BUCKET_BITS} {{since}} {{until}}) AS sample
+    WHERE series = {{series}} AND {{where}} {{sort}})"""
+# Rows are looked for beyond what is packed alone: so the leaves of weeks before that are not looked at.
+NEWEST = f"""(SELECT {{columns}} FROM (SELECT 1) AS one
+    LEFT JOIN LATERAL (
+        SELECT * FROM ({{packs}} UNION ALL {{heads}}) AS packed ORDER BY source_time DESC LIMIT 1) AS pk ON true
+    CROSS JOIN LATERAL (
+        SELECT {", ".join(f"pk.{name}" for name in EVERY.split(", "))} WHERE pk.series IS NOT NULL
+        UNION ALL
+        (SELECT {EVERY} FROM sample WHERE tenant = current_tenant() AND series = {{series}} AND {{where}}
+            AND source_time > coalesce(pk.source_time, '-infinity') ORDER BY source_time DESC LIMIT 1)) AS sample
+    ORDER BY sample.source_time DESC LIMIT 1)"""
+
+UNPACK = f"""
+WITH k AS (SELECT * FROM unnest(%(series)s::bigint[], %(low)s::timestamptz[], %(high)s::timestamptz[])
+    AS k (series, low, high)),
+packs AS (
+    DELETE FROM sample_pack AS p USING k
+    WHERE p.tenant = current_tenant() AND p.series = k.series AND p.first_time >= k.low - interval '{PACK_DAYS} days'
+        AND p.first_time <= k.high AND p.last_time >= k.low
+    RETURNING p.series, p.source_times, p.recorded_times, p.nums, p.kinds),
+heads AS (
+    DELETE FROM sample_head AS p USING (SELECT series >> {BUCKET_BITS} AS bucket, * FROM k OFFSET 0) AS k
+    WHERE p.tenant = current_tenant() AND p.bucket = k.bucket AND p.first_time <= k.high AND p.last_time >= k.low
+        AND k.series = ANY(p.series)
+    RETURNING p.series, p.source_times, p.recorded_times, p.nums, p.kinds),
+loose AS (
+    SELECT pk.series, un.* FROM packs AS pk CROSS JOIN LATERAL {EACH}
+    UNION ALL
+    SELECT un.* FROM heads AS pk CROSS JOIN LATERAL {EACH_OF_HEAD})
+INSERT INTO sample (tenant, series, source_time, recorded, num, kind, revision, quality)
+SELECT current_tenant(), series, source_time, recorded, num, coalesce(kind, 0), 0, 0 FROM loose
+ORDER BY series, source_time"""
+
+
+class Stretch(NamedTuple):
+    """Between which source times samples may lie, both inclusive, as SQL of no columns but those outside; None: any."""
+
+    low: str | None = None
+    high: str | None = None
+
+
+def stored_samples(
+    series: str,
+    stretch: Stretch,
+    where: str,
+    order: str = "",
+    limit: str | None = None,
+    columns: str = ROW,
+) -> str:
+    """Return SQL for samples of one series, an expression; it stands where a table may stand in a FROM.
+
+    `where` narrows them further, by the names of ROW, and says all that `stretch` says: that is what packs are found
+    by. `order` is ASC or DESC, by source time, and `limit` an expression. `columns` may also name `late`.
+    """
+    since, until = _bounds(stretch)
+    packs_since = since and f"{since} AND pk.first_time >= {stretch.low} - interval '{PACK_DAYS} days'"
+    newest = order == "DESC" and limit == "1"
+    given = {"columns": EVERY if newest else columns, "series": series, "where": where, "until": until}
+    sort, packs_sort = _sorts(order, limit)
+    packs = PACKS.format(**given, since=packs_since, sort=packs_sort)
+    heads = HEADS.format(**given, since=since, sort=sort or "OFFSET 0")
+    if newest:
+        own = ", ".join(f"sample.{name}" for name in columns.split(", "))
+        return NEWEST.format(columns=own, series=series, where=where, packs=packs, heads=heads)
+    rows = ROWS.format(**given, sort=sort)
+    return f"(SELECT {columns} FROM ({rows} UNION ALL {packs} UNION ALL {heads}) AS sample {sort})"
+
+
+async def unpack(tx: WriteTransaction, series: Ints, low_us: Ints, high_us: Ints) -> None:
+    """Make rows of `sample` of the packed samples of some series between source times (µs, inclusive), for a change.
+
+    What is packed with them becomes rows as well. The weeks' leaves are there: they were made before it was written.
+    """
+    await tx.execute(
+        UNPACK, {"series": bigints(series), "low": timestamps(low_us), "high": timestamps(high_us)}
+    )
+
+
+def _bounds(stretch: Stretch) -> tuple[str, str]:
+    since = f"AND pk.last_time >= {stretch.low}" if stretch.low else ""
+    until = f"AND pk.first_time <= {stretch.high}" if stretch.high else ""
+    return since, until
+
+
+def _sorts(order: str, limit: str | None) -> tuple[str, str]:
+    if not order:
+        return "", ""
+    cut = f"LIMIT {limit}" if limit else ""
+    return (
+        f"ORDER BY source_time {order} {cut}",
+        f"ORDER BY first_time {order}, source_time {order} {cut}",
+    )
