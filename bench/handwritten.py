@@ -13,6 +13,7 @@ from typing import Any
 
 from gemel.base.clock import iso_us, to_us
 from gemel.history.paths import path_no_of
+from gemel.history.stored import Stretch, stored_samples
 from gemel.history.values import REMOVED, decode
 from gemel.store.database import ReadTransaction, Row
 
@@ -50,9 +51,10 @@ WHERE b.twin_id = %s ORDER BY v.num DESC NULLS LAST, r.twin_no LIMIT 10"""
 # A value of then is the last sample of all where that is no newer, else the last sample until then.
 THEN = """
 t.valid_from <= %(at)s AND t.valid_to > %(at)s AND t.recorded_to = 'infinity'"""
-SAMPLE_THEN = """
-SELECT num, kind, doc, source_time, recorded FROM sample
-WHERE sample.series = l.series AND source_time <= %(at)s ORDER BY source_time DESC LIMIT 1"""
+THEN_COLUMNS = "num, kind, doc, source_time, recorded"
+SAMPLE_THEN = stored_samples(
+    "l.series", Stretch(None, "%(at)s"), "source_time <= %(at)s", "DESC", "1", THEN_COLUMNS
+)
 POINT_THEN = f"""
 SELECT t.twin_id, t.model_id, t.lifecycle, t.components, l.series, v.num, v.kind, v.doc, v.source_time, v.recorded,
        coalesce(u.recorded, c.created), c.created

@@ -15,6 +15,8 @@ from gemel.history.moves import Stretch
 from gemel.history.paths import PathKey
 from gemel.history.samples import Sample, SampleBatch
 from gemel.history.stale import mark_stale
+from gemel.history.stored import Stretch as Between
+from gemel.history.stored import stored_samples, unpack
 from gemel.history.values import JSON, REMOVED, Encoded, canonical_json
 from gemel.history.write import restate
 from gemel.store.columns import bigints
@@ -35,12 +37,12 @@ COLUMNS = "series, source_time, recorded, num, revision, quality, kind, doc"
 WITHIN = """
 tenant = current_tenant() AND series = ANY(%(series)s) AND source_time >= %(from)s AND source_time < %(to)s"""
 
+OWN = ("k.series", Between("%(from)s", "%(to)s"), "source_time >= %(from)s AND source_time < %(to)s")
+
 # By series, each up to one more than the limit: no more rows are looked at than are asked for, whatever the range.
 CUT = f"""
 SELECT {US.format("s.source_time")} FROM unnest(%(series)s::bigint[]) AS k (series)
-CROSS JOIN LATERAL (
-    SELECT source_time FROM sample WHERE tenant = current_tenant() AND sample.series = k.series
-    AND source_time >= %(from)s AND source_time < %(to)s ORDER BY source_time LIMIT %(limit)s + 1) AS s
+CROSS JOIN LATERAL {stored_samples(*OWN, "ASC", "%(limit)s + 1", "source_time")} AS s
 ORDER BY 1 OFFSET %(limit)s LIMIT 1"""
 DELETE = f"""
 WITH gone AS (DELETE FROM sample WHERE {WITHIN} RETURNING {COLUMNS}, late),
@@ -58,9 +60,7 @@ ON CONFLICT (tenant, series) DO UPDATE SET low = least(sample_gap.low, excluded.
     high = greatest(sample_gap.high, excluded.high)"""
 FALLEN = f"""
 SELECT l.series, {US.format("l.source_time")}, {US.format("s.source_time")}, s.num, s.kind, s.doc, s.revision, s.quality
-FROM latest AS l LEFT JOIN LATERAL (
-    SELECT * FROM sample WHERE tenant = current_tenant() AND sample.series = l.series
-    ORDER BY source_time DESC LIMIT 1) AS s ON true
+FROM latest AS l LEFT JOIN LATERAL {stored_samples("l.series", Between(), "true", "DESC", "1")} AS s ON true
 WHERE l.tenant = current_tenant() AND l.series = ANY(%(series)s) AND l.revision >= 0
   AND l.source_time >= %(from)s AND l.source_time < %(to)s
 ORDER BY l.series"""
@@ -73,7 +73,8 @@ CROSS JOIN LATERAL (
     AND sample.source_time = k.source_time OFFSET 0) AS s"""
 REVISION = f"""
 SELECT coalesce(max(revision), -1) FROM (
-    SELECT max(revision) AS revision FROM sample WHERE {WITHIN}
+    SELECT max(s.revision) AS revision FROM unnest(%(series)s::bigint[]) AS k (series)
+    CROSS JOIN LATERAL {stored_samples(*OWN, columns="revision")} AS s
     UNION ALL SELECT max(revision) FROM sample_superseded WHERE {WITHIN}) AS both_of"""
 RECORD = """
 INSERT INTO correction (tenant, twin_no, recorded, action, paths, valid_from, valid_to, deleted, added, reason, actor)
@@ -134,6 +135,8 @@ async def delete_samples(tx: WriteTransaction, wanted: Range) -> dict[int, int]:
     goes, the last that remains becomes the state.
     """
     forget_lasts(tx)
+    series = np.array(sorted(wanted.series), np.int64)
+    await unpack(tx, series, *(np.full(len(series), us) for us in (wanted.from_us, wanted.to_us)))
     now = from_us(tx.stamp())
     rows = await tx.rows(DELETE, wanted.parameters | {"now": now})
     if not rows:
@@ -192,6 +195,10 @@ async def _fall_back(tx: WriteTransaction, wanted: Range) -> None:
     ]
     if fallen:
         keys = ([sample.series for sample in fallen], [from_us(sample.time_us) for sample in fallen])
+        series, times_us = (
+            np.array(each, np.int64) for each in zip(*(one[:2] for one in fallen), strict=True)
+        )
+        await unpack(tx, series, times_us, times_us)
         await tx.execute(KEEP_FALLEN, (from_us(stamp_us), *keys))
     await restate(tx, SampleBatch.of(fallen), SampleBatch.of(emptied))
 

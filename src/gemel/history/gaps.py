@@ -15,6 +15,7 @@ import numpy.typing as npt
 from gemel.base.clock import from_us
 from gemel.history.ordering import CORRECTED, DUPLICATE
 from gemel.history.samples import Ints, Sample, SampleBatch
+from gemel.history.stored import Stretch, stored_samples
 from gemel.history.values import JSON, Encoded, Rank, canonical_json, rank
 from gemel.store.columns import bigints, timestamps
 from gemel.store.database import ReadTransaction
@@ -23,15 +24,15 @@ __all__ = ["Refused", "find_refused"]
 
 Key = tuple[int, int]
 
-DELETED = """
+AT = Stretch("k.source_time", "k.source_time")
+HELD_AT = "source_time = k.source_time AND source_time BETWEEN %(first)s AND %(last)s"
+DELETED = f"""
 SELECT k.series, k.time_us, l.num, l.kind, l.doc, l.revision, l.quality
-FROM unnest(%s::bigint[], %s::timestamptz[], %s::bigint[]) AS k (series, source_time, time_us)
+FROM unnest(%(series)s::bigint[], %(times)s::timestamptz[], %(times_us)s::bigint[]) AS k (series, source_time, time_us)
 CROSS JOIN LATERAL (
     SELECT * FROM sample_superseded WHERE tenant = current_tenant() AND sample_superseded.series = k.series
     AND sample_superseded.source_time = k.source_time OFFSET 0) AS l
-WHERE NOT EXISTS (
-    SELECT FROM sample WHERE tenant = current_tenant() AND sample.series = k.series
-    AND sample.source_time = k.source_time AND sample.source_time BETWEEN %s AND %s OFFSET 0)"""
+WHERE NOT EXISTS (SELECT FROM {stored_samples("k.series", AT, HELD_AT)} AS held OFFSET 0)"""
 
 
 class Refused(NamedTuple):
@@ -55,9 +56,14 @@ async def find_refused(
         return None
     keys = np.unique(np.stack((batch.series[near], batch.time_us[near]), axis=1), axis=0)
     ranks: dict[Key, set[Rank]] = {}
-    bounds = (from_us(int(keys[:, 1].min())), from_us(int(keys[:, 1].max())))
-    columns = (bigints(keys[:, 0]), timestamps(keys[:, 1]), bigints(keys[:, 1]), *bounds)
-    for series, time_us, num, kind, doc, revision, quality in await tx.rows(DELETED, columns):
+    wanted = {
+        "series": bigints(keys[:, 0]),
+        "times": timestamps(keys[:, 1]),
+        "times_us": bigints(keys[:, 1]),
+        "first": from_us(int(keys[:, 1].min())),
+        "last": from_us(int(keys[:, 1].max())),
+    }
+    for series, time_us, num, kind, doc, revision, quality in await tx.rows(DELETED, wanted):
         value = Encoded(num, kind, canonical_json(doc) if kind == JSON else None)
         ranks.setdefault((series, time_us), set()).add(rank(revision, value, quality))
     revisions = {key: max(own)[0] for key, own in ranks.items()}

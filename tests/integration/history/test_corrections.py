@@ -23,6 +23,7 @@ from gemel.history.state import read_state
 from gemel.ingest.correcting import Corrected, CorrectionWanted, Corrector, NewSample
 from gemel.past.explain import explain
 from gemel.past.timeline import Kind, TimelineWanted, read_timeline
+from support.history import SAMPLES
 from support.parts import AUDIT, TenantParts, event, open_parts
 from support.postgres import Dsns
 
@@ -177,7 +178,7 @@ def test_what_was_deleted_does_not_come_back_unless_its_revision_is_greater(data
             ]
         )
         assert (fresh.duplicate, fresh.accepted) == (1, 2)
-        rows = await parts.db.query(parts.tenant, "SELECT num FROM sample ORDER BY source_time")
+        rows = await parts.db.query(parts.tenant, f"SELECT num FROM {SAMPLES} AS s ORDER BY source_time")
         assert [row[0] for row in rows] == [0.0, 1.0, 5.0, 4.0]
 
     run(database, work)
@@ -228,7 +229,7 @@ def test_a_long_range_is_deleted_in_parts_each_of_them_whole(database: Dsns) -> 
         while True:
             ask = CorrectionWanted("t0", (PATH, "count"), at(start), at(9), "x")
             pages.append(await corrector.delete(parts.tenant, ask, AUDIT, limit=4))
-            left = await parts.db.query(parts.tenant, "SELECT count(*) FROM sample")
+            left = await parts.db.query(parts.tenant, f"SELECT count(*) FROM {SAMPLES} AS s")
             assert left[0][0] == 14 - sum(page.deleted for page in pages)
             if pages[-1].next_us is None:
                 break
@@ -258,7 +259,7 @@ def test_what_cannot_be_corrected_is_refused_whole(database: Dsns, monkeypatch: 
         monkeypatch.setattr("gemel.ingest.correcting.SAMPLES_MAX", 2)
         with pytest.raises(TooLargeError):
             await corrector.replace(parts.tenant, wanted(0, 3), [NewSample(PATH, at(1), 1.0)], AUDIT)
-        rows = await parts.db.query(parts.tenant, "SELECT num FROM sample ORDER BY source_time")
+        rows = await parts.db.query(parts.tenant, f"SELECT num FROM {SAMPLES} AS s ORDER BY source_time")
         assert [row[0] for row in rows] == [0.0, 1.0, 2.0]
         assert await parts.db.query(parts.tenant, "SELECT * FROM correction") == []
 

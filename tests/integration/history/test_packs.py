@@ -39,7 +39,8 @@ SELECT (SELECT count(*) FROM sample), (SELECT count(*) FROM sample_head), (SELEC
 
 def drawn(rng: random.Random, count: int) -> list[Sample]:
     """Draw samples of some series over three weeks, most newer than those before, some late, odd or corrections."""
-    samples, now_us = [], START_US
+    samples: list[Sample] = []
+    now_us = START_US
     for index in range(count):
         now_us += rng.choice((1, 60_000_000, WEEK_US // 40))
         back_us = rng.randrange(WEEK_US // 10) if rng.random() < 0.1 else 0
@@ -110,9 +111,9 @@ async def everything(tx: ReadTransaction) -> set[str]:
 
 async def compare(rng: random.Random, two: Pair, samples: Sequence[Sample]) -> None:
     """Read a random stretch, as known at a random time, in every way that there is."""
-    times = sorted(rng.choice(samples).time_us + rng.randrange(-2, 3) for _ in range(2))
+    low_us, high_us = sorted(rng.choice(samples).time_us + rng.randrange(-2, 3) for _ in range(2))
     known_us = rng.choice((RECORDED_US + rng.randrange(len(samples)), 9_214_646_400_000_000))
-    window = Window(*times, known_us)
+    window = Window(low_us, high_us, known_us)
     series = dict(rng.sample(sorted(PATHS.items()), rng.randrange(1, 4)))
     keys = {number: KEYS[number] for number in series}
     limit = rng.choice((1, 3, 1000))
@@ -120,11 +121,11 @@ async def compare(rng: random.Random, two: Pair, samples: Sequence[Sample]) -> N
     buckets = Buckets(
         rng.choice((3_600_000_000, WEEK_US)), ["mean", "first", "last", "count"], rng.random() < 0.5
     )
-    stretch = Stretch(*times, newest_first=rng.random() < 0.5, known_at_us=known_us)
+    stretch = Stretch(low_us, high_us, newest_first=rng.random() < 0.5, known_at_us=known_us)
     await two.both(lambda tx: read_raw(tx, series, window, limit, after))
     await two.both(lambda tx: read_buckets(tx, series, window, buckets, 50))
     await two.both(lambda tx: read_moves(tx, keys, stretch, limit))
-    await two.both(lambda tx: read_last(tx, keys, Moment(times[1], known_us)))
+    await two.both(lambda tx: read_last(tx, keys, Moment(high_us, known_us)))
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -17,6 +17,7 @@ from gemel.ingest.replay import Replayer, Wanted
 from gemel.ingest.requests import IngestRequest, IngestResult
 from gemel.ingest.selection import Selection
 from support.arrow import Row, json_lines, stream_of, table_of
+from support.history import SAMPLES
 from support.parts import AUDIT, MODEL, TenantParts, open_parts
 from support.postgres import Dsns
 
@@ -80,7 +81,7 @@ def of_one_type(rows: list[Row]) -> list[Row]:
 
 async def stored(parts: TenantParts) -> list[Any]:
     found = []
-    for table, late in (("latest", ""), ("sample", ", s.late"), ("sample_superseded", "")):
+    for table, late in (("latest", ""), (SAMPLES, ", s.late"), ("sample_superseded", "")):
         found.append(await parts.db.query(parts.tenant, STORED.format(table=table, late=late)))
     return [*found, await parts.db.query(parts.tenant, HELD)]
 
@@ -136,7 +137,7 @@ def test_values_lead_to_their_rows(database: Dsns) -> None:
             rows = [Row("t0", START_US + n, {"temperature": float(n)}) for n in range(200)]
             rows[7] = Row("nobody", START_US, {"temperature": 7.0})
             await taken(parts, stream_of(table_of(rows, wide=True)), ARROW)
-            sql = "SELECT num, (extract(epoch FROM recorded) * 1000000)::bigint FROM sample"
+            sql = f"SELECT num, (extract(epoch FROM recorded) * 1000000)::bigint FROM {SAMPLES} AS s"
             found = await parts.db.query(parts.tenant, sql)
             async with parts.db.read(parts.tenant) as tx:
                 origins = await read_origins(tx, [recorded_us for _, recorded_us in found])

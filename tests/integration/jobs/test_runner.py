@@ -16,6 +16,7 @@ from gemel.jobs import deleting, lines, spool
 from gemel.jobs.records import delete_job, request_cancel
 from support.feed import KINDS, kinds_of
 from support.graph import ASSET, MODELS, PUMP, ROOM, refused
+from support.history import SAMPLES
 from support.http_peer import Received, Reply, peer
 from support.jobs import OPTIONS, Workplace, import_file
 
@@ -266,7 +267,7 @@ def test_a_deletion_leaves_nothing_but_history(play: Play) -> None:
             "SELECT count(*) FROM twin_span WHERE valid_to < 'infinity' AND recorded_to = 'infinity'"
         )
         assert ended == [(37,)]
-        assert await place.site.rows("SELECT count(*) > 36 FROM sample") == [(True,)]
+        assert await place.site.rows(f"SELECT count(*) > 36 FROM {SAMPLES} AS s") == [(True,)]
         assert await place.site.rows("SELECT count(*) FROM latest") == [(0,)]
         told = Counter(kind for kind in kinds_of(await place.site.rows(KINDS)) if kind.endswith(".deleted"))
         assert told == {"relationship.deleted": 35, "twin.deleted": 37, "model.deleted": 5}
