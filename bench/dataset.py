@@ -112,7 +112,7 @@ def _batch(
 
 
 def settle(platform: Platform) -> None:
-    """Wait until all is packed, and do what autovacuum would soon do, so that neither runs while figures are measured."""
+    """Wait until all is packed, and do what autovacuum soon would, so that neither runs while figures are measured."""
     with psycopg.connect(owner_dsn(platform), autocommit=True) as owner:
         while owner.execute("SELECT FROM sample_head LIMIT 1").rowcount:
             time.sleep(LOOK_S)

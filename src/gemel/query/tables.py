@@ -18,7 +18,7 @@ from gemel.history.values import BAD
 from gemel.query.sql import Sql, named, param, sql
 from gemel.store.database import ReadTransaction, Row, Statement
 
-__all__ = ["LIVE", "RelationshipKey", "Tables"]
+__all__ = ["LIVE", "SERIES", "WITHIN", "RelationshipKey", "Tables"]
 
 RelationshipKey = tuple[int, str]
 """The number of a relationship's source, and its id."""

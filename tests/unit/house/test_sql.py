@@ -32,6 +32,7 @@ OWNERS = {
     "latest_ended": "history",
     "sample": "history",
     "sample_head": "history",
+    "sample_head_leaf": "history",
     "sample_pack": "history",
     "sample_superseded": "history",
     "change": "history",
