@@ -14,8 +14,10 @@ from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 
 import httpx
+import psycopg
 import pytest
 
+from bench.ingest import owner_dsn
 from bench.platform import Platform, running
 from support.torture import blows
 from support.torture.clock import ShiftedClock
@@ -30,6 +32,7 @@ KINDS: dict[str, list[Blow]] = {
     "feed": [blows.kill_follower, blows.kill_server, blows.cut_network],
 }
 BLOWS = 2
+SMALL_HEADS = Path(__file__).parent.parent / "support/small_heads"
 SMALL_DISK = "size=320m"
 HOUR_S = 3_600
 
@@ -55,6 +58,19 @@ def clocked() -> Iterator[tuple[Platform, ShiftedClock]]:
 
 
 @pytest.fixture(scope="module")
+def packing() -> Iterator[Platform]:
+    """A platform that packs all the time, and whatever it can."""
+    path = os.pathsep.join([str(SMALL_HEADS), os.environ.get("PYTHONPATH", "")])
+    with running(environment={"PYTHONPATH": path}) as platform:
+        learn(platform)
+        yield platform
+        with psycopg.connect(owner_dsn(platform)) as owner:
+            lying = "SELECT (SELECT count(*) FROM sample), (SELECT count(*) FROM sample_head), count(*) FROM sample_pack"
+            found = owner.execute(lying).fetchone()
+            assert found is not None and found[2] > 20, found
+
+
+@pytest.fixture(scope="module")
 def confined() -> Iterator[Platform]:
     """A platform on a disk of its own, a small one. It takes the right to mount one."""
     with open_folder() as folder:
@@ -75,6 +91,14 @@ def test_all_equals_the_model_after(
     run = TortureRun(platform, fault_seed, kind)
     run.go([run.rng.choice(KINDS[kind]) for _ in range(BLOWS)])
     survived[kind] += run.counts
+
+
+def test_all_equals_the_model_while_samples_are_packed(
+    packing: Platform, survived: dict[str, Counter[str]], fault_seed: int
+) -> None:
+    run = TortureRun(packing, fault_seed, "packing")
+    run.go([run.rng.choice(KINDS["mixed"]) for _ in range(BLOWS)])
+    survived["packing"] += run.counts
 
 
 def test_all_equals_the_model_whatever_the_clock_says(
