@@ -13,7 +13,7 @@ from typing import NamedTuple
 import psycopg
 import structlog
 
-from gemel.history.stored import EACH_OF_HEAD, PACK_DAYS
+from gemel.history.stored import EACH_OF_HEAD, WEEK
 
 __all__ = ["Packer", "pack_heads"]
 
@@ -44,7 +44,7 @@ packed AS (
            array_agg(recorded ORDER BY source_time) AS recorded_times, array_agg(num ORDER BY source_time) AS nums,
            CASE WHEN bool_or(kind <> 0) THEN array_agg(coalesce(kind, 0) ORDER BY source_time) END AS kinds
     FROM gone AS pk CROSS JOIN LATERAL {EACH_OF_HEAD}
-    GROUP BY un.series, date_bin('{PACK_DAYS} days', source_time, '1970-01-05'))
+    GROUP BY un.series, date_bin({WEEK}, source_time, '1970-01-05 00:00+00'))
 INSERT INTO sample_pack (tenant, series, first_time, last_time, source_times, recorded_times, nums, kinds)
 SELECT %(tenant)s, series, source_times[low], source_times[least(low + {PACK_MAX - 1}, cardinality(source_times))],
        source_times[low:low + {PACK_MAX - 1}], recorded_times[low:low + {PACK_MAX - 1}],

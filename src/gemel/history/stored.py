@@ -12,12 +12,13 @@ from gemel.history.samples import Ints
 from gemel.store.columns import bigints, timestamps
 from gemel.store.database import WriteTransaction
 
-__all__ = ["BUCKET_BITS", "EACH", "EACH_OF_HEAD", "PACK_DAYS", "ROW", "Stretch", "stored_samples", "unpack"]
+__all__ = ["BUCKET_BITS", "EACH", "EACH_OF_HEAD", "ROW", "WEEK", "Stretch", "stored_samples", "unpack"]
 
 BUCKET_BITS = 23
 """A row of the head is of series that are equal above these bits: of eight twins."""
-PACK_DAYS = 7
-"""No pack is longer."""
+WEEK = "interval '168 hours'"
+PACK_US = 7 * 86_400_000_000
+"""No pack is longer: each is of one ISO week."""
 
 ROW = "series, source_time, recorded, num, kind, doc, revision, quality"
 EVERY = f"{ROW}, late"
@@ -53,26 +54,29 @@ NEWEST = f"""(SELECT {{columns}} FROM (SELECT 1) AS one
             AND source_time > coalesce(pk.source_time, '-infinity') ORDER BY source_time DESC LIMIT 1)) AS sample
     ORDER BY sample.source_time DESC LIMIT 1)"""
 
-UNPACK = f"""
-WITH k AS (SELECT * FROM unnest(%(series)s::bigint[], %(low)s::timestamptz[], %(high)s::timestamptz[])
-    AS k (series, low, high)),
-packs AS (
-    DELETE FROM sample_pack AS p USING k
-    WHERE p.tenant = current_tenant() AND p.series = k.series AND p.first_time >= k.low - interval '{PACK_DAYS} days'
-        AND p.first_time <= k.high AND p.last_time >= k.low
-    RETURNING p.series, p.source_times, p.recorded_times, p.nums, p.kinds),
-heads AS (
-    DELETE FROM sample_head AS p USING (SELECT series >> {BUCKET_BITS} AS bucket, * FROM k OFFSET 0) AS k
+# Bounds come as parameters: computed here, they would keep row-level security from using the index.
+SPANS = (
+    "unnest(%(series)s::bigint[], %(since)s::timestamptz[], %(low)s::timestamptz[], %(high)s::timestamptz[])"
+)
+LOOSE = """
+INSERT INTO sample (tenant, series, source_time, recorded, num, kind, revision, quality)
+SELECT current_tenant(), {series}, un.source_time, un.recorded, un.num, coalesce(un.kind, 0), 0, 0
+FROM gone AS pk CROSS JOIN LATERAL {each} ORDER BY 2, 3"""
+UNPACK_HEADS = f"""
+WITH gone AS (
+    DELETE FROM sample_head AS p
+    USING (SELECT k.*, k.series >> {BUCKET_BITS} AS bucket FROM {SPANS} AS k (series, since, low, high) OFFSET 0) AS k
     WHERE p.tenant = current_tenant() AND p.bucket = k.bucket AND p.first_time <= k.high AND p.last_time >= k.low
         AND k.series = ANY(p.series)
-    RETURNING p.series, p.source_times, p.recorded_times, p.nums, p.kinds),
-loose AS (
-    SELECT pk.series, un.* FROM packs AS pk CROSS JOIN LATERAL {EACH}
-    UNION ALL
-    SELECT un.* FROM heads AS pk CROSS JOIN LATERAL {EACH_OF_HEAD})
-INSERT INTO sample (tenant, series, source_time, recorded, num, kind, revision, quality)
-SELECT current_tenant(), series, source_time, recorded, num, coalesce(kind, 0), 0, 0 FROM loose
-ORDER BY series, source_time"""
+    RETURNING p.series, p.source_times, p.recorded_times, p.nums, p.kinds)
+{LOOSE.format(series="un.series", each=EACH_OF_HEAD)}"""
+UNPACK_PACKS = f"""
+WITH gone AS (
+    DELETE FROM sample_pack AS p USING {SPANS} AS k (series, since, low, high)
+    WHERE p.tenant = current_tenant() AND p.series = k.series AND p.first_time >= k.since
+        AND p.first_time <= k.high AND p.last_time >= k.low
+    RETURNING p.series, p.source_times, p.recorded_times, p.nums, p.kinds)
+{LOOSE.format(series="pk.series", each=EACH)}"""
 
 
 class Stretch(NamedTuple):
@@ -96,7 +100,7 @@ def stored_samples(
     by. `order` is ASC or DESC, by source time, and `limit` an expression. `columns` may also name `late`.
     """
     since, until = _bounds(stretch)
-    packs_since = since and f"{since} AND pk.first_time >= {stretch.low} - interval '{PACK_DAYS} days'"
+    packs_since = since and f"{since} AND pk.first_time >= {stretch.low} - {WEEK}"
     newest = order == "DESC" and limit == "1"
     given = {"columns": EVERY if newest else columns, "series": series, "where": where, "until": until}
     sort, packs_sort = _sorts(order, limit)
@@ -114,9 +118,15 @@ async def unpack(tx: WriteTransaction, series: Ints, low_us: Ints, high_us: Ints
 
     What is packed with them becomes rows as well. The weeks' leaves are there: they were made before it was written.
     """
-    await tx.execute(
-        UNPACK, {"series": bigints(series), "low": timestamps(low_us), "high": timestamps(high_us)}
-    )
+    spans = {
+        "series": bigints(series),
+        "since": timestamps(low_us - PACK_US),
+        "low": timestamps(low_us),
+        "high": timestamps(high_us),
+    }
+    # In this order: what is packed meanwhile is no longer in the head, and then seen among the packs.
+    await tx.execute(UNPACK_HEADS, spans)
+    await tx.execute(UNPACK_PACKS, spans)
 
 
 def _bounds(stretch: Stretch) -> tuple[str, str]:
