@@ -20,6 +20,7 @@ from gemel.sources.contract import SourceBatch
 from gemel.sources.definition import Limits, parse_definition
 from gemel.sources.feeding import Feeder
 from gemel.sources.records import Holder, SourceRow, Texts, claim
+from support.history import SAMPLES
 from support.kafka import new_topic
 from support.sources import Workshop, message
 
@@ -220,7 +221,7 @@ twins:
         assert row.counts["quarantined"] == 1
         assert await shop.values() == [0.0, 1.0, 2.0, 3.0, 4.0]
         times = await shop.query(
-            "SELECT DISTINCT extract(epoch FROM source_time)::bigint FROM sample ORDER BY 1"
+            f"SELECT DISTINCT extract(epoch FROM source_time)::bigint FROM {SAMPLES} AS s ORDER BY 1"
         )
         assert times == [(1_700_000_000 + n,) for n in range(5)]
         assert await shop.query(
