@@ -79,6 +79,11 @@ SHARED = {
 """Who else may touch a table, and why."""
 
 
+ROWS_ALONE = re.compile(r"\b(FROM|JOIN|UPDATE|INTO) sample\b")
+KNOWS_ROWS = {"stored.py", "write.py", "retention.py", "moves.py", "corrections.py", "origins.py"}
+"""Modules that look at rows of `sample` alone, after they unpacked what is not or where packed ones do not matter."""
+
+
 def test_sql_stands_where_tables_are_owned() -> None:
     floors = {*OWNERS.values(), "query"}
     found = [
@@ -98,6 +103,18 @@ def test_tables_are_left_to_their_owners() -> None:
         for node, text in _statements(module)
         for table in sorted(set(TABLE.findall(text)) & OWNERS.keys())
         if OWNERS[table] != module.package and (module.package, table) not in SHARED
+    ]
+    offences(found)
+
+
+def test_samples_are_read_through_the_one_place_that_knows_where_they_lie() -> None:
+    """A sample may be a row or packed: gemel.history.stored has what reads all, and `unpack` for what changes them."""
+    found = [
+        f"{module.at(node)}: names the table sample; use gemel.history.stored, whose rows are not all"
+        for module in modules("src")
+        if module.path.name not in KNOWS_ROWS
+        for node, text in literals(module)
+        if ROWS_ALONE.search(text)
     ]
     offences(found)
 
