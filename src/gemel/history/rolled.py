@@ -14,6 +14,7 @@ import numpy as np
 from gemel.base.clock import from_us
 from gemel.history.rollups import MINUTES, NUMBER, SAMPLES_MIN
 from gemel.history.stale import DAY_US, EVERY_SERIES
+from gemel.history.stored import Stretch, stored_samples
 from gemel.history.values import BAD, JSON
 from gemel.store.columns import bigints, timestamps
 from gemel.store.database import ReadTransaction, Row, Statement
@@ -43,21 +44,29 @@ BIN = "date_bin(%(every)s * interval '1 microsecond', {}, to_timestamp(0))"
 ROW = f"""{BIN.format("s.source_time")} AS bucket, 1::bigint AS samples, (number IS NOT NULL)::int AS numbers,
        number AS total, number AS low, number AS high, s.source_time AS first_time, s.source_time AS last_time"""
 COUNTED = f"quality < {BAD} AND kind <= {JSON}"
+COLUMNS = "source_time, num, doc"
+NUMBERS = f"SELECT source_time, {NUMBER} AS number FROM"
+RAW = stored_samples(
+    "k.series",
+    Stretch("k.start", "k.until"),
+    f"source_time >= k.start AND source_time < k.until AND source_time >= %(low)s AND source_time < %(high)s"
+    f" AND {COUNTED}",
+    columns=COLUMNS,
+)
 FROM_SAMPLES = f"""
 SELECT k.series, {ROW}
 FROM {STRETCHES.format("raw")}
-CROSS JOIN LATERAL (
-    SELECT source_time, {NUMBER} AS number FROM sample
-    WHERE tenant = current_tenant() AND sample.series = k.series AND source_time >= k.start
-      AND source_time < k.until AND source_time >= %(low)s AND source_time < %(high)s AND {COUNTED} OFFSET 0) AS s"""
+CROSS JOIN LATERAL ({NUMBERS} {RAW} AS own OFFSET 0) AS s"""
 # By its bounds the planner passes over the leaves outside: worth it while they are few.
 FEW = 6
+ONE = stored_samples(
+    "%(series_{0})s",
+    Stretch("%(from_{0})s", "%(to_{0})s"),
+    f"source_time >= %(from_{{0}})s AND source_time < %(to_{{0}})s AND {COUNTED}",
+    columns=COLUMNS,
+)
 FROM_STRETCH = f"""
-SELECT %(series_{{0}})s::bigint AS series, {ROW}
-FROM (
-    SELECT source_time, {NUMBER} AS number FROM sample
-    WHERE tenant = current_tenant() AND series = %(series_{{0}})s AND source_time >= %(from_{{0}})s
-      AND source_time < %(to_{{0}})s AND {COUNTED}) AS s"""
+SELECT %(series_{{0}})s::bigint AS series, {ROW} FROM ({NUMBERS} {ONE} AS own) AS s"""
 FROM_ROLLUPS = f"""
 SELECT k.series, {BIN.format("r.bucket")} AS bucket, samples, numbers, total, low, high, first_time, last_time
 FROM {STRETCHES.format("rolled")}
@@ -69,12 +78,16 @@ SELECT series, {US.format("bucket")}, sum(total) / nullif(sum(numbers), 0)::floa
        {US.format("min(first_time)")}, {US.format("max(last_time)")}, sum(samples)::bigint
 FROM ({{parts}}) AS parts
 GROUP BY series, bucket ORDER BY bucket, series LIMIT %(limit)s"""
-VALUES = """
+HELD = stored_samples(
+    "k.series",
+    Stretch("k.source_time", "k.source_time"),
+    "source_time = k.source_time AND source_time BETWEEN %(low)s AND %(high)s",
+    columns="num, kind, doc",
+)
+VALUES = f"""
 SELECT k.series, k.time_us, s.num, s.kind, s.doc
-FROM unnest(%s::bigint[], %s::timestamptz[], %s::bigint[]) AS k (series, source_time, time_us)
-CROSS JOIN LATERAL (
-    SELECT num, kind, doc FROM sample WHERE tenant = current_tenant() AND sample.series = k.series
-    AND sample.source_time = k.source_time AND sample.source_time BETWEEN %s AND %s OFFSET 0) AS s"""
+FROM unnest(%(series)s::bigint[], %(times)s::timestamptz[], %(times_us)s::bigint[]) AS k (series, source_time, time_us)
+CROSS JOIN LATERAL (SELECT * FROM {HELD} AS own OFFSET 0) AS s"""
 
 Stretches = Mapping[int, tuple[int, int]]
 """By series its source times (µs) from the first up to but without the second."""
@@ -185,8 +198,13 @@ def _without(pieces: Iterable[_Piece], gone: Iterable[_Piece]) -> Iterator[_Piec
 
 async def _values(tx: ReadTransaction, rows: Sequence[Row]) -> dict[tuple[int, int], Row]:
     keys = np.unique(np.array([(row[0], row[each]) for row in rows for each in (5, 6)], np.int64), axis=0)
-    bounds = (from_us(int(keys[:, 1].min())), from_us(int(keys[:, 1].max())))
-    given = (bigints(keys[:, 0]), timestamps(keys[:, 1]), bigints(keys[:, 1]), *bounds)
+    given = {
+        "series": bigints(keys[:, 0]),
+        "times": timestamps(keys[:, 1]),
+        "times_us": bigints(keys[:, 1]),
+        "low": from_us(int(keys[:, 1].min())),
+        "high": from_us(int(keys[:, 1].max())),
+    }
     return {(row[0], row[1]): row[2:] for row in await tx.rows(VALUES, given, keeps_plan=False)}
 
 

@@ -16,6 +16,7 @@ import psycopg
 
 from gemel.base.clock import from_us, to_us
 from gemel.history.stale import DAY_US, EVERY_SERIES
+from gemel.history.stored import Stretch, stored_samples
 from gemel.history.values import BAD, JSON
 from gemel.history.weeks import MONDAY_US, WEEK_US
 
@@ -47,6 +48,7 @@ GREAT = "1e290"
 
 NUMBER = "coalesce(num, CASE WHEN jsonb_typeof(doc) = 'number' THEN doc::float8 END)"
 
+ACT_FOR = "SELECT set_config('gemel.tenant', %s::text, false)"
 TURN = "SELECT pg_try_advisory_lock(hashtext('gemel.rollups'))"
 TENANTS = "SELECT tenant FROM tenant WHERE tenant <> 0 ORDER BY tenant"
 HEAD = """
@@ -57,7 +59,11 @@ DRAWN = "UPDATE tenant_head SET rolled = %s WHERE tenant = %s"
 LEAVES = """
 SELECT c.relname FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
 WHERE i.inhparent = 'sample'::regclass AND c.relname ~ '^sample_\\d{4}_\\d\\d_\\d\\d$' ORDER BY 1"""
-USED = "SELECT EXISTS (SELECT FROM sample WHERE tenant = %s AND source_time >= %s AND source_time < %s)"
+# A pack is of one week, and a row of the head may reach into the next.
+USED = """
+SELECT EXISTS (SELECT FROM sample WHERE tenant = %(tenant)s AND source_time >= %(from)s AND source_time < %(to)s)
+    OR EXISTS (SELECT FROM sample_pack WHERE tenant = %(tenant)s AND first_time >= %(from)s AND first_time < %(to)s)
+    OR EXISTS (SELECT FROM sample_head WHERE tenant = %(tenant)s AND last_time >= %(from)s AND first_time < %(to)s)"""
 SERIES = """
 SELECT series FROM (
     (SELECT series FROM latest WHERE tenant = %(tenant)s AND series > %(after)s ORDER BY series LIMIT %(limit)s)
@@ -83,6 +89,12 @@ SUMS = """sum(samples)::bigint AS samples, sum(numbers)::bigint AS numbers, sum(
     max(last_time) AS last_time"""
 ROW = "series, minutes, bucket, samples, numbers, total, low, high, first_time, last_time"
 VALUES = ROW.split(", ")[3:]
+OWN = stored_samples(
+    "k.series",
+    Stretch("%(from)s", "%(to)s"),
+    f"source_time >= %(from)s AND source_time < %(to)s AND quality < {BAD} AND kind <= {JSON}",
+    columns="source_time, num, doc",
+)
 FOLD = f"""
 WITH minute AS MATERIALIZED (
     SELECT k.series, date_bin('1 minute', source_time, to_timestamp(0)) AS bucket, count(*) AS samples,
@@ -90,10 +102,7 @@ WITH minute AS MATERIALIZED (
            coalesce(bool_or(abs(number) >= {GREAT}), false) AS great, min(number) AS low, max(number) AS high,
            min(source_time) AS first_time, max(source_time) AS last_time
     FROM unnest(%(series)s::bigint[]) AS k (series)
-    CROSS JOIN LATERAL (
-        SELECT source_time, {NUMBER} AS number FROM sample
-        WHERE tenant = %(tenant)s AND sample.series = k.series AND source_time >= %(from)s
-          AND source_time < %(to)s AND quality < {BAD} AND kind <= {JSON} OFFSET 0) AS s
+    CROSS JOIN LATERAL (SELECT source_time, {NUMBER} AS number FROM {OWN} AS own OFFSET 0) AS s
     GROUP BY 1, 2),
 hour AS MATERIALIZED (
     SELECT series, date_bin('1 hour', bucket, to_timestamp(0)) AS bucket, {SUMS} FROM minute GROUP BY 1, 2),
@@ -169,6 +178,7 @@ class _Fold:
         self._rows = 0
 
     def run(self, settle_us: int) -> Folded:
+        self._one(ACT_FOR, self._tenant)
         rolled_us, line_us = self._one(HEAD, self._tenant)
         if line_us is not None:
             self._connection.execute(FORGET_STALE, (self._tenant, from_us(line_us)))
@@ -261,7 +271,9 @@ class _Fold:
         return next((week_us for week_us in weeks if week_us < end_us and self._is_used(week_us)), None)
 
     def _is_used(self, week_us: int) -> bool:
-        return bool(self._one(USED, self._tenant, from_us(week_us), from_us(week_us + WEEK_US))[0])
+        given = {"tenant": self._tenant, "from": from_us(week_us), "to": from_us(week_us + WEEK_US)}
+        row = self._connection.execute(USED, given).fetchone()
+        return row is not None and bool(row[0])
 
     def _one(self, statement: LiteralString, *given: object) -> tuple[Any, ...]:
         row = self._connection.execute(statement, given).fetchone()

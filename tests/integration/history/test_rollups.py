@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,10 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from gemel.history import rollups
+from gemel.history import heading, rollups
 from gemel.history.corrections import Range, delete_samples
 from gemel.history.moment import END_US
+from gemel.history.packing import pack_heads
 from gemel.history.read import AGGREGATES, Buckets, Window, read_buckets
 from gemel.history.retention import apply_retention, retain
 from gemel.history.rollups import fold_tenant
@@ -32,6 +33,17 @@ SECOND, MINUTE, HOUR, DAY = 1_000_000, 60_000_000, 3_600_000_000, 86_400_000_000
 SERIES = {(1 << 20) + 1: "a", (2 << 20) + 1: "b"}
 AT_ONCE = -(10**17)
 """What is stale is folded again however young its mark is."""
+
+
+@pytest.fixture(scope="module", params=["rows", "packed"], autouse=True)
+def lying(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Samples lie in rows alone, or are packed wherever they can be."""
+    with pytest.MonkeyPatch.context() as patch:
+        least = 1 if request.param == "packed" else 1 << 40
+        patch.setattr(heading, "BATCH_MIN", least)
+        patch.setattr(heading, "BUCKET_MIN", 1)
+        patch.setattr(heading, "BLOCK_MAX", 30)
+        yield
 
 
 class Site:
@@ -54,6 +66,7 @@ class Site:
 
     def fold(self, until_us: int) -> int:
         with psycopg.connect(self.dsns.owner, autocommit=True) as owner:
+            pack_heads(owner, rows_max=2, age_s=HOUR)
             return fold_tenant(owner, self.tenant, until_us + 10 * MINUTE, settle_us=AT_ONCE).rows
 
     async def rollups(self) -> dict[int, int]:
@@ -188,7 +201,8 @@ def test_days_are_read_without_their_samples(database: Dsns) -> None:
         await site.write(rows)
         assert site.fold(START_US + 2 * DAY) == 2 * (1440 + 24 + 1)
         with psycopg.connect(database.owner, autocommit=True) as owner:
-            owner.execute("DELETE FROM sample WHERE tenant = %s", (site.tenant,))
+            for table in ("sample", "sample_pack", "sample_head"):
+                owner.execute(f"DELETE FROM {table} WHERE tenant = %s", (site.tenant,))
         for every_us, count in ((DAY, 2), (6 * HOUR, 8), (10 * MINUTE, 288)):
             async with site.db.read(site.tenant) as tx:
                 buckets = Buckets(every_us, ("mean", "min", "max", "count"))

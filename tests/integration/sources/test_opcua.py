@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from support.history import SAMPLES
 from support.opcua import Plant, at, told_of_overflow
 from support.sources import Workshop
 from support.tcp_proxy import TcpProxy
@@ -29,8 +30,8 @@ twins:
       'on': values.On
       place: values.Place
 """
-SAMPLES = """
-SELECT s.source_time, coalesce(to_jsonb(s.num), s.doc), s.quality FROM sample s
+VALUES = f"""
+SELECT s.source_time, coalesce(to_jsonb(s.num), s.doc), s.quality FROM {SAMPLES} AS s
 JOIN twin t ON t.tenant = s.tenant AND t.twin_no = s.series >> 20
 JOIN path p ON p.tenant = s.tenant AND p.path_no = s.series & 1048575
 WHERE s.tenant = current_tenant() AND t.twin_id = %s AND p.path = %s ORDER BY s.source_time"""
@@ -45,7 +46,7 @@ def definition(url: str, nodes: str = "[Plant/*/*]", more: str = "", events: int
 
 
 async def samples(shop: Workshop, twin: str, path: str) -> list[tuple[datetime, Any, str]]:
-    rows = await shop.parts.db.query(shop.parts.tenant, SAMPLES, (twin, path))
+    rows = await shop.parts.db.query(shop.parts.tenant, VALUES, (twin, path))
     return [(row[0], row[1], ("good", "uncertain", "bad")[row[2]]) for row in rows]
 
 
