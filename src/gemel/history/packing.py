@@ -25,12 +25,14 @@ AGE_S = 30
 """How long the first of them waits."""
 SLICE_SAMPLES = 200_000
 """About how many samples are packed in a transaction: a writer that corrects one of them waits for its end."""
+VACUUM_ROWS = 20_000
+"""How many rows leave the head before their place is cleared for others: so it stays as small as what it holds."""
 PACK_MAX = 144
 """The most samples of a pack: two packs fit a page."""
 
 ALONE = "SELECT pg_try_advisory_lock(hashtext('gemel.packing'))"
 DUE = """
-SELECT tenant, bucket, max(change_no), sum(cardinality(source_times)) FROM sample_head
+SELECT tenant, bucket, max(change_no), count(*), sum(cardinality(source_times)) FROM sample_head
 GROUP BY tenant, bucket
 HAVING count(*) >= %s OR min(recorded_times[1]) < now() - %s * interval '1 second'
 ORDER BY tenant, bucket"""
@@ -51,6 +53,8 @@ SELECT %(tenant)s, series, source_times[low], source_times[least(low + {PACK_MAX
        nums[low:low + {PACK_MAX - 1}], kinds[low:low + {PACK_MAX - 1}]
 FROM packed CROSS JOIN LATERAL generate_series(1, cardinality(source_times), {PACK_MAX}) AS low"""
 
+CLEAR = "VACUUM (TRUNCATE off) sample_head_leaf"
+
 log = structlog.get_logger(__name__)
 
 
@@ -58,6 +62,7 @@ class _Due(NamedTuple):
     tenant: int
     bucket: int
     upto: int
+    rows: int
     samples: int
 
 
@@ -67,6 +72,7 @@ class Packer:
     def __init__(self, owner_dsn: str) -> None:
         self._owner_dsn = owner_dsn
         self._stopping = threading.Event()
+        self._left = 0
 
     async def run(self) -> None:
         """Pack until cancelled; what is under way then ends by itself."""
@@ -82,7 +88,10 @@ class Packer:
             with psycopg.connect(self._owner_dsn, autocommit=True) as owner:
                 held = owner.execute(ALONE).fetchone()
                 while held is not None and held[0] and not self._stopping.is_set():
-                    pack_heads(owner, stopping=self._stopping.is_set)
+                    self._left += pack_heads(owner, stopping=self._stopping.is_set)
+                    if self._left >= VACUUM_ROWS:
+                        owner.execute(CLEAR)
+                        self._left = 0
                     self._stopping.wait(EVERY_S)
         except psycopg.Error as error:
             log.warning("packing failed", error=f"{type(error).__name__}: {error}")
@@ -95,18 +104,20 @@ def pack_heads(
     *,
     stopping: Callable[[], bool] = lambda: False,
 ) -> int:
-    """Pack the buckets that have at least so many rows, or one that is older; return how many samples were due.
+    """Pack the buckets that have at least so many rows, or one that is older; return how many rows went.
 
     Each slice of them is a transaction. The caller is alone in this.
     """
     owner.execute("SET jit = off; SET work_mem = '32MB'")
     due = [_Due(*row) for row in owner.execute(DUE, (rows_max, age_s))]
+    packed = 0
     for part in _slices(due):
         if stopping():
             break
         given = {"buckets": [one.bucket for one in part], "upto": [one.upto for one in part]}
         owner.execute(PACK, given | {"tenant": part[0].tenant})
-    return sum(one.samples for one in due)
+        packed += sum(one.rows for one in part)
+    return packed
 
 
 def _slices(due: Sequence[_Due]) -> Iterator[list[_Due]]:

@@ -17,8 +17,6 @@ __all__ = ["BUCKET_BITS", "EACH", "EACH_OF_HEAD", "ROW", "WEEK", "Stretch", "sto
 BUCKET_BITS = 23
 """A row of the head is of series that are equal above these bits: of eight twins."""
 WEEK = "interval '168 hours'"
-PACK_US = 7 * 86_400_000_000
-"""No pack is longer: each is of one ISO week."""
 
 ROW = "series, source_time, recorded, num, kind, doc, revision, quality"
 EVERY = f"{ROW}, late"
@@ -38,6 +36,10 @@ PACKS = f"""(SELECT {{columns}} FROM (
     FROM sample_pack AS pk CROSS JOIN LATERAL {EACH}
     WHERE pk.tenant = current_tenant() AND pk.series = {{series}} {{since}} {{until}}) AS sample
     WHERE {{where}} {{sort}})"""
+# Since packs do not overlap, one alone of those that begin before a time may reach beyond it: the newest.
+REACHES = """(SELECT coalesce((SELECT b.first_time FROM sample_pack AS b
+    WHERE b.tenant = current_tenant() AND b.series = {series} AND b.first_time <= {low}
+    ORDER BY b.first_time DESC LIMIT 1), '-infinity'))"""
 HEADS = f"""(SELECT {{columns}} FROM (
     SELECT un.series, un.source_time, un.recorded, un.num, {PLAIN}
     FROM sample_head AS pk CROSS JOIN LATERAL {EACH_OF_HEAD}
@@ -54,10 +56,8 @@ NEWEST = f"""(SELECT {{columns}} FROM (SELECT 1) AS one
             AND source_time > coalesce(pk.source_time, '-infinity') ORDER BY source_time DESC LIMIT 1)) AS sample
     ORDER BY sample.source_time DESC LIMIT 1)"""
 
-# Bounds come as parameters: computed here, they would keep row-level security from using the index.
-SPANS = (
-    "unnest(%(series)s::bigint[], %(since)s::timestamptz[], %(low)s::timestamptz[], %(high)s::timestamptz[])"
-)
+SPANS = """unnest(%(series)s::bigint[], %(low)s::timestamptz[], %(high)s::timestamptz[])
+        AS k (series, low, high)"""
 LOOSE = """
 INSERT INTO sample (tenant, series, source_time, recorded, num, kind, revision, quality)
 SELECT current_tenant(), {series}, un.source_time, un.recorded, un.num, coalesce(un.kind, 0), 0, 0
@@ -65,14 +65,15 @@ FROM gone AS pk CROSS JOIN LATERAL {each} ORDER BY 2, 3"""
 UNPACK_HEADS = f"""
 WITH gone AS (
     DELETE FROM sample_head AS p
-    USING (SELECT k.*, k.series >> {BUCKET_BITS} AS bucket FROM {SPANS} AS k (series, since, low, high) OFFSET 0) AS k
+    USING (SELECT k.*, k.series >> {BUCKET_BITS} AS bucket FROM {SPANS} OFFSET 0) AS k
     WHERE p.tenant = current_tenant() AND p.bucket = k.bucket AND p.first_time <= k.high AND p.last_time >= k.low
         AND k.series = ANY(p.series)
     RETURNING p.series, p.source_times, p.recorded_times, p.nums, p.kinds)
 {LOOSE.format(series="un.series", each=EACH_OF_HEAD)}"""
 UNPACK_PACKS = f"""
 WITH gone AS (
-    DELETE FROM sample_pack AS p USING {SPANS} AS k (series, since, low, high)
+    DELETE FROM sample_pack AS p
+    USING (SELECT k.*, {REACHES.format(series="k.series", low="k.low")} AS since FROM {SPANS} OFFSET 0) AS k
     WHERE p.tenant = current_tenant() AND p.series = k.series AND p.first_time >= k.since
         AND p.first_time <= k.high AND p.last_time >= k.low
     RETURNING p.series, p.source_times, p.recorded_times, p.nums, p.kinds)
@@ -100,7 +101,9 @@ def stored_samples(
     by. `order` is ASC or DESC, by source time, and `limit` an expression. `columns` may also name `late`.
     """
     since, until = _bounds(stretch)
-    packs_since = since and f"{since} AND pk.first_time >= {stretch.low} - {WEEK}"
+    packs_since = (
+        since and f"{since} AND pk.first_time >= {REACHES.format(series=series, low=stretch.low)}"
+    )
     newest = order == "DESC" and limit == "1"
     given = {"columns": EVERY if newest else columns, "series": series, "where": where, "until": until}
     sort, packs_sort = _sorts(order, limit)
@@ -120,7 +123,6 @@ async def unpack(tx: WriteTransaction, series: Ints, low_us: Ints, high_us: Ints
     """
     spans = {
         "series": bigints(series),
-        "since": timestamps(low_us - PACK_US),
         "low": timestamps(low_us),
         "high": timestamps(high_us),
     }

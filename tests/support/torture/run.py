@@ -51,7 +51,7 @@ class TortureRun:
         self.platform = platform
         self.clock = scene.clock
         self.rng = random.Random(f"{kind} {seed}")
-        self.world = World(seed, f"{kind}-{seed}", MESSAGES)
+        self.world = World(seed, f"{kind}-{seed}", MESSAGES, steady=kind == "packing")
         self.counts = Counter({"runs": 1, "events": 0, "blows": 0, "requests": 0})
         self._waiting = list(_batches(self.world.deliveries()))[::-1]
         self._lock = threading.Lock()

@@ -65,10 +65,15 @@ class Outcome(NamedTuple):
 
 
 class World:
-    """All that is sent in one seeded run; `tag` begins the ids of its twins."""
+    """All that is sent in one seeded run; `tag` begins the ids of its twins.
 
-    def __init__(self, seed: int, tag: str, count: int) -> None:
+    `steady`: time goes on from event to event, and few keys are told again, so that most can be packed.
+    """
+
+    def __init__(self, seed: int, tag: str, count: int, *, steady: bool = False) -> None:
         self.tag = tag
+        self._steady = steady
+        self._told: list[Reading] = []
         self._rng = random.Random(f"{seed} {tag}")
         self.messages = [self._message(number) for number in range(count)]
 
@@ -97,10 +102,23 @@ class World:
         twin, path = self._rng.choice(self.twins), self._rng.choice(PATHS)
         if self._rng.random() < 0.06:
             return self._poison(number, twin)
+        if self._steady:
+            return self._next(number, twin, path)
         # Few places in time, so that some keys are told again, with another value and a greater revision.
         at = START + timedelta(milliseconds=500 * self._rng.randrange(1, number + 40))
         reading = Reading(twin, path, _text(at), float(number), number)
         event = _event(f"{self.tag}-{number}", twin, reading.time, {path: reading.value})
+        return Message(_bytes(event | {"revision": reading.revision}), reading)
+
+    def _next(self, number: int, twin: str, path: str) -> Message:
+        if self._told and self._rng.random() < 0.05:
+            reading = self._rng.choice(self._told)._replace(value=float(number), revision=number)
+        else:
+            time = _text(START + timedelta(milliseconds=500 * number))
+            reading = Reading(twin, path, time, float(number))
+            self._told.append(reading)
+        data = {reading.path: reading.value}
+        event = _event(f"{self.tag}-{number}", reading.twin, reading.time, data)
         return Message(_bytes(event | {"revision": reading.revision}), reading)
 
     def _poison(self, number: int, twin: str) -> Message:
