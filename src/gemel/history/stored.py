@@ -101,9 +101,7 @@ def stored_samples(
     by. `order` is ASC or DESC, by source time, and `limit` an expression. `columns` may also name `late`.
     """
     since, until = _bounds(stretch)
-    packs_since = (
-        since and f"{since} AND pk.first_time >= {REACHES.format(series=series, low=stretch.low)}"
-    )
+    packs_since = since and f"{since} AND pk.first_time >= {REACHES.format(series=series, low=stretch.low)}"
     newest = order == "DESC" and limit == "1"
     given = {"columns": EVERY if newest else columns, "series": series, "where": where, "until": until}
     sort, packs_sort = _sorts(order, limit)

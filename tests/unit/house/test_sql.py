@@ -80,7 +80,15 @@ SHARED = {
 
 
 ROWS_ALONE = re.compile(r"\b(FROM|JOIN|UPDATE|INTO) sample\b")
-KNOWS_ROWS = {"stored.py", "rollups.py", "write.py", "retention.py", "moves.py", "corrections.py", "origins.py"}
+KNOWS_ROWS = {
+    "stored.py",
+    "rollups.py",
+    "write.py",
+    "retention.py",
+    "moves.py",
+    "corrections.py",
+    "origins.py",
+}
 """Modules that look at rows of `sample` alone, after they unpacked what is not or where packed ones do not matter."""
 
 
