@@ -27,6 +27,9 @@ SLICE_SAMPLES = 200_000
 """About how many samples are packed in a transaction: a writer that corrects one of them waits for its end."""
 VACUUM_ROWS = 20_000
 """How many rows leave the head before their place is cleared for others: so it stays as small as what it holds."""
+WAIT_MS = 400
+"""How long a slice waits for who changes what is in it, then it is left for the next time. The database looks for
+deadlocks later: so where each waits for the other, it is the writer who goes on."""
 PACK_MAX = 144
 """The most samples of a pack: two packs fit a page."""
 
@@ -53,7 +56,8 @@ SELECT %(tenant)s, series, source_times[low], source_times[least(low + {PACK_MAX
        nums[low:low + {PACK_MAX - 1}], kinds[low:low + {PACK_MAX - 1}]
 FROM packed CROSS JOIN LATERAL generate_series(1, cardinality(source_times), {PACK_MAX}) AS low"""
 
-CLEAR = "VACUUM (TRUNCATE off) sample_head_leaf"
+CLEAR = "VACUUM (TRUNCATE off, SKIP_LOCKED) sample_head_leaf"
+SETTINGS = f"SET jit = off; SET work_mem = '32MB'; SET lock_timeout = {WAIT_MS}"
 
 log = structlog.get_logger(__name__)
 
@@ -106,17 +110,20 @@ def pack_heads(
 ) -> int:
     """Pack the buckets that have at least so many rows, or one that is older; return how many rows went.
 
-    Each slice of them is a transaction. The caller is alone in this.
+    Each slice of them is a transaction; one that another holds up is passed over. The caller is alone in this.
     """
-    owner.execute("SET jit = off; SET work_mem = '32MB'")
+    owner.execute(SETTINGS)
     due = [_Due(*row) for row in owner.execute(DUE, (rows_max, age_s))]
     packed = 0
     for part in _slices(due):
         if stopping():
             break
         given = {"buckets": [one.bucket for one in part], "upto": [one.upto for one in part]}
-        owner.execute(PACK, given | {"tenant": part[0].tenant})
-        packed += sum(one.rows for one in part)
+        try:
+            owner.execute(PACK, given | {"tenant": part[0].tenant})
+            packed += sum(one.rows for one in part)
+        except psycopg.errors.LockNotAvailable:
+            continue
     return packed
 
 

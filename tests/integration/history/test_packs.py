@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from gemel.base.clock import from_us
-from gemel.history import heading
+from gemel.history import heading, packing
 from gemel.history.moment import Moment
 from gemel.history.moves import Stretch, read_last, read_moves
 from gemel.history.packing import pack_heads
@@ -168,6 +168,27 @@ def test_a_correction_makes_rows_of_what_is_packed(database: Dsns, monkeypatch: 
             await two.write([samples[7]._replace(value=Encoded(98.0, 0, None), recorded_us=RECORDED_US + 21)])
             assert await two.lying() == (9, 0, 0)
             await two.both(everything)
+
+    asyncio.run(main())
+
+
+def test_the_packer_passes_over_what_another_is_changing(
+    database: Dsns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packing, "SLICE_SAMPLES", 1)
+
+    async def main() -> None:
+        async with pair(database, monkeypatch) as two:
+            samples = [
+                Sample(series, START_US + n, Encoded(1.0, 0, None), 0, 0, RECORDED_US)
+                for n, series in enumerate((SERIES[0], SERIES[3]))
+            ]
+            await two.write(samples)
+            changed = samples[0]._replace(value=Encoded(2.0, 0, None), recorded_us=RECORDED_US + 1)
+            async with two.db.write(two.packed) as tx:
+                await write_samples(tx, SampleBatch.of([changed]))
+                await asyncio.to_thread(two.pack, 1)
+            assert await two.lying() == (1, 0, 1)
 
     asyncio.run(main())
 
