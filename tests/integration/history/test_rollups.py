@@ -67,6 +67,7 @@ class Site:
     def fold(self, until_us: int) -> int:
         with psycopg.connect(self.dsns.owner, autocommit=True) as owner:
             pack_heads(owner, rows_max=2, age_s=HOUR)
+        with psycopg.connect(self.dsns.owner, autocommit=True) as owner:
             return fold_tenant(owner, self.tenant, until_us + 10 * MINUTE, settle_us=AT_ONCE).rows
 
     async def rollups(self) -> dict[int, int]:
