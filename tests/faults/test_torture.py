@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 
 import httpx
 import psycopg
