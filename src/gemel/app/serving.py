@@ -160,8 +160,6 @@ class _Serving:
         # On a bundled database the lock of the directory says that no other server is at work.
         alone = bundled is not None
         runner = JobRunner(services.jobs, self._storage.owner_dsn, RunnerOptions(alone=alone))
-        # The first query builds the grammar, which takes a while: it is there before, and not made on the loop.
-        grammar = asyncio.to_thread(analyse, "SELECT * FROM digitaltwins")
         sources = SourceSupervisor(services.sources, self._storage.owner_dsn, SupervisorOptions(alone=alone))
         rolling = Rolling(self._storage.owner_dsn, services.metrics)
         metering = Metering(self._storage.owner_dsn, services.traffic)
@@ -175,7 +173,8 @@ class _Serving:
             runner.run(),
             sources.run(),
             Packer(self._storage.owner_dsn).run(),
-            grammar,
+            # The first query builds the grammar, which takes a while: it is there before, and not made on the loop.
+            asyncio.to_thread(analyse, "SELECT * FROM digitaltwins"),
         )
         beside += [asyncio.create_task(duty) for duty in duties]
         rpc: RpcServer | None = None
