@@ -321,6 +321,7 @@ def on_sources() -> Rows:
         # The folder is allowed to tenant one alone.
         ("PUT", "/v1/sources/{source}"): [Attempt("/v1/sources/own", 400, mine)],
         ("POST", "/v1/sources/{source}/test"): [Attempt("/v1/sources/own/test", 400, mine)],
+        ("POST", "/v1/sources/{source}/probe"): [Attempt("/v1/sources/watch/probe", 404)],
         ("POST", "/v1/sources/{source}/start"): [Attempt("/v1/sources/watch/start", 404)],
         ("POST", "/v1/sources/{source}/stop"): [Attempt("/v1/sources/watch/stop", 404)],
         ("DELETE", "/v1/sources/{source}"): [Attempt("/v1/sources/watch", 404)],

@@ -17,6 +17,7 @@ from gemel.base.clock import iso_us
 from gemel.base.errors import InvalidError
 from gemel.security.audit import record
 from gemel.security.principal import Scope
+from gemel.sources.contract import QueueProbe
 from gemel.sources.definition import Definition
 from gemel.sources.drift import Drift, forget_drift, list_drift
 from gemel.sources.records import (
@@ -29,7 +30,7 @@ from gemel.sources.records import (
     remove_source,
     set_wanted,
 )
-from gemel.sources.service import Trial
+from gemel.sources.service import Trial, probe_source
 
 __all__ = ["HANDLERS", "SourceView"]
 
@@ -181,6 +182,28 @@ async def try_source(request: AnyRequest, source: Name) -> Response[bytes]:
 
 
 @post(
+    "/v1/sources/{source:str}/probe",
+    **route(
+        TAG,
+        RouteInfo(Scope.ADMIN, "source.probe", answer={JSON: QueueProbe}, failures=(404, 503)),
+        status=200,
+    ),
+)
+async def probe(request: AnyRequest, source: Name) -> Response[bytes]:
+    """Try out how many messages the broker of a source keeps while nobody reads, on a topic of our own.
+
+    5,000 small ones are published to a session that is away, and what is left of them is counted.
+    """
+    call = call_of(request)
+    async with call.services.database.read(call.tenant) as tx:
+        row = await get_source(tx, source)
+    found = await probe_source(call.services.sources, call.principal.tenant_name, row.texts)
+    async with call.services.database.write(call.tenant) as tx:
+        await record(tx, [call.entry()])
+    return json_answer(found)
+
+
+@post(
     "/v1/sources/{source:str}/start",
     **route(
         TAG, RouteInfo(Scope.ADMIN, "source.start", answer={JSON: SourceView}, failures=(404,)), status=200
@@ -268,6 +291,7 @@ HANDLERS: list[HTTPRouteHandler] = [
     show_definition,
     describe_source,
     try_source,
+    probe,
     start_source,
     stop_source,
     delete_source,

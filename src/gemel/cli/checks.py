@@ -261,6 +261,30 @@ def quarantined(facts: Facts) -> Finding:
     return ok("empty")
 
 
+def queues(facts: Facts) -> Finding:
+    """Judge whether brokers keep what MQTT sources leave behind while they are away."""
+    found = facts.server.queues
+    if found is None:
+        return Finding(Verdict.SKIPPED, "Not tried; --probe does, on a topic under gemel/probe.")
+    short = [each for each in found if each.fault is None and each.kept < each.sent]
+    if short:
+        said = "; ".join(
+            f"that of {each.source} kept {each.kept:,} of {each.sent:,} messages" for each in short
+        )
+        return Finding(
+            Verdict.WARN,
+            f"Brokers drop what comes while a source is away: {said}.",
+            "Raise max_queued_messages and max_queued_bytes (Mosquitto: 0 is no limit); see docs/guides/mqtt.md.",
+        )
+    unknown = [each for each in found if each.fault is not None]
+    if unknown:
+        said = "; ".join(f"{each.source}: {each.fault.message}" for each in unknown if each.fault)
+        return Finding(
+            Verdict.WARN, f"Not known of {said}", "Let its user publish and subscribe under gemel/probe/."
+        )
+    return ok(f"{len(found)} of MQTT sources tried, all messages kept" if found else "no MQTT sources")
+
+
 CHECKS: dict[str, Callable[[Facts], Finding]] = {
     "python": python,
     "extras": extras,
@@ -277,4 +301,5 @@ CHECKS: dict[str, Callable[[Facts], Finding]] = {
     "database locks": locks,
     "clock": clock,
     "quarantine": quarantined,
+    "broker queues": queues,
 }

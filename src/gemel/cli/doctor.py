@@ -23,6 +23,7 @@ def register(app: typer.Typer) -> None:
         "doctor",
         ("gemel doctor", "this machine, its data directory and its server"),
         ("gemel doctor --url http://twins.example:8080 --json", "another server, for a script"),
+        ("gemel doctor --probe", "also: would a broker drop messages while gemel is down?"),
         panel=Panel.RUN,
     )(doctor)
 
@@ -32,12 +33,15 @@ def doctor(
     port: Annotated[
         int, typer.Option("--port", min=1, max=65535, help="The port that should be free.")
     ] = 8080,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Try out what the brokers of MQTT sources keep for who is away.")
+    ] = False,
 ) -> None:
     """Check this installation and say what to do; exit code 1 where something is wrong."""
     from gemel.cli.checks import CHECKS, Verdict
     from gemel.cli.facts import gather
 
-    facts = gather(server.settings(), port)
+    facts = gather(server.settings(), port, probe=probe)
     findings = {name: check(facts) for name, check in CHECKS.items()}
     if server.as_json:
         output.print_json(

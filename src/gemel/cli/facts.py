@@ -20,7 +20,7 @@ from gemel.base.errors import GemelError, NotFoundError, UnauthenticatedError
 from gemel.base.settings import Settings
 from gemel.cli.operate import database_fault
 
-__all__ = ["Facts", "ServerFacts", "gather", "skew_s"]
+__all__ = ["Facts", "QueueFacts", "ServerFacts", "gather", "skew_s"]
 
 EXTRAS = {"arrow": "pyarrow", "grpc": "grpc"}
 PROGRAMS = ("postgres", "initdb", "pg_dump", "pg_restore")
@@ -28,8 +28,21 @@ PROGRAM_S_MAX = 20
 
 
 @dataclass(frozen=True, slots=True)
+class QueueFacts:
+    """What the broker of a source kept of messages to a client that was away; `fault` is why that is not known."""
+
+    source: str
+    sent: int = 0
+    kept: int = 0
+    fault: GemelError | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ServerFacts:
-    """What was seen of the server. `fault` is why it was not reached, `key_fault` why the key is refused."""
+    """What was seen of the server. `fault` is why it was not reached, `key_fault` why the key is refused.
+
+    `queues` are what brokers keep, None where they were not asked.
+    """
 
     url: str = ""
     fault: GemelError | None = None
@@ -39,6 +52,7 @@ class ServerFacts:
     key_fault: GemelError | None = None
     scopes: tuple[str, ...] | None = None
     quarantined: int | None = None
+    queues: tuple[QueueFacts, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +87,11 @@ class Facts:
     server: ServerFacts = field(default_factory=ServerFacts)
 
 
-def gather(settings: Settings, port: int) -> Facts:
-    """Look at this machine, the data directory and the server; nothing is changed or started."""
+def gather(settings: Settings, port: int, *, probe: bool = False) -> Facts:
+    """Look at this machine, the data directory and the server; nothing is changed or started.
+
+    With `probe`, the server tries out what the brokers of its sources keep.
+    """
     from gemel.store.server import DirectoryLock
 
     folder = settings.data_dir
@@ -104,7 +121,7 @@ def gather(settings: Settings, port: int) -> Facts:
         unknown=unknown,
         schema_fault=schema_fault,
         locks=_locks(settings),
-        server=_server(settings),
+        server=_server(settings, probe=probe),
     )
 
 
@@ -211,7 +228,7 @@ def _locks(settings: Settings) -> int | None:
         return None  # the check of the schema says why
 
 
-def _server(settings: Settings) -> ServerFacts:
+def _server(settings: Settings, *, probe: bool) -> ServerFacts:
     from gemel.cli.client import Client, locate
 
     try:
@@ -227,11 +244,12 @@ def _server(settings: Settings) -> ServerFacts:
             skew = skew_s(answer.headers.get("Date"), before_s, time.time())
         except GemelError as error:
             return ServerFacts(url=address.url, fault=error)
-        return _served(client, address.key, skew)
+        return _served(client, address.key, skew, probe=probe)
 
 
-def _served(client: Any, key: str, skew: float | None) -> ServerFacts:
+def _served(client: Any, key: str, skew: float | None, *, probe: bool) -> ServerFacts:
     ready_fault, key_fault, scopes, quarantined = "", None, None, None
+    queues = None
     try:
         client.send("GET", "/readyz")
     except GemelError as error:
@@ -240,6 +258,7 @@ def _served(client: Any, key: str, skew: float | None) -> ServerFacts:
         scopes = _scopes(client, key)
         if scopes is None or "read" in scopes:
             quarantined = int(client.get("/v1/stats")["quarantined"])
+            queues = _queues(client) if probe else None
     except GemelError as error:
         key_fault = error
     return ServerFacts(
@@ -250,7 +269,22 @@ def _served(client: Any, key: str, skew: float | None) -> ServerFacts:
         key_fault=key_fault,
         scopes=scopes,
         quarantined=quarantined,
+        queues=queues,
     )
+
+
+def _queues(client: Any) -> tuple[QueueFacts, ...]:
+    """Return what the broker of each MQTT source keeps."""
+    found = []
+    for source in client.get("/v1/sources")["value"]:
+        if source["kind"] == "mqtt":
+            name = source["name"]
+            try:
+                told = client.call("POST", f"/v1/sources/{name}/probe")
+                found.append(QueueFacts(name, told["sent"], told["kept"]))
+            except GemelError as error:
+                found.append(QueueFacts(name, fault=error))
+    return tuple(found)
 
 
 def _scopes(client: Any, key: str) -> tuple[str, ...] | None:

@@ -14,6 +14,7 @@ from typing import Final
 from gemel.base.clock import now_us
 from gemel.base.errors import InvalidError, UnavailableError
 from gemel.connectors.mqtt_payloads import EventPayloads, MappedPayloads, Payloads, Session, with_traces
+from gemel.connectors.mqtt_probe import probe_queue
 from gemel.connectors.mqtt_settings import MqttSettings, broker_of, hello_of, read_settings
 from gemel.connectors.sparkplug import SparkplugNodes, parts_of
 from gemel.ingest.events import LINES, Decoded
@@ -22,7 +23,7 @@ from gemel.mapping.payload import parse_payload_mapping
 from gemel.outbound import OutboundPolicy
 from gemel.outbound.mqtt import MqttConnection
 from gemel.outbound.mqtt_wire import Publish
-from gemel.sources.contract import Marks, SourceBatch
+from gemel.sources.contract import Marks, QueueProbe, SourceBatch
 from gemel.sources.definition import Definition, Limits
 from gemel.sources.permits import Place
 
@@ -80,6 +81,16 @@ class MqttKind:
         if place.trial:
             source.first, source.trial = None, True
         return source
+
+    async def probe(self, definition: Definition, place: Place) -> QueueProbe:
+        """Find out how much the broker keeps for who is away, with a session and a topic of our own.
+
+        Raises as `open`.
+        """
+        try:
+            return await probe_queue(definition, place, self.policy)
+        except UnavailableError as error:
+            raise _unavailable(error) from error
 
 
 class MqttSource:

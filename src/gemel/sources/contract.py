@@ -9,11 +9,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
+import msgspec
+
 from gemel.ingest.events import Decoded
 from gemel.sources.definition import Definition, Limits
 from gemel.sources.permits import Place
 
-__all__ = ["Kind", "Logged", "Marks", "Source", "SourceBatch"]
+__all__ = ["Kind", "Logged", "Marks", "QueueProbe", "Queueing", "Source", "SourceBatch"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,3 +87,23 @@ class Kind(Protocol):
 
     async def open(self, definition: Definition, place: Place, marks: Marks) -> Source:
         """Connect, and be ready to read on from the marks. Raises as `check` and `Source` do."""
+
+
+class QueueProbe(msgspec.Struct, frozen=True, rename="camel"):
+    """What a broker kept of the messages that were sent to a client that was away, and how many it takes at once.
+
+    `declined` is what it said where it refused one.
+    """
+
+    sent: int
+    kept: int
+    receive_maximum: int
+    declined: str | None = None
+
+
+@runtime_checkable
+class Queueing(Protocol):
+    """A kind whose other side queues for a source that is away, within limits that can be tried out."""
+
+    async def probe(self, definition: Definition, place: Place) -> QueueProbe:
+        """Find out how much is kept; the source itself is not touched. Raises as `Kind.open`."""

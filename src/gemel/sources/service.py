@@ -15,18 +15,19 @@ from gemel.contracts.watching import Watch
 from gemel.ingest.events import Event
 from gemel.ingest.positions import read_positions
 from gemel.observe.logs import get_log
-from gemel.sources.contract import Kind, SourceBatch
+from gemel.sources.contract import Kind, Queueing, QueueProbe, SourceBatch
 from gemel.sources.definition import Definition, parse_definition
 from gemel.sources.feeding import Sink
 from gemel.sources.permits import Permits, Place
 from gemel.sources.records import Texts, part_name
 from gemel.store.database import Database
 
-__all__ = ["SourceMarks", "Sources", "Trial", "kind_of"]
+__all__ = ["SourceMarks", "Sources", "Trial", "kind_of", "probe_source"]
 
 TRIAL_EVENTS: Final = 20
 TRIAL_WAIT_S: Final = 5.0
 TRIAL_S_MAX: Final = 20.0
+PROBE_S_MAX: Final = 25.0
 
 log = get_log(__name__)
 
@@ -107,6 +108,28 @@ class Sources:
                 "InternalError", "A defect of ours ended the trial; the log has it."
             ) from None
         return _trial(definition, batch, place)
+
+
+async def probe_source(sources: Sources, tenant_name: str, texts: Texts) -> QueueProbe:
+    """Find out how much the other side of a source keeps while it is away.
+
+    Raises InvalidError (InvalidArgument) for a kind that keeps nothing, UnavailableError (SourceUnavailable), and as
+    `Sources.check`.
+    """
+    definition = await sources.check(tenant_name, texts)
+    kind = kind_of(sources.kinds, definition)
+    if not isinstance(kind, Queueing):
+        raise InvalidError("InvalidArgument", f"Nothing queues for a source of kind {definition.kind}.")
+    place = Place(tenant_name, sources.permits)
+    try:
+        async with asyncio.timeout(PROBE_S_MAX):
+            return await kind.probe(definition, place)
+    except TimeoutError as error:
+        message = f"The broker of {definition.name} did not do it within {PROBE_S_MAX:.0f} s."
+        raise UnavailableError("SourceUnavailable", message) from error
+    except GemelError as error:
+        error.message, error.args = place.scrub(error.message), ()
+        raise error from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,14 @@ import pytest
 from gemel.base.errors import EnvironmentFaultError, InvalidError, UnauthenticatedError
 from gemel.base.settings import Settings
 from gemel.cli.checks import CHECKS, Verdict
-from gemel.cli.facts import Facts, ServerFacts, skew_s
+from gemel.cli.facts import Facts, QueueFacts, ServerFacts, skew_s
 
 GIB = 1 << 30
 HERE = Settings(data_dir=Path("/srv/gemel"))
 REACHED = ServerFacts(
-    url="http://127.0.0.1:8080", ready=True, skew_s=0.0, scopes=("admin", "read"), quarantined=0
+    url="http://127.0.0.1:8080", ready=True, skew_s=0.0, scopes=("admin", "read"), quarantined=0, queues=()
 )
+NOT_ASKED = EnvironmentFaultError("SourceUnavailable", "It declines the topic.")
 WELL = Facts(
     settings=HERE,
     port=8080,
@@ -31,6 +32,10 @@ WELL = Facts(
 )
 OWN = replace(WELL, settings=replace(HERE, database_url="postgresql://x"))
 GONE = ServerFacts(fault=EnvironmentFaultError("ServerUnreachable", "No gemel serves it.", "Start one."))
+
+
+def tried(*queues: QueueFacts) -> Facts:
+    return replace(WELL, server=replace(REACHED, queues=queues))
 
 
 def test_all_is_well_where_it_is() -> None:
@@ -55,6 +60,15 @@ def test_all_is_well_where_it_is() -> None:
             Verdict.SKIPPED,
             "GEMEL_DATABASE_URL",
         ),
+        (
+            "broker queues",
+            tried(QueueFacts("a", 5000, 5000), QueueFacts("b", 5000, 1000)),
+            Verdict.WARN,
+            "b kept 1,000",
+        ),
+        ("broker queues", tried(QueueFacts("a", 5000, 5000)), Verdict.OK, "1 of MQTT sources"),
+        ("broker queues", tried(QueueFacts("a", fault=NOT_ASKED)), Verdict.WARN, "a: It declines"),
+        ("broker queues", replace(WELL, server=replace(REACHED, queues=None)), Verdict.SKIPPED, "--probe"),
         ("database locks", replace(OWN, locks=None), Verdict.SKIPPED, "not reached"),
         ("database locks", replace(OWN, locks=64), Verdict.WARN, "64"),
         ("database locks", replace(OWN, locks=2048), Verdict.OK, "2048"),
