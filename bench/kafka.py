@@ -16,9 +16,10 @@ __all__ = ["ENVIRONMENT", "measure"]
 
 ENVIRONMENT = {"GEMEL_OUTBOUND_ALLOW": "127.0.0.1"}
 """What the platform needs to be allowed to call the broker."""
-EVENTS = 600_000
+EVENTS = 1_000_000
 BODY_EVENTS = 5_000
-LOOK_S = 0.05
+LOOK_S = 0.2
+"""How often it is asked how far the source is; each look costs the platform some ms."""
 WAIT_S_MAX = 120.0
 SOURCE = """
 name: bench

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -85,9 +86,11 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def delivering(dsns: Dsns, parts: TenantParts, allow: str = "127.0.0.1") -> AsyncIterator[Deliveries]:
-    """Run deliveries as a server does, allowed to call this machine."""
-    outbound = Outbound(OutboundPolicy.parse(allow))
+async def delivering(
+    dsns: Dsns, parts: TenantParts, allow: str = "127.0.0.1", tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Deliveries]:
+    """Run deliveries as a server does, allowed to call this machine; `tls` says whom to trust."""
+    outbound = Outbound(OutboundPolicy.parse(allow), tls=tls)
     place = Place("test", Permits.parse("env:SINK_SECRET"))
 
     def resolve(_: str, text: str) -> str:

@@ -18,13 +18,16 @@ from gemel.outbound import mqtt_wire as wire
 from gemel.outbound.network import resolve
 from gemel.outbound.policy import OutboundPolicy
 
-__all__ = ["Broker", "MqttConnection", "Outgoing"]
+__all__ = ["Broker", "Declined", "MqttConnection", "Outgoing"]
 
 CONNACK, PUBACK, SUBACK, UNSUBACK, PINGRESP, DISCONNECT = 2, 4, 9, 11, 13, 14
+PACKET_BYTES_MOST: Final = 268_435_460
+"""What the longest length of MQTT lets a packet have."""
 CONNECT_S: Final = 10.0
 ANSWER_S: Final = 15.0
 CLOSE_S: Final = 5.0
-KEEPALIVE_CODE, RECEIVE_MAXIMUM_CODE, REASON_CODE = 0x13, 0x21, 0x1F
+KEEPALIVE_CODE, RECEIVE_MAXIMUM_CODE, REASON_CODE, PACKET_MAXIMUM_CODE = 0x13, 0x21, 0x1F, 0x27
+TOO_LARGE: Final = 0x95
 INBOX_BYTES_MAX: Final = 16 << 20
 """What came and was not taken yet: beyond it the socket is not read, until half of it is gone."""
 
@@ -66,6 +69,13 @@ class Outgoing(NamedTuple):
     headers: Mapping[str, str] = wire.NO_HEADERS
 
 
+class Declined(NamedTuple):
+    """Why a broker does not take a message: what it said, and by which reason code of MQTT 5 (2.4)."""
+
+    why: str
+    code: int
+
+
 @dataclass(slots=True)
 class _Welcome:
     """What the broker said when it took us."""
@@ -87,6 +97,7 @@ class MqttConnection(asyncio.Protocol):
         self.arrived = asyncio.Event()
         self.session = False
         self.receive_maximum = 65_535
+        self.packet_bytes_max = PACKET_BYTES_MOST
         self._broker = broker
         self._hello = hello
         self._reader = wire.Reader(hello.level)
@@ -131,6 +142,7 @@ class MqttConnection(asyncio.Protocol):
             raise found._failure() from error
         found.session = welcome.session
         found.receive_maximum = welcome.receive_maximum
+        found.packet_bytes_max = int(welcome.properties.get(PACKET_MAXIMUM_CODE, PACKET_BYTES_MOST))
         if KEEPALIVE_CODE in welcome.properties:
             found._keepalive_s = float(welcome.properties[KEEPALIVE_CODE])
         if found._keepalive_s:
@@ -187,24 +199,32 @@ class MqttConnection(asyncio.Protocol):
         """Send a message with QoS 0, and do not wait."""
         self._write(wire.publish(message.topic, message.payload, 0, self._hello.level, message.headers))
 
-    async def deliver(self, messages: Sequence[Outgoing]) -> None:
+    async def deliver(self, messages: Sequence[Outgoing]) -> Declined | None:
         """Send messages in order with QoS 1, as many at once as the broker takes; wait till it has them all.
 
-        Raises UnavailableError (OutboundFailed), too, where the broker declines one.
+        Returns None then, or why it declined the first that it declined; what was under way behind it may have been
+        taken. Raises UnavailableError (OutboundFailed).
         """
         window = max(1, min(self.receive_maximum, 1000))
         waiting: deque[tuple[Outgoing, asyncio.Future[Any]]] = deque()
+        declined: Declined | None = None
         for message in messages:
             if len(waiting) >= window:
-                await self._delivered(*waiting.popleft())
-            packet_id = self._id()
-            answer = self._expect(PUBACK, packet_id)
-            waiting.append((message, answer))
-            level = self._hello.level
-            self._write(wire.publish(message.topic, message.payload, packet_id, level, message.headers))
+                declined = await self._delivered(*waiting.popleft())
+            if declined is not None:
+                break
+            packet_id, level = self._id(), self._hello.level
+            packet = wire.publish(message.topic, message.payload, packet_id, level, message.headers)
+            if len(packet) > self.packet_bytes_max:
+                declined = self._declined(message, TOO_LARGE)
+                break
+            waiting.append((message, self._expect(PUBACK, packet_id)))
+            self._write(packet)
             await self._writable.wait()
         while waiting:
-            await self._delivered(*waiting.popleft())
+            # Those before it are told first.
+            declined = await self._delivered(*waiting.popleft()) or declined
+        return declined
 
     async def close(self) -> None:
         """Say goodbye, and wait for the broker to hang up: it has read all acknowledgements then.
@@ -303,17 +323,18 @@ class MqttConnection(asyncio.Protocol):
             maximum = properties.get(RECEIVE_MAXIMUM_CODE, 65_535)
             self._welcome.set_result(_Welcome(session, maximum, properties))
 
-    async def _delivered(self, message: Outgoing, answer: asyncio.Future[Any]) -> None:
+    async def _delivered(self, message: Outgoing, answer: asyncio.Future[Any]) -> Declined | None:
         try:
             async with asyncio.timeout(ANSWER_S):
                 code = await answer
         except TimeoutError as error:
             self._abort(f"The broker {self._broker.name} did not acknowledge a message in {ANSWER_S:.0f} s.")
             raise self._failure() from error
-        if code >= 0x80:
-            why = REASONS.get(code, f"code {code}")
-            said = f"The broker {self._broker.name} declines a message to {message.topic}: {why}."
-            raise UnavailableError("OutboundFailed", said)
+        return self._declined(message, code) if code >= 0x80 else None
+
+    def _declined(self, message: Outgoing, code: int) -> Declined:
+        why = REASONS.get(code, f"code {code}")
+        return Declined(f"The broker {self._broker.name} declines a message to {message.topic}: {why}.", code)
 
     async def _ask(self, kind: int, packet_id: int, packet: bytes) -> Any:
         answer = self._expect(kind, packet_id)

@@ -86,13 +86,14 @@ class MqttBroker(msgspec.Struct, tag_field="kind", tag=MQTT, forbid_unknown_fiel
     """A broker that each notification is published to: `url` is mqtt://HOST:PORT/TOPIC, or mqtts:// for TLS.
 
     In the topic may stand `{twin}` and `{type}`; without one it is `gemel/{twin}/{type}`. `version` is 5 or 3.1.1.
-    The login is not shown again.
+    The login is not shown again. `deadLetterAfter` is as a webhook's; with 3.1.1 a broker cannot refuse an event.
     """
 
     url: str
     version: Literal["5", "3.1.1"] = "5"
     username: str | None = None
     password: str | None = None
+    dead_letter_after: int = msgspec.field(default=DEAD_AFTER, name="deadLetterAfter")
 
 
 class KafkaTopic(msgspec.Struct, tag_field="kind", tag=KAFKA, forbid_unknown_fields=True, omit_defaults=True):
@@ -164,13 +165,13 @@ def endpoint_of(body: Any) -> Wanted:
         raise InvalidError("InvalidArgument", f"The endpoint is not as it should be: {error}.") from error
     if len(wanted.url) > URL_LENGTH_MAX:
         raise InvalidError("InvalidArgument", f"The URL has more than {URL_LENGTH_MAX} characters.")
+    if not 0 <= wanted.dead_letter_after <= DEAD_AFTER_MAX:
+        raise InvalidError("InvalidArgument", f"deadLetterAfter is a number from 0 to {DEAD_AFTER_MAX}.")
     if isinstance(wanted, MqttBroker):
         broker_target(wanted.url)
         if wanted.password is not None and wanted.username is None:
             raise InvalidError("InvalidArgument", "There is a password, and no username.")
         return wanted
-    if not 0 <= wanted.dead_letter_after <= DEAD_AFTER_MAX:
-        raise InvalidError("InvalidArgument", f"deadLetterAfter is a number from 0 to {DEAD_AFTER_MAX}.")
     if isinstance(wanted, KafkaTopic):
         _check_kafka(wanted)
         return wanted
@@ -270,12 +271,12 @@ async def delete_endpoint(tx: WriteTransaction, name: str) -> None:
 
 def _kept(wanted: Wanted) -> tuple[dict[str, Any], _Secrets]:
     """Return what may be shown of an endpoint, and what may not."""
+    after = {"deadLetterAfter": wanted.dead_letter_after}
     if isinstance(wanted, MqttBroker):
         login = {"username": wanted.username, "password": wanted.password}
         given = {name: value for name, value in login.items() if value is not None}
         shown = {"url": wanted.url, "signed": False, "headers": sorted(given), "version": wanted.version}
-        return shown, _Secrets(None, given)
-    after = {"deadLetterAfter": wanted.dead_letter_after}
+        return shown | after, _Secrets(None, given)
     if isinstance(wanted, KafkaTopic):
         shown = {"url": wanted.url, "signed": False, "headers": [], "settings": wanted.settings}
         return shown | after, _Secrets(None, {})

@@ -15,7 +15,7 @@ from gemel.outbound.mqtt import Broker, MqttConnection, Outgoing
 from gemel.outbound.mqtt_wire import Hello
 from gemel.outbound.target import host_name
 
-__all__ = ["BrokerTarget", "broker_target", "publish"]
+__all__ = ["BrokerTarget", "broker_target", "connect", "outgoing"]
 
 PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
 LEVELS: Final = {"3.1.1": 4, "5": 5}
@@ -66,38 +66,23 @@ def broker_target(url: str) -> BrokerTarget:
     return BrokerTarget(host_name(host), port or PORTS[parts.scheme], parts.scheme == "mqtts", topic)
 
 
-async def publish(
-    outbound: Outbound,
-    url: str,
-    settings: Mapping[str, Any],
-    login: Mapping[str, str],
-    sent: tuple[str, bytes],
-) -> None:
-    """Publish the events of a body and return once the broker has acknowledged each; `sent` is (route, body).
-
-    Raises UnavailableError (OutboundFailed), InvalidError (OutboundRefused).
-    """
-    route, body = sent
+async def connect(
+    outbound: Outbound, url: str, settings: Mapping[str, Any], login: Mapping[str, str], route: str
+) -> MqttConnection:
+    """Connect to the broker of an endpoint, for one route. Raises as `MqttConnection.open`."""
     target = broker_target(url)
     tls = (outbound.tls or ssl.create_default_context()) if target.is_encrypted else None
     hello = Hello(
         LEVELS[settings["version"]], f"gemel-route-{route}",
         username=login.get("username"), password=login.get("password"),
     )  # fmt: skip
-    connection = await MqttConnection.open(Broker(target.host, target.port, tls), hello, outbound.policy)
-    try:
-        await connection.deliver([_outgoing(raw, target.topic) for raw in _events(body)])
-    finally:
-        await connection.close()
+    return await MqttConnection.open(Broker(target.host, target.port, tls), hello, outbound.policy)
 
 
-def _events(body: bytes) -> list[msgspec.Raw]:
-    return msgspec.json.decode(body, type=list[msgspec.Raw])
-
-
-def _outgoing(raw: msgspec.Raw, topic: str) -> Outgoing:
-    named = msgspec.json.decode(raw, type=_Named)
+def outgoing(event: bytes, topic: str) -> Outgoing:
+    """Return the message of a notification, under a topic in which its twin and type are filled in."""
+    named = msgspec.json.decode(event, type=_Named)
     for place, value in (("{twin}", named.twin), ("{type}", named.type)):
         topic = topic.replace(place, value.translate(NOT_IN_TOPICS) or "_")
     trace = {} if named.traceparent is None else {"traceparent": named.traceparent}
-    return Outgoing(topic, bytes(raw), HEADERS | trace)
+    return Outgoing(topic, event, HEADERS | trace)
