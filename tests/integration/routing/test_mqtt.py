@@ -8,6 +8,7 @@ import ssl
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -113,23 +114,23 @@ def test_a_connection_serves_many_batches_until_it_is_idle(
 @pytest.mark.parametrize("limit", ["message_size_limit 1500", "max_packet_size 1500"])
 def test_what_a_broker_declines_is_put_aside(database: Dsns, tmp_path: Path, limit: str) -> None:
     async def body(parts: TenantParts) -> None:
-        with Client(broker.port) as client:
+        with Client(limited.port) as client:
             await asyncio.to_thread(client.subscribe, "gemel/#")
             async with delivering(database, parts):
-                url = f"mqtt://127.0.0.1:{broker.port}"
+                url = f"mqtt://127.0.0.1:{limited.port}"
                 await add_route(parts, "all", url, kind="mqtt", deadLetterAfter=3)
                 await set_values(parts, [0.0])
-                await parts.send([event("big", "t0", "2026-01-05T01:00:00Z", label="x" * 2000)])
+                await parts.send([event(900, "t0", "2026-01-05T01:00:00Z", label="x" * 2000)])
                 await set_values(parts, [1.0], first=1)
                 await until(lambda: len(told(client)) == 2)
                 await until(lambda: _letters(parts))
-                assert connections(broker) == 1
+                assert connections(limited) == 1
         assert told(client) == [0.0, 1.0]
         (letter,) = await _letters(parts)
         assert letter.tries >= 3
         assert "packet was too large" in letter.error
 
-    with Mosquitto(tmp_path, limit) as broker:
+    with Mosquitto(tmp_path, limit) as limited:
         with_parts(database, body)
 
 
@@ -140,17 +141,17 @@ def test_password_and_certificate_are_asked_for(database: Dsns, tmp_path: Path) 
     subprocess.run(["mosquitto_passwd", "-b", "-c", str(tmp_path / "users"), "gemel", password], check=True)
     (tmp_path / "users").chmod(0o600)
     trusting = ssl.create_default_context(cafile=str(files.certificate))
-    given = {"kind": "mqtt", "username": "gemel"}
+    given: dict[str, Any] = {"kind": "mqtt", "username": "gemel"}
 
     async def body(parts: TenantParts) -> None:
-        url = f"mqtts://127.0.0.1:{broker.port}"
-        login = {"username": "gemel", "password": password, "ca": str(files.certificate)}
+        url = f"mqtts://127.0.0.1:{limited.port}"
+        login: dict[str, Any] = {"username": "gemel", "password": password, "ca": str(files.certificate)}
         await add_route(parts, "all", url, **given, password="another")
         await set_values(parts, [1.0])
         async with delivering(database, parts):
             await until(lambda: _failed(parts))
             assert "certificate" in str((await status(parts, "all")).error)
-        with Client(broker.port, **login) as client:
+        with Client(limited.port, **login) as client:
             await asyncio.to_thread(client.subscribe, "gemel/#")
             async with delivering(database, parts, tls=trusting):
                 await until(lambda: _said(parts, "not"))
@@ -162,7 +163,7 @@ def test_password_and_certificate_are_asked_for(database: Dsns, tmp_path: Path) 
                 await until(lambda: told(client) == [1.0])
 
     secured = f"certfile {files.certificate}", f"keyfile {files.key}", f"password_file {tmp_path}/users"
-    with Mosquitto(tmp_path, "allow_anonymous false", *secured) as broker:
+    with Mosquitto(tmp_path, "allow_anonymous false", *secured) as limited:
         with_parts(database, body)
 
 
