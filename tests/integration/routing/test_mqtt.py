@@ -7,6 +7,7 @@ import json
 import ssl
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,7 @@ def test_a_connection_serves_many_batches_until_it_is_idle(
                 await add_route(parts, "all", f"mqtt://127.0.0.1:{broker.port}", kind="mqtt")
                 for number in range(5):
                     await set_values(parts, [float(number)], first=number)
-                    await until(lambda wanted=number: len(told(client)) > wanted)
+                    await until(partial(came, client, number + 1))
                 assert connections(broker) == 1
                 # From the next batch on it is let go at once.
                 monkeypatch.setattr(mqtt, "IDLE_S", 0.01)
@@ -165,6 +166,10 @@ def test_password_and_certificate_are_asked_for(database: Dsns, tmp_path: Path) 
     secured = f"certfile {files.certificate}", f"keyfile {files.key}", f"password_file {tmp_path}/users"
     with Mosquitto(tmp_path, "allow_anonymous false", *secured) as limited:
         with_parts(database, body)
+
+
+def came(client: Client, count: int) -> bool:
+    return len(told(client)) >= count
 
 
 def log_of(broker: Mosquitto) -> str:
