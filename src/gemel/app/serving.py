@@ -139,10 +139,23 @@ class _Serving:
         self._doors = doors
         self._url = doors.url
         self._ready = False
+        self._ending = False
         self._refreshing: asyncio.Task[None] | None = None
         self._database = Database(storage.serve_dsn)
 
     async def run(self, on_ready: Callable[[str], None] | None) -> None:
+        """Serve, and put everything away at the end, though the signal that asked for it cancels this task."""
+        serving = asyncio.create_task(self._serve(on_ready))
+        try:
+            await asyncio.shield(serving)
+        except asyncio.CancelledError:
+            # uvicorn answers a signal by ending, and then raises it once more: the runner cancels its task on SIGINT.
+            if not self._ending:
+                serving.cancel()
+            await serving
+            raise
+
+    async def _serve(self, on_ready: Callable[[str], None] | None) -> None:
         await self._database.open()
         beside: list[asyncio.Task[Any]] = []
         lives = (lambda: self._ready, lambda: not any(map(_has_died, beside)))
@@ -186,6 +199,7 @@ class _Serving:
             beside.append(asyncio.create_task(self._tell_ready(server, on_ready)))
             await server.serve(sockets=[self._doors.listening])
         finally:
+            self._ending = True
             rolling.stop()
             metering.stop()
             if rpc is not None:

@@ -23,7 +23,7 @@ from gemel.history.rollups import fold_tenant
 from gemel.history.samples import Sample, SampleBatch
 from gemel.history.values import Encoded, encode
 from gemel.history.weeks import Weeks
-from gemel.history.write import write_samples
+from gemel.history.write import copy_first_samples, pack_first_samples, tell_first_samples, write_samples
 from gemel.store.database import Database, ReadTransaction
 from support.postgres import Dsns
 from support.tenants import open_tenant
@@ -232,6 +232,22 @@ def test_what_is_written_in_bulk_marks_days_for_all_series(database: Dsns) -> No
         assert marks == [(-1,)]
         site.fold(START_US + DAY)
         assert await site.db.query(site.tenant, "SELECT series FROM rollup_stale") == []
+
+    run(database, work)
+
+
+def test_first_samples_of_a_series_mark_their_day(database: Dsns) -> None:
+    async def work(site: Site) -> None:
+        await site.write(run_of(min(SERIES), START_US, 100, MINUTE, 1))
+        site.fold(START_US + DAY)
+        series = (3 << 20) + 1
+        batch = SampleBatch.of([Sample(series, START_US + HOUR, Encoded(1.0, 0, None), 0, 0, 0)])
+        async with site.db.write(site.tenant) as tx:
+            batch.recorded_us[:] = tx.recorded_us
+            first = pack_first_samples(batch, tx.recorded_us)
+            await copy_first_samples(tx, first, tx.recorded_us)
+            await tell_first_samples(tx, first, tx.recorded_us)
+        assert await site.db.query(site.tenant, "SELECT series FROM rollup_stale") == [(series,)]
 
     run(database, work)
 
