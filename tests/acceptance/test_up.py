@@ -1,13 +1,18 @@
-"""`gemel up`: what it says when it cannot serve, and what it answers while its database is away."""
+"""`gemel up`: what it says when it cannot serve, what it answers while its database is away, and how it ends."""
 
 from __future__ import annotations
 
+import json
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import psycopg
+import pytest
 
 from gemel.store.server import BundledServer
 from support.command_line import Site, serving
@@ -62,3 +67,20 @@ def test_while_an_own_database_is_away_it_is_not_ready_and_says_so_at_once(data_
         own.start()
         until(lambda: status(site, "/readyz") == 200)
         assert status(site, "/v1/stats") == 200
+
+
+@pytest.mark.parametrize("with_signal", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_answered_to_the_end(tmp_path: Path, with_signal: int) -> None:
+    told = tmp_path / "log"
+    site = Site(tmp_path / "data")
+    up = [sys.executable, "-m", "gemel", "up", "--port", "0", "--json"]
+    with (
+        told.open("w") as log,
+        subprocess.Popen(up, stdout=subprocess.PIPE, stderr=log, env=site.environment({})) as server,
+    ):
+        assert server.stdout is not None
+        assert server.stdout.readline()
+        server.send_signal(with_signal)
+        assert server.wait(30) == 0
+    events = [json.loads(line)["event"] for line in told.read_text().splitlines()]
+    assert events[-1] == "stopped", events
