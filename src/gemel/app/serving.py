@@ -211,14 +211,16 @@ class _Serving:
             await asyncio.gather(delivering, metered, return_exceptions=True)
             if supervisor is not None:
                 await supervisor.stop()
-            for task in beside:
-                task.cancel()
-            await asyncio.gather(*beside, return_exceptions=True)
-            await self._let_go(services, shown)
+            await self._let_go(services, beside, shown)
             log.info("stopped", url=self._url)
 
-    async def _let_go(self, services: Services, shown: asyncio.Server | None) -> None:
-        """Close what the services hold open, the database last."""
+    async def _let_go(
+        self, services: Services, beside: list[asyncio.Task[Any]], shown: asyncio.Server | None
+    ) -> None:
+        """End what still runs beside the server, and close what the services hold open, the database last."""
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
         if shown is not None:
             shown.close()
         for sender in services.senders.values():
