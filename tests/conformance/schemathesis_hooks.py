@@ -41,6 +41,7 @@ REFUSALS: dict[str, set[str]] = {
     "push": {"MissingArgument", "InvalidArgument"},  # as ingest
     "describe_source": {"SourceInvalid", "SourceNotAllowed", "MappingInvalid", "InvalidArgument", "LimitExceeded"},
     "try_source": {"SourceInvalid", "SourceNotAllowed", "MappingInvalid", "InvalidArgument", "LimitExceeded"},
+    "cost": {"InvalidArgument"},  # a width of buckets, as history has it
     "history": {"MissingArgument", "InvalidArgument", "PathNotInModel"},  # parameters that need each other
     "put_event_route": {"EventRouteEndpointInvalid", "EventRouteFilterInvalid", "EventRouteIdInvalid"},
     "put_endpoint": {"InvalidArgument", "EventRouteEndpointInvalid", "LimitExceeded", "OutboundRefused"},

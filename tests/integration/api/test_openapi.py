@@ -22,6 +22,7 @@ BODILESS = {
     "/jobs/imports/{job_id}/cancel",
     "/v1/sources/{source}/start",
     "/v1/sources/{source}/stop",
+    "/v1/sources/{source}/probe",
 }
 """Acts that need nothing said."""
 NOT_JSON = {"/", "/v1/changes", "/metrics", "/openapi", "/v1/jobs/{kind}/{job_id}/log"}
@@ -132,6 +133,7 @@ def sources(site: Site, client: httpx.Client) -> dict[str, str]:
         "/v1/sources": "/v1/sources",
         "/v1/sources/{source}": "/v1/sources/s",
         "/v1/sources/{source}/definition": "/v1/sources/s/definition",
+        "/v1/sources/{source}/drift": "/v1/sources/s/drift",
     }
 
 
