@@ -14,9 +14,10 @@ from bench.ingest import owner_dsn
 from bench.platform import Platform
 from bench.wire import Connection, request_bytes
 from gemel.base.clock import iso_us, now_us
+from gemel.history.packing import PACK_MAX
 from gemel.history.rollups import fold_tenant
-from gemel.history.weeks import leaf_of, monday_of, week_of
-from gemel.store.columns import COPY_HEADER, COPY_TRAILER, PG_EPOCH_US, copy_fixed
+from gemel.history.weeks import monday_of, week_of
+from gemel.store.columns import doubles, register, timestamps
 
 __all__ = ["measure"]
 
@@ -25,17 +26,25 @@ SECONDS = 365 * 86_400
 TWIN, PATH = "year", "temperature"
 TENANT = 1
 READS = 60
-# Names of what is asked, and the parameters: 973 points, 1,000 of minutes, and a day of raw width.
+# Names of what is asked, and the parameters: 973 points of whole hours, 1,000 of minutes, and a thousandth of the year.
 ASKS = {
     "history_year": "every=9h&agg=mean,min,max",
     "history_year_all": "every=9h&agg=mean,min,max,first,last,count",
     "history_year_minutes": "every=526m&agg=mean,min,max",
+    "history_year_seconds": "every=31536s&agg=mean,min,max",
 }
+# As the packer leaves them: the samples of a week, at most so many a row.
+PACK = f"""
+INSERT INTO sample_pack (tenant, series, first_time, last_time, source_times, recorded_times, nums)
+SELECT k.tenant, k.series, times[low], times[least(low + {PACK_MAX - 1}, cardinality(times))],
+       times[low:low + {PACK_MAX - 1}], times[low:low + {PACK_MAX - 1}], nums[low:low + {PACK_MAX - 1}]
+FROM (SELECT %s::int, %s::bigint, %s::timestamptz[], %s::float8[]) AS k (tenant, series, times, nums)
+CROSS JOIN LATERAL generate_series(1, cardinality(times), {PACK_MAX}) AS low"""
 SERIES = "SELECT series FROM latest WHERE tenant = %s ORDER BY series DESC LIMIT 1"
 
 
 def measure(platform: Platform) -> list[Figure]:
-    """Measure reading a year, whose samples are put straight into their leaves and folded as the worker does."""
+    """Measure reading a year, whose samples are put into packs and folded as the worker does."""
     end_us = now_us() // SECOND_US * SECOND_US
     start_us = end_us - SECONDS * SECOND_US
     event = {
@@ -64,33 +73,22 @@ def measure(platform: Platform) -> list[Figure]:
     for name, asked in ASKS.items():
         latencies_ms = percentiles_ms(_read(platform, f"/v1/twins/{TWIN}/history?{window}&{asked}"))
         p50 = (f"{name}_p50", latencies_ms["p50"], "ms")
-        figures.append(at_most(*p50, 50) if name == "history_year" else told(*p50))
+        figures.append(told(*p50) if name == "history_year_seconds" else at_most(*p50, 50))
         figures.append(told(f"{name}_p95", latencies_ms["p95"], "ms"))
     return figures
 
 
 def _fill(owner: psycopg.Connection[tuple[object, ...]], series: int, start_us: int) -> None:
+    register(owner)
+    owner.execute("SET jit = off")
     time_us = start_us + np.arange(SECONDS) * SECOND_US
     weeks = week_of(time_us)
     for week in np.unique(weeks):
         own = time_us[weeks == week]
-        count = len(own)
-        fields = (
-            (np.full(count, TENANT), ">i4"),
-            (np.full(count, series), ">i8"),
-            (own - PG_EPOCH_US, ">i8"),
-            (own - PG_EPOCH_US, ">i8"),
-            (20 + np.sin(own / 4e9) + own % 7_000_000 / 1e7, ">f8"),
-            (np.zeros(count), ">i4"),
-            (np.zeros(count), ">i2"),
-            (np.zeros(count), ">i2"),
-        )
+        values = 20 + np.sin(own / 4e9) + own % 7_000_000 / 1e7
         owner.execute("SELECT ensure_sample_week(%s::text::date)", (monday_of(int(week)),))
-        columns = "tenant, series, source_time, recorded, num, revision, quality, kind"
-        with owner.cursor().copy(
-            f"COPY {leaf_of(int(week))} ({columns}) FROM STDIN (FORMAT binary)"
-        ) as stream:
-            stream.write(COPY_HEADER + copy_fixed(fields, count) + COPY_TRAILER)
+        owner.execute(PACK, (TENANT, series, timestamps(own), doubles(values)))
+    owner.execute("VACUUM ANALYZE sample_pack")
 
 
 def _read(platform: Platform, path: str) -> list[float]:

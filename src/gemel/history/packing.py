@@ -15,7 +15,7 @@ import structlog
 
 from gemel.history.stored import EACH_OF_HEAD, WEEK
 
-__all__ = ["Packer", "pack_heads"]
+__all__ = ["PACK_MAX", "Packer", "pack_heads"]
 
 EVERY_S = 1.0
 AGAIN_S = 5.0

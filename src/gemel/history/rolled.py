@@ -12,31 +12,37 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gemel.base.clock import from_us
+from gemel.history.moment import END_US
 from gemel.history.rollups import MINUTES, NUMBER, SAMPLES_MIN
 from gemel.history.stale import DAY_US, EVERY_SERIES
-from gemel.history.stored import Stretch, stored_samples
+from gemel.history.stored import Stretch, sample_at, stored_samples
 from gemel.history.values import BAD, JSON
-from gemel.store.columns import bigints, timestamps
+from gemel.store.columns import bigints, smallints, timestamps
 from gemel.store.database import ReadTransaction, Row, Statement
 
 __all__ = ["Stretches", "read_rolled"]
 
-MINUTE_US = 60_000_000
+MINUTE_US, HOUR_US = 60_000_000, 3_600_000_000
+CUTS_MAX = 5_000
+"""Of how many buckets the edges are looked up, where they lie within roll-ups."""
+FITTING_MIN = {1440: 2, 60: 2, 1: 20}
+"""How many roll-ups a bucket must be as wide as, where it cuts some: what is cut is read by the next narrower, of
+minutes by the samples."""
 US = "(extract(epoch FROM {}) * 1000000)::bigint"
 STRETCHES = """unnest(%({0}_series)s::bigint[], %({0}_from)s::timestamptz[], %({0}_to)s::timestamptz[])
     AS k (series, start, until)"""
 
 # Minutes are there where their hour is, and has enough samples. Neighbours become one stretch.
 THERE = f"""
-SELECT series, {US.format("min(bucket)")}, {US.format("max(bucket)")} FROM (
-    SELECT r.series, r.bucket, r.bucket
-        - row_number() OVER (PARTITION BY r.series ORDER BY r.bucket) * %(width)s * interval '1 microsecond' AS island
-    FROM {STRETCHES.format("own")}
+SELECT series, minutes, dense, {US.format("min(bucket)")}, {US.format("max(bucket)")} FROM (
+    SELECT k.series, r.minutes, r.dense, r.bucket, r.bucket - row_number() OVER (
+        PARTITION BY k.series, r.minutes, r.dense ORDER BY r.bucket) * r.minutes * interval '1 minute' AS island
+    FROM {STRETCHES.format("own")} CROSS JOIN unnest(%(levels)s::smallint[]) AS l (level)
     CROSS JOIN LATERAL (
-        SELECT series, bucket FROM rollup WHERE tenant = current_tenant() AND rollup.series = k.series
-        AND minutes = %(minutes)s AND bucket >= k.start AND bucket < k.until AND samples >= %(least)s
-        OFFSET 0) AS r) AS found
-GROUP BY series, island ORDER BY series, island"""
+        SELECT minutes, bucket, minutes = 60 AND samples >= {60 * SAMPLES_MIN} AS dense FROM rollup
+        WHERE tenant = current_tenant() AND rollup.series = k.series AND minutes = l.level
+        AND bucket >= k.start AND bucket < k.until OFFSET 0) AS r) AS found
+GROUP BY series, minutes, dense, island ORDER BY series, 4"""
 STALE = f"""
 SELECT series, {US.format("day")} FROM rollup_stale
 WHERE tenant = current_tenant() AND series = ANY(%s) AND day >= %s AND day < %s"""
@@ -69,21 +75,16 @@ FROM_STRETCH = f"""
 SELECT %(series_{{0}})s::bigint AS series, {ROW} FROM ({NUMBERS} {ONE} AS own) AS s"""
 FROM_ROLLUPS = f"""
 SELECT k.series, {BIN.format("r.bucket")} AS bucket, samples, numbers, total, low, high, first_time, last_time
-FROM {STRETCHES.format("rolled")}
+FROM {STRETCHES.format("rolled_{0}")}
 CROSS JOIN LATERAL (
     SELECT * FROM rollup WHERE tenant = current_tenant() AND rollup.series = k.series
-    AND minutes = %(level)s AND bucket >= k.start AND bucket < k.until OFFSET 0) AS r"""
+    AND minutes = {{0}} AND bucket >= k.start AND bucket < k.until OFFSET 0) AS r"""
 AGGREGATE = f"""
 SELECT series, {US.format("bucket")}, sum(total) / nullif(sum(numbers), 0)::float8, min(low), max(high),
        {US.format("min(first_time)")}, {US.format("max(last_time)")}, sum(samples)::bigint
 FROM ({{parts}}) AS parts
 GROUP BY series, bucket ORDER BY bucket, series LIMIT %(limit)s"""
-HELD = stored_samples(
-    "k.series",
-    Stretch("k.source_time", "k.source_time"),
-    "source_time = k.source_time AND source_time BETWEEN %(low)s AND %(high)s",
-    columns="num, kind, doc",
-)
+HELD = sample_at("k.series", "k.source_time", "source_time BETWEEN %(low)s AND %(high)s")
 VALUES = f"""
 SELECT k.series, k.time_us, s.num, s.kind, s.doc
 FROM unnest(%(series)s::bigint[], %(times)s::timestamptz[], %(times_us)s::bigint[]) AS k (series, source_time, time_us)
@@ -112,14 +113,12 @@ async def read_rolled(
     ]
     if not wanted:
         return []
-    level = max((each for each in MINUTES if every_us % (each * MINUTE_US) == 0), default=0)
-    rolled = await _rolled(tx, wanted, level) if level else []
-    raw = list(_without(wanted, rolled))
-    given: dict[str, Any] = {"every": every_us, "limit": limit, "level": level}
+    rolled, raw = await _cover(tx, wanted, every_us)
+    given: dict[str, Any] = {"every": every_us, "limit": limit}
     parts = []
-    if rolled:
-        parts.append(FROM_ROLLUPS)
-        given |= _given("rolled", rolled)
+    for level, pieces in rolled.items():
+        parts.append(FROM_ROLLUPS.format(level))
+        given |= _given(f"rolled_{level}", pieces)
     if len(raw) <= FEW:
         for number, piece in enumerate(raw):
             parts.append(FROM_STRETCH.format(number))
@@ -138,41 +137,81 @@ async def read_rolled(
     ]
 
 
-async def _rolled(tx: ReadTransaction, wanted: Sequence[_Piece], level: int) -> list[_Piece]:
-    """Return the parts of stretches of which good roll-ups are there, by series and time."""
-    line_us = tx.line_us or 0
-    width_us, step_us = max(level, 60) * MINUTE_US, level * MINUTE_US
-    whole = [
-        _Piece(
-            each.series, -(-max(each.from_us, line_us) // step_us) * step_us, each.to_us // step_us * step_us
-        )
+async def _cover(
+    tx: ReadTransaction, wanted: Sequence[_Piece], every_us: int
+) -> tuple[dict[int, list[_Piece]], list[_Piece]]:
+    """Return what is read of roll-ups, by their minutes, and what of samples: the widest roll-ups that fit a bucket."""
+    levels = _levels(wanted, every_us)
+    good = await _good(tx, wanted, levels) if levels else {}
+    rolled: dict[int, list[_Piece]] = {}
+    left = list(wanted)
+    for level in levels:
+        fits = list(_fitting(left, level * MINUTE_US, every_us, tx.line_us or 0))
+        pieces = list(_without(fits, list(_without(fits, good[level]))))
+        if pieces:
+            rolled[level] = pieces
+            left = list(_without(left, pieces))
+    return rolled, left
+
+
+def _levels(wanted: Sequence[_Piece], every_us: int) -> list[int]:
+    """Return of which minutes roll-ups are looked at, the widest first.
+
+    Those that buckets cut are worth it where many fit into a bucket, and their edges are not too many to look up.
+    """
+    cuts = sum((each.to_us - each.from_us) // every_us for each in wanted)
+    return [
+        level
+        for level in reversed(MINUTES)
+        if every_us % (level * MINUTE_US) == 0
+        or (cuts <= CUTS_MAX and every_us >= FITTING_MIN[level] * level * MINUTE_US)
+    ]
+
+
+async def _good(
+    tx: ReadTransaction, wanted: Sequence[_Piece], levels: Sequence[int]
+) -> dict[int, list[_Piece]]:
+    """Return by their minutes the stretches of which good roll-ups are there, by series and time."""
+    around = [
+        each._replace(from_us=each.from_us // HOUR_US * HOUR_US, to_us=-(-each.to_us // HOUR_US) * HOUR_US)
         for each in wanted
     ]
-    whole = [each for each in whole if each.from_us < each.to_us]
-    if not whole:
-        return []
-    around = [each._replace(from_us=each.from_us // width_us * width_us) for each in whole]
     days = (min(each.from_us for each in around) // DAY_US * DAY_US, max(each.to_us for each in around))
-    least = 60 * SAMPLES_MIN if level < 60 else SAMPLES_MIN
-    numbers = bigints(np.array([EVERY_SERIES, *(each.series for each in whole)], np.int64))
-    there = _given("own", around) | {"width": width_us, "minutes": max(level, 60), "least": least}
+    numbers = bigints(np.array([EVERY_SERIES, *(each.series for each in around)], np.int64))
+    looked_at = smallints(np.array(sorted({max(level, 60) for level in levels}), np.int16))
     found, stale = await tx.together(
-        Statement(THERE, there, keeps_plan=False),
+        Statement(THERE, _given("own", around) | {"levels": looked_at}, keeps_plan=False),
         Statement(STALE, (numbers, from_us(days[0]), from_us(days[1])), keeps_plan=False),
     )
-    bounds = {each.series: each for each in whole}
-    islands = [
-        _Piece(series, max(first, bounds[series].from_us), min(last + width_us, bounds[series].to_us))
-        for series, first, last in found
-    ]
-    marked = {(series, day) for series, day in stale}
-    every = {day for series, day in marked if series == EVERY_SERIES}
-    bad = (
+    every = {day for series, day in stale if series == EVERY_SERIES}
+    own: dict[int, set[int]] = {}
+    for series, day in stale:
+        own.setdefault(series, set()).add(day)
+    bad = [
         _Piece(each.series, day, day + DAY_US)
-        for each in whole
-        for day in sorted(every | {day for series, day in marked if series == each.series})
-    )
-    return list(_without(islands, bad))
+        for each in around
+        for day in sorted(every | own.get(each.series, set()))
+    ]
+    there: dict[int, list[_Piece]] = {level: [] for level in MINUTES}
+    for series, minutes, dense, first, last in found:
+        piece = _Piece(series, first, last + minutes * MINUTE_US)
+        there[minutes].append(piece)
+        if dense:
+            there[1].append(piece)
+    return {level: list(_without(pieces, bad)) for level, pieces in there.items()}
+
+
+def _fitting(pieces: Iterable[_Piece], width_us: int, every_us: int, line_us: int) -> Iterator[_Piece]:
+    """Return of pieces, from the line on, whole buckets of roll-ups, none of which is in two buckets of the answer."""
+    step_us = every_us if every_us % width_us else END_US
+    for piece in pieces:
+        from_us = max(piece.from_us, line_us)
+        while from_us < piece.to_us:
+            to_us = min(from_us // step_us * step_us + step_us, piece.to_us)
+            inner = (-(-from_us // width_us) * width_us, to_us // width_us * width_us)
+            if inner[0] < inner[1]:
+                yield _Piece(piece.series, *inner)
+            from_us = to_us
 
 
 def _without(pieces: Iterable[_Piece], gone: Iterable[_Piece]) -> Iterator[_Piece]:

@@ -12,7 +12,17 @@ from gemel.history.samples import Ints
 from gemel.store.columns import bigints, timestamps
 from gemel.store.database import WriteTransaction
 
-__all__ = ["BUCKET_BITS", "EACH", "EACH_OF_HEAD", "ROW", "WEEK", "Stretch", "stored_samples", "unpack"]
+__all__ = [
+    "BUCKET_BITS",
+    "EACH",
+    "EACH_OF_HEAD",
+    "ROW",
+    "WEEK",
+    "Stretch",
+    "sample_at",
+    "stored_samples",
+    "unpack",
+]
 
 BUCKET_BITS = 23
 """A row of the head is of series that are equal above these bits: of eight twins."""
@@ -55,6 +65,17 @@ NEWEST = f"""(SELECT {{columns}} FROM (SELECT 1) AS one
         (SELECT {EVERY} FROM sample WHERE tenant = current_tenant() AND series = {{series}} AND {{where}}
             AND source_time > coalesce(pk.source_time, '-infinity') ORDER BY source_time DESC LIMIT 1)) AS sample
     ORDER BY sample.source_time DESC LIMIT 1)"""
+# Its place is looked for in the one pack that may have it; only where it has none, it is looked for elsewhere.
+AT = """(SELECT {columns} FROM (SELECT 1) AS one
+    LEFT JOIN LATERAL (
+        SELECT pk.nums, pk.kinds, array_position(pk.source_times, {time}) AS place FROM sample_pack AS pk
+        WHERE pk.tenant = current_tenant() AND pk.series = {series} AND pk.first_time <= {time}
+        ORDER BY pk.first_time DESC LIMIT 1) AS pk ON true
+    CROSS JOIN LATERAL (
+        SELECT pk.nums[place] AS num, coalesce(pk.kinds[place], 0::smallint) AS kind, NULL::jsonb AS doc
+        WHERE pk.place IS NOT NULL
+        UNION ALL
+        SELECT num, kind, doc FROM {others} AS own WHERE pk.place IS NULL) AS sample)"""
 
 SPANS = """unnest(%(series)s::bigint[], %(low)s::timestamptz[], %(high)s::timestamptz[])
         AS k (series, low, high)"""
@@ -112,6 +133,18 @@ def stored_samples(
         return NEWEST.format(columns=own, series=series, where=where, packs=packs, heads=heads)
     rows = ROWS.format(**given, sort=sort)
     return f"(SELECT {columns} FROM ({rows} UNION ALL {packs} UNION ALL {heads}) AS sample {sort})"
+
+
+def sample_at(series: str, time: str, where: str) -> str:
+    """Return SQL for the sample of one key, both parts of it expressions: num, kind and doc, one row at most.
+
+    `where` says what is known of its source time, where that is no bad one: by it leaves are passed over.
+    """
+    given = {"series": series, "where": f"source_time = {time} AND {where}", "columns": "num, kind, doc"}
+    since, until = _bounds(Stretch(time, time))
+    heads = HEADS.format(**given, since=since, until=until, sort="OFFSET 0")
+    rows = ROWS.format(**given, sort="")
+    return AT.format(columns="num, kind, doc", series=series, time=time, others=f"({rows} UNION ALL {heads})")
 
 
 async def unpack(tx: WriteTransaction, series: Ints, low_us: Ints, high_us: Ints) -> None:

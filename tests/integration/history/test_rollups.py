@@ -120,7 +120,17 @@ ACT = st.one_of(
     st.tuples(st.just("fold"), WHICH, MINUTES, st.integers(0, 0), NUMBER),
 )
 WINDOW = st.tuples(st.integers(-HOUR, 3 * DAY), st.integers(1, 4 * DAY))
-EVERY = st.sampled_from([7 * SECOND, MINUTE, 5 * MINUTE, 90 * MINUTE, HOUR, 6 * HOUR, DAY, 2 * DAY])
+DIVIDED = (7 * SECOND, MINUTE, 5 * MINUTE, 90 * MINUTE, HOUR, 6 * HOUR, DAY, 2 * DAY)
+CUT = (
+    25 * MINUTE + SECOND,
+    173 * MINUTE,
+    526 * MINUTE,
+    7 * HOUR + 13 * SECOND,
+    50 * HOUR,
+    51 * HOUR + MINUTE,
+)
+"""Widths of buckets that lie in roll-ups which are narrower: whole ones, and others that they cut."""
+EVERY = st.sampled_from([*DIVIDED, *CUT])
 
 
 @settings(max_examples=12, deadline=None, phases=[Phase.generate])
@@ -218,6 +228,27 @@ def test_days_are_read_without_their_samples(database: Dsns) -> None:
                 }
                 for first in range(0, count * own, own)
             ]
+
+    run(database, work)
+
+
+@pytest.mark.parametrize("every_us", [7 * MINUTE, 173 * MINUTE, 7 * HOUR, 25 * HOUR + MINUTE])
+def test_buckets_that_cut_wide_roll_ups_are_read_without_samples(database: Dsns, every_us: int) -> None:
+    async def work(site: Site) -> None:
+        series = min(SERIES)
+        await site.write(run_of(series, START_US, 3 * 8640, 10 * SECOND, 5))
+        site.fold(START_US + 3 * DAY)
+        window = Window(START_US + 7 * MINUTE, START_US + 3 * DAY - 5 * MINUTE)
+        buckets = Buckets(every_us, ("mean", "min", "max", "count"))
+        async with site.db.read(site.tenant) as tx:
+            await compare(tx, window[:2], every_us)
+            before = await read_buckets(tx, SERIES, window, buckets, 1000)
+        with psycopg.connect(database.owner, autocommit=True) as owner:
+            for table in ("sample", "sample_pack", "sample_head"):
+                owner.execute(f"DELETE FROM {table} WHERE tenant = %s", (site.tenant,))
+        async with site.db.read(site.tenant) as tx:
+            assert await read_buckets(tx, SERIES, window, buckets, 1000) == before
+        assert len(before.rows) > 2
 
     run(database, work)
 
