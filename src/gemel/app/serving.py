@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import socket
 import ssl
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +49,8 @@ if TYPE_CHECKING:
 __all__ = ["Listening", "serve"]
 
 LOOK_S = 0.02
+# As many as asyncio has by itself, for requests; and one each for folding, packing and metering, which keep theirs.
+THREADS = min(32, (os.cpu_count() or 1) + 4) + 3
 STARTING = "(starting)"
 # Batches make and drop tens of thousands of small objects, none of them in cycles: the usual 700 would have the
 # collector walk the models again and again, which costs an import more than half of its time.
@@ -145,6 +149,7 @@ class _Serving:
 
     async def run(self, on_ready: Callable[[str], None] | None) -> None:
         """Serve, and put everything away at the end, though the signal that asked for it cancels this task."""
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "gemel"))
         serving = asyncio.create_task(self._serve(on_ready))
         try:
             await asyncio.shield(serving)

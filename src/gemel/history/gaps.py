@@ -15,7 +15,7 @@ import numpy.typing as npt
 from gemel.base.clock import from_us
 from gemel.history.ordering import CORRECTED, DUPLICATE
 from gemel.history.samples import Ints, Sample, SampleBatch
-from gemel.history.stored import Stretch, stored_samples
+from gemel.history.stored import KEYS, stored_samples
 from gemel.history.values import JSON, Encoded, Rank, canonical_json, rank
 from gemel.store.columns import bigints, timestamps
 from gemel.store.database import ReadTransaction
@@ -24,15 +24,13 @@ __all__ = ["Refused", "find_refused"]
 
 Key = tuple[int, int]
 
-AT = Stretch("k.source_time", "k.source_time")
-HELD_AT = "source_time = k.source_time AND source_time BETWEEN %(first)s AND %(last)s"
 DELETED = f"""
 SELECT k.series, k.time_us, l.num, l.kind, l.doc, l.revision, l.quality
 FROM unnest(%(series)s::bigint[], %(times)s::timestamptz[], %(times_us)s::bigint[]) AS k (series, source_time, time_us)
 CROSS JOIN LATERAL (
     SELECT * FROM sample_superseded WHERE tenant = current_tenant() AND sample_superseded.series = k.series
     AND sample_superseded.source_time = k.source_time OFFSET 0) AS l
-WHERE NOT EXISTS (SELECT FROM {stored_samples("k.series", AT, HELD_AT)} AS held OFFSET 0)"""
+WHERE NOT EXISTS (SELECT FROM {stored_samples(*KEYS)} AS held OFFSET 0)"""
 
 
 class Refused(NamedTuple):

@@ -17,7 +17,7 @@ from psycopg import sql
 
 from gemel.base.errors import InvalidError, NotFoundError, UnavailableError
 from gemel.history.origins import forget_origins
-from gemel.history.stored import EACH, EACH_OF_HEAD
+from gemel.history.stored import EACH, EACH_OF_HEAD, LOOSE
 
 __all__ = ["Kept", "Retained", "apply_retention", "read_kept", "retain"]
 
@@ -58,9 +58,7 @@ SELECT coalesce(sum(samples), 0) - count(DISTINCT series) FROM (
 # What remains of a series from before the line becomes rows, which are thinned as such: of the packs, the newest.
 LOOSEN_HEADS = f"""
 WITH gone AS (DELETE FROM sample_head WHERE tenant = %(tenant)s AND first_time < %(line)s RETURNING *)
-INSERT INTO sample (tenant, series, source_time, recorded, num, kind, revision, quality)
-SELECT %(tenant)s, un.series, un.source_time, un.recorded, un.num, coalesce(un.kind, 0), 0, 0
-FROM gone AS pk CROSS JOIN LATERAL {EACH_OF_HEAD}"""
+{LOOSE.format(tenant="%(tenant)s", series="un.series", each=EACH_OF_HEAD)}"""
 LOOSEN_PACKS = f"""
 WITH newest AS (
     SELECT series, max(first_time) AS first_time FROM sample_pack
@@ -68,9 +66,7 @@ WITH newest AS (
 gone AS (
     DELETE FROM sample_pack AS p USING newest
     WHERE p.tenant = %(tenant)s AND p.series = newest.series AND p.first_time = newest.first_time RETURNING p.*)
-INSERT INTO sample (tenant, series, source_time, recorded, num, kind, revision, quality)
-SELECT %(tenant)s, pk.series, un.source_time, un.recorded, un.num, coalesce(un.kind, 0), 0, 0
-FROM gone AS pk CROSS JOIN LATERAL {EACH}"""
+{LOOSE.format(tenant="%(tenant)s", series="pk.series", each=EACH)}"""
 DELETE_PACKS = """
 WITH gone AS (
     DELETE FROM sample_pack WHERE tenant = %(tenant)s AND first_time < %(line)s RETURNING source_times)

@@ -16,6 +16,8 @@ __all__ = [
     "BUCKET_BITS",
     "EACH",
     "EACH_OF_HEAD",
+    "KEYS",
+    "LOOSE",
     "ROW",
     "WEEK",
     "Stretch",
@@ -81,8 +83,9 @@ SPANS = """unnest(%(series)s::bigint[], %(low)s::timestamptz[], %(high)s::timest
         AS k (series, low, high)"""
 LOOSE = """
 INSERT INTO sample (tenant, series, source_time, recorded, num, kind, revision, quality)
-SELECT current_tenant(), {series}, un.source_time, un.recorded, un.num, coalesce(un.kind, 0), 0, 0
+SELECT {tenant}, {series}, un.source_time, un.recorded, un.num, coalesce(un.kind, 0), 0, 0
 FROM gone AS pk CROSS JOIN LATERAL {each} ORDER BY 2, 3"""
+"""Packed samples that are `gone` made rows, on whoever's connection."""
 UNPACK_HEADS = f"""
 WITH gone AS (
     DELETE FROM sample_head AS p
@@ -90,7 +93,7 @@ WITH gone AS (
     WHERE p.tenant = current_tenant() AND p.bucket = k.bucket AND p.first_time <= k.high AND p.last_time >= k.low
         AND k.series = ANY(p.series)
     RETURNING p.series, p.source_times, p.recorded_times, p.nums, p.kinds)
-{LOOSE.format(series="un.series", each=EACH_OF_HEAD)}"""
+{LOOSE.format(tenant="current_tenant()", series="un.series", each=EACH_OF_HEAD)}"""
 UNPACK_PACKS = f"""
 WITH gone AS (
     DELETE FROM sample_pack AS p
@@ -98,7 +101,7 @@ WITH gone AS (
     WHERE p.tenant = current_tenant() AND p.series = k.series AND p.first_time >= k.since
         AND p.first_time <= k.high AND p.last_time >= k.low
     RETURNING p.series, p.source_times, p.recorded_times, p.nums, p.kinds)
-{LOOSE.format(series="pk.series", each=EACH)}"""
+{LOOSE.format(tenant="current_tenant()", series="pk.series", each=EACH)}"""
 
 
 class Stretch(NamedTuple):
@@ -106,6 +109,14 @@ class Stretch(NamedTuple):
 
     low: str | None = None
     high: str | None = None
+
+
+KEYS = (
+    "k.series",
+    Stretch("k.source_time", "k.source_time"),
+    "source_time = k.source_time AND source_time BETWEEN %(first)s AND %(last)s",
+)
+"""What `stored_samples` takes for the samples of keys `k`, which all lie between the parameters `first` and `last`."""
 
 
 def stored_samples(

@@ -19,7 +19,7 @@ from gemel.history.ordering import ACCEPTED, NEVER_US, Known, Plan, plan
 from gemel.history.promoted import write_promoted
 from gemel.history.samples import Ints, Sample, SampleBatch
 from gemel.history.stale import mark_stale
-from gemel.history.stored import Stretch, stored_samples, unpack
+from gemel.history.stored import KEYS, stored_samples, unpack
 from gemel.history.unstamped import stamp_array, stamp_stream, stamp_times
 from gemel.history.values import JSON, Encoded, Rank, canonical_json, rank
 from gemel.history.weeks import leaf_of, week_of
@@ -63,14 +63,11 @@ UNION ALL
 SELECT series, (extract(epoch FROM low) * 1000000)::bigint, (extract(epoch FROM high) * 1000000)::bigint
 FROM sample_gap WHERE tenant = current_tenant() AND series = ANY(%(series)s)"""
 
-AT = Stretch("k.source_time", "k.source_time")
-HELD_AT = "source_time = k.source_time AND source_time BETWEEN %(first)s AND %(last)s"
-
 HELD = f"""
 SELECT k.series, k.time_us, s.num, s.kind, s.doc, s.revision, s.quality,
        (extract(epoch FROM s.recorded) * 1000000)::bigint
 FROM unnest(%(series)s::bigint[], %(times)s::timestamptz[], %(times_us)s::bigint[]) AS k (series, source_time, time_us)
-CROSS JOIN LATERAL (SELECT * FROM {stored_samples("k.series", AT, HELD_AT)} AS held OFFSET 0) AS s"""
+CROSS JOIN LATERAL (SELECT * FROM {stored_samples(*KEYS)} AS held OFFSET 0) AS s"""
 
 LOST = """
 SELECT k.series, k.time_us, s.num, s.kind, s.doc, s.revision, s.quality
