@@ -36,6 +36,7 @@ WEEK_US = 7 * 86_400_000_000
 SERIES = """
 SELECT l.series FROM latest AS l JOIN path AS p ON p.path_no = l.series & 1048575
 WHERE p.path = 'lastValue' AND p.role = 'property' AND l.num IS NOT NULL ORDER BY l.series"""
+FOLDED = "SELECT FROM tenant_head WHERE rolled > %s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +113,11 @@ def _batch(
 
 
 def settle(platform: Platform) -> None:
-    """Wait until all is packed, and do what autovacuum soon would, so that neither runs while figures are measured."""
+    """Wait until all is packed and folded, and do what autovacuum soon would: none runs while figures are measured."""
     with psycopg.connect(owner_dsn(platform), autocommit=True) as owner:
         while owner.execute("SELECT FROM sample_head LIMIT 1").rowcount:
+            time.sleep(LOOK_S)
+        while not owner.execute(FOLDED, (END,)).rowcount:
             time.sleep(LOOK_S)
         owner.execute("VACUUM (ANALYZE)")
         owner.execute("CHECKPOINT")

@@ -40,7 +40,10 @@ GRACE_US = 300_000_000
 SETTLE_US = 60_000_000
 """How long what is stale must have been left alone before it is folded again."""
 HOUR_US = 3_600_000_000
-CHUNK_MAX = 5_000
+CHUNK_MAX = 50_000
+DAYS_MAX = 7
+SPARSE = 2_000
+"""Where a statement takes as many series, they have so little that a pass over them is for all days of a week."""
 CHUNK_S = 0.5
 """How long a statement should take: by that the number of series of the next is chosen."""
 GREAT = "1e290"
@@ -113,8 +116,8 @@ fresh AS MATERIALIZED (
         WHERE NOT h.great AND h.samples >= {60 * SAMPLES_MIN}
         UNION ALL SELECT *, 60 FROM hour WHERE NOT great AND samples >= {SAMPLES_MIN}
         UNION ALL SELECT *, 1440 FROM (
-            SELECT series, %(from)s::timestamptz AS bucket, {SUMS} FROM hour
-            WHERE %(from)s::timestamptz + interval '24 hours' = %(to)s::timestamptz GROUP BY series) AS day
+            SELECT series, date_bin('24 hours', bucket, to_timestamp(0)) AS bucket, {SUMS} FROM hour
+            WHERE %(from)s::timestamptz + interval '24 hours' <= %(to)s::timestamptz GROUP BY 1, 2) AS day
         WHERE NOT great AND samples >= {SAMPLES_MIN}) AS every),
 gone AS (
     DELETE FROM rollup AS r WHERE tenant = %(tenant)s AND series = ANY(%(series)s::bigint[])
@@ -162,8 +165,8 @@ def fold_tenant(
 ) -> Folded:
     """Fold what is over of a tenant and was not folded, and again what is stale, until `go_on` says no.
 
-    `connection` is the owner's, in autocommit. Memory here is that of a few thousand numbers; a statement works on
-    so many series as take half a second, and at most a day of each.
+    `connection` is the owner's, in autocommit. Memory here is that of some ten thousand numbers; a statement works on
+    so many series as take half a second; of each a day, or of a week where a statement takes thousands.
     """
     return _Fold(connection, tenant, now_us, go_on).run(settle_us)
 
@@ -175,6 +178,7 @@ class _Fold:
         self._now_us = now_us
         self._go_on = go_on
         self._chunk = 64
+        self._days = 1
         self._rows = 0
 
     def run(self, settle_us: int) -> Folded:
@@ -200,12 +204,13 @@ class _Fold:
                 rolled_us = self._draw(min(week_us + WEEK_US, end_us))
                 continue
             day_us = rolled_us // DAY_US * DAY_US
-            whole = day_us + DAY_US <= end_us
-            step = (day_us, day_us + DAY_US) if whole else (rolled_us, end_us)
+            days = min(self._days, (min(week_us + WEEK_US, end_us) - day_us) // DAY_US)
+            step = (day_us, day_us + days * DAY_US) if days else (rolled_us, end_us)
             self._connection.execute(DRAW, (from_us(step[1]), self._tenant))
             if not self._fold_all(*step):
                 break
             rolled_us = self._draw(step[1])
+            self._days = DAYS_MAX if self._chunk >= SPARSE else 1
         return rolled_us
 
     def _draw(self, rolled_us: int) -> int:

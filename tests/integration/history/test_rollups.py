@@ -37,12 +37,13 @@ AT_ONCE = -(10**17)
 
 @pytest.fixture(scope="module", params=["rows", "packed"], autouse=True)
 def lying(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Samples lie in rows alone, or are packed wherever they can be."""
+    """Samples lie in rows alone, folded day by day, or are packed wherever they can be, and folded by week."""
     with pytest.MonkeyPatch.context() as patch:
         least = 1 if request.param == "packed" else 1 << 40
         patch.setattr(heading, "BATCH_MIN", least)
         patch.setattr(heading, "BUCKET_MIN", 1)
         patch.setattr(heading, "BLOCK_MAX", 30)
+        patch.setattr(rollups, "SPARSE", 0 if request.param == "packed" else rollups.CHUNK_MAX + 1)
         yield
 
 
