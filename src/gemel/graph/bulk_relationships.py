@@ -58,11 +58,17 @@ CROSS JOIN LATERAL (
     WHERE tenant = current_tenant() AND source_no = w.source_no AND relationship_id = w.id
       AND recorded_to = 'infinity') AS s
 WHERE s.name IS NOT NULL OR s.floor IS NOT NULL"""
+ANY_KNOWN = """
+SELECT EXISTS (
+    SELECT FROM unnest(%s::bigint[], %s::text[]) AS w (source_no, id)
+    WHERE EXISTS (SELECT FROM relationship_span
+                  WHERE tenant = current_tenant() AND source_no = w.source_no AND relationship_id = w.id OFFSET 0))"""
 INSERT = """
 INSERT INTO relationship (tenant, source_no, relationship_id, name, target_no, properties, valid_from, recorded)
-SELECT current_tenant(), w.source_no, w.id, w.name, w.target_no, w.properties::jsonb, w.starts, %s
-FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::bigint[], %s::text[], %s::timestamptz[])
-    AS w (source_no, id, name, target_no, properties, starts)"""
+SELECT (SELECT current_tenant()), source_no, id, name, target_no, properties::jsonb, starts, recorded
+FROM (SELECT %s::timestamptz AS recorded, unnest(%s::bigint[]) AS source_no, unnest(%s::text[]) AS id,
+             unnest(%s::text[]) AS name, unnest(%s::bigint[]) AS target_no, unnest(%s::text[]) AS properties,
+             unnest(%s::timestamptz[]) AS starts) AS w"""
 PUT = f"""{INSERT}
 ON CONFLICT (tenant, source_no, relationship_id) DO UPDATE SET name = excluded.name,
     target_no = excluded.target_no, properties = excluded.properties, valid_from = excluded.valid_from,
@@ -253,7 +259,8 @@ def _foresee(
 async def _holds(tx: WriteTransaction, foreseen: ForeseenRelationships) -> bool:
     if tx.epochs != foreseen.epochs:
         return False
-    if await tx.rows(EXISTING, foreseen.keys):
+    [[known]] = await tx.rows(ANY_KNOWN, foreseen.keys)
+    if known:
         return False
     return (await count_named(tx, foreseen.limited)).none
 

@@ -41,9 +41,10 @@ FROM known"""
 
 OPEN_ALL = f"""
 INSERT INTO {COLUMNS}
-SELECT current_tenant(), w.source_no, w.id, w.name, w.target_no, w.properties::jsonb, w.starts, 'infinity', %s
-FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::bigint[], %s::text[], %s::timestamptz[])
-    AS w (source_no, id, name, target_no, properties, starts)"""
+SELECT (SELECT current_tenant()), source_no, id, name, target_no, properties::jsonb, starts, 'infinity', recorded
+FROM (SELECT %s::timestamptz AS recorded, unnest(%s::bigint[]) AS source_no, unnest(%s::text[]) AS id,
+             unnest(%s::text[]) AS name, unnest(%s::bigint[]) AS target_no, unnest(%s::text[]) AS properties,
+             unnest(%s::timestamptz[]) AS starts) AS w"""
 END_ALL = f"""
 WITH known AS (
     UPDATE relationship_span AS s SET recorded_to = %s

@@ -34,10 +34,10 @@ INTO = f"twin_span (tenant, twin_no, twin_id, valid_from, valid_to, recorded_fro
 
 OPEN = f"""
 INSERT INTO {INTO}
-SELECT current_tenant(), t.no, t.id, t.starts, 'infinity', %s, t.model, t.components::jsonb, t.lifecycle,
-       t.reason, t.actor
-FROM unnest(%s::bigint[], %s::text[], %s::timestamptz[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
-    AS t (no, id, starts, model, components, lifecycle, reason, actor)"""
+SELECT (SELECT current_tenant()), no, id, starts, 'infinity', recorded, model, components::jsonb, lifecycle, reason, actor
+FROM (SELECT %s::timestamptz AS recorded, unnest(%s::bigint[]) AS no, unnest(%s::text[]) AS id,
+             unnest(%s::timestamptz[]) AS starts, unnest(%s::text[]) AS model, unnest(%s::text[]) AS components,
+             unnest(%s::text[]) AS lifecycle, unnest(%s::text[]) AS reason, unnest(%s::text[]) AS actor) AS t"""
 
 KNOWN_OPEN = f"""
 WITH known AS (

@@ -40,10 +40,10 @@ SELECT nextval('twin_no'), coalesce((
 FROM unnest(%s::text[]) WITH ORDINALITY AS w (id, place) ORDER BY w.place"""
 INSERT = """
 INSERT INTO twin (tenant, twin_no, twin_id, model_id, components, lifecycle, valid_from, created, recorded)
-SELECT current_tenant(), t.no, t.id, t.model, t.components::jsonb, t.lifecycle, t.starts, s.stamp, s.stamp
-FROM (SELECT %s::timestamptz) AS s (stamp),
-     unnest(%s::bigint[], %s::text[], %s::timestamptz[], %s::text[], %s::text[], %s::text[])
-         AS t (no, id, starts, model, components, lifecycle)"""
+SELECT (SELECT current_tenant()), no, id, model, components::jsonb, lifecycle, starts, stamp, stamp
+FROM (SELECT %s::timestamptz AS stamp, unnest(%s::bigint[]) AS no, unnest(%s::text[]) AS id,
+             unnest(%s::timestamptz[]) AS starts, unnest(%s::text[]) AS model, unnest(%s::text[]) AS components,
+             unnest(%s::text[]) AS lifecycle) AS t"""
 RESTAMP = """
 UPDATE twin SET recorded = t.recorded FROM unnest(%s::bigint[], %s::timestamptz[]) AS t (no, recorded)
 WHERE twin.tenant = current_tenant() AND twin.twin_no = t.no"""

@@ -334,17 +334,30 @@ def _streams(batch: SampleBatch, late: Flags, now_us: int) -> list[tuple[str, by
 
 
 def _stream(batch: SampleBatch, late: Flags) -> bytes:
+    """Return samples as a COPY stream, in their order."""
     documents = batch.kind == JSON
     empty = np.isnan(batch.num) & ~documents
     plain = ~documents & ~empty
-    parts = [COPY_HEADER]
     if plain.all():
-        parts.append(_fixed(batch, late, with_num=True))
-    else:
-        parts.append(_fixed(batch.take(plain), late[plain], with_num=True))
-        parts.append(_fixed(batch.take(empty), late[empty], with_num=False))
-        parts.append(_with_documents(batch.take(documents), late[documents]))
-    return b"".join((*parts, COPY_TRAILER))
+        return b"".join((COPY_HEADER, _fixed(batch, late, with_num=True), COPY_TRAILER))
+    rows = np.empty(len(batch), np.object_)
+    for chosen, with_num in ((plain, True), (empty, False)):
+        rows[chosen] = _split(_fixed(batch.take(chosen), late[chosen], with_num=with_num), chosen)
+    heads = _split(_fixed(batch.take(documents), late[documents], with_num=False), documents)
+    docs = batch.docs or ()
+    told = [(docs[position] or "null").encode() for position in np.flatnonzero(documents).tolist()]
+    # The last column is jsonb: its length, a version byte of 1, then the text.
+    rows[documents] = [
+        b"%b%b\x01%b" % (head[:-4], (len(text) + 1).to_bytes(4, "big"), text)
+        for head, text in zip(heads, told, strict=True)
+    ]
+    return b"".join((COPY_HEADER, *rows.tolist(), COPY_TRAILER))
+
+
+def _split(packed: bytes, chosen: Flags) -> list[bytes]:
+    """Return the rows of what `_fixed` packed."""
+    count = int(np.count_nonzero(chosen))
+    return np.frombuffer(packed, f"V{len(packed) // count}").tolist() if count else []
 
 
 def _fixed(batch: SampleBatch, late: Flags, *, with_num: bool) -> bytes:
@@ -360,18 +373,6 @@ def _fixed(batch: SampleBatch, late: Flags, *, with_num: bool) -> bytes:
         None,
     )
     return copy_fixed(fields, len(batch))
-
-
-def _with_documents(batch: SampleBatch, late: Flags) -> bytes:
-    """Pack rows whose last column is jsonb: version byte 1, then the text."""
-    packed = _fixed(batch, late, with_num=False)
-    width = len(packed) // len(batch) if len(batch) else 0
-    rows = []
-    for position, doc in enumerate(batch.docs or ()):
-        text = (doc or "null").encode()
-        head = packed[position * width : (position + 1) * width - 4]
-        rows.append(head + (len(text) + 1).to_bytes(4, "big") + b"\x01" + text)
-    return b"".join(rows)
 
 
 async def _correct(tx: WriteTransaction, batch: SampleBatch, made: Plan) -> None:
