@@ -44,7 +44,14 @@ from gemel.models.model_set import ModelSet
 from gemel.store.columns import BigintArray, TextArray, TimestampArray, bigints, texts, timestamps
 from gemel.store.database import Epochs, ReadTransaction, WriteTransaction
 
-__all__ = ["ForeseenRelationships", "RelationshipItem", "foresee_relationships", "put_relationships"]
+__all__ = [
+    "ForeseenRelationships",
+    "RelationshipItem",
+    "TakenRelationships",
+    "foresee_relationships",
+    "put_foreseen",
+    "put_relationships",
+]
 
 # What lives has a span that is open on both axes, so one look there says both what is there, and until when an
 # earlier relationship had the id.
@@ -104,7 +111,7 @@ class _Stored(NamedTuple):
     told: bytes
 
 
-class _Taken(NamedTuple):
+class TakenRelationships(NamedTuple):
     """Relationships to be written, as columns, those of them that replace another, and what is told of them."""
 
     columns: tuple[Others, TimestampArray]
@@ -118,7 +125,7 @@ class ForeseenRelationships(NamedTuple):
     It holds for twins and models of `epochs`, while the sources (by number) have none of the names in `limited`.
     """
 
-    taken: _Taken | None
+    taken: TakenRelationships | None
     errors: list[GemelError | None]
     keys: tuple[BigintArray, TextArray]
     limited: Collection[tuple[int, str]]
@@ -141,7 +148,7 @@ class _Known:
     allowed: dict[tuple[str, str, str], Relationship] = field(default_factory=dict)
     """Which relationship one of a name is from a model to a model, as found so far."""
 
-    def judge(self, items: Sequence[RelationshipItem]) -> _Taken | None:
+    def judge(self, items: Sequence[RelationshipItem]) -> TakenRelationships | None:
         """Judge items in their order; note of each why it is not taken, or None."""
         taken = []
         for item in items:
@@ -154,7 +161,7 @@ class _Known:
             return None
         *columns, _, told = zip(*taken, strict=True)
         replaced = [(each.source_no, each.relationship_id) for each in taken if each.replaces]
-        return _Taken(_columns(columns), replaced, parcels(told))
+        return TakenRelationships(_columns(columns), replaced, parcels(told))
 
     def _stored(self, item: RelationshipItem) -> _Stored:
         source_id, relationship_id, body = item
@@ -225,12 +232,19 @@ async def put_relationships(
     Return of each why it was not taken, or None; errors are those of `put_relationship`. `ends` holds twins from one
     batch to the next; `foreseen` is of the same items.
     """
-    if foreseen is not None and await _holds(tx, foreseen):
-        await _write(tx, foreseen.taken, tx.stamp())
+    if foreseen is not None and await put_foreseen(tx, foreseen):
         return foreseen.errors
     known = await _known(tx, context, items, ends)
     await judge_and_write(items, known.judge, lambda taken: _write(tx, taken, known.stamp_us))
     return known.errors
+
+
+async def put_foreseen(tx: WriteTransaction, foreseen: ForeseenRelationships) -> bool:
+    """Write what was foreseen, all at one recorded moment, if it is so; say whether it is."""
+    if not await _holds(tx, foreseen):
+        return False
+    await _write(tx, foreseen.taken, tx.stamp())
+    return True
 
 
 async def foresee_relationships(
@@ -265,7 +279,7 @@ async def _holds(tx: WriteTransaction, foreseen: ForeseenRelationships) -> bool:
     return (await count_named(tx, foreseen.limited)).none
 
 
-async def _write(tx: WriteTransaction, taken: _Taken | None, stamp_us: int) -> None:
+async def _write(tx: WriteTransaction, taken: TakenRelationships | None, stamp_us: int) -> None:
     if taken is None:
         return
     now = from_us(stamp_us)

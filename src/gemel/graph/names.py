@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from gemel.base.errors import InvalidError
 from gemel.models.dtmi import parse_dtmi
 
 __all__ = [
     "ID_PATTERN",
+    "are_ids",
     "check_model_id",
     "check_relationship_id",
     "check_twin_id",
@@ -27,6 +29,11 @@ SHOWN_MAX = 140
 def is_twin_id(text: str) -> bool:
     """Say whether a text may be the id of a twin."""
     return ID.fullmatch(text) is not None
+
+
+def are_ids(texts: Iterable[str]) -> bool:
+    """Say whether each text may be the id of a relationship."""
+    return all(map(ID.fullmatch, texts))
 
 
 def is_model_id(text: str) -> bool:

@@ -34,7 +34,8 @@ INTO = f"twin_span (tenant, twin_no, twin_id, valid_from, valid_to, recorded_fro
 
 OPEN = f"""
 INSERT INTO {INTO}
-SELECT (SELECT current_tenant()), no, id, starts, 'infinity', recorded, model, components::jsonb, lifecycle, reason, actor
+SELECT (SELECT current_tenant()), no, id, starts, 'infinity', recorded, model, components::jsonb, lifecycle,
+       reason, actor
 FROM (SELECT %s::timestamptz AS recorded, unnest(%s::bigint[]) AS no, unnest(%s::text[]) AS id,
              unnest(%s::timestamptz[]) AS starts, unnest(%s::text[]) AS model, unnest(%s::text[]) AS components,
              unnest(%s::text[]) AS lifecycle, unnest(%s::text[]) AS reason, unnest(%s::text[]) AS actor) AS t"""

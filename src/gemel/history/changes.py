@@ -149,7 +149,7 @@ async def append_all(tx: WriteTransaction, told: Sequence[tuple[str, dict[str, A
         await append_parcels(tx, packed)
 
 
-def pack(kind: str, payload: dict[str, Any]) -> bytes:
+def pack(kind: str, payload: dict[str, Any] | msgspec.Struct) -> bytes:
     """Return a change as `parcels` takes it."""
     return _encoder.encode((kind, payload))
 

@@ -10,7 +10,7 @@ import msgspec
 from gemel.base.clock import now_us
 from gemel.base.errors import GemelError
 from gemel.jobs.import_writing import name_of
-from gemel.jobs.lines import HEADER, Batch, Row
+from gemel.jobs.lines import HEADER, Batch, Line, Row
 from gemel.jobs.progress import JobError, Progress, error_of, log_line
 from gemel.jobs.records import Job, checkpoint
 from gemel.jobs.work import Work
@@ -41,7 +41,7 @@ class ImportStep:
 
     def refuse(self, section: str, rows: Sequence[Row], errors: Mapping[int, GemelError]) -> None:
         """Tell why lines are not taken, by their numbers."""
-        for row in rows if errors else ():
+        for row in rows:
             error = errors.get(row.number)
             if error is None:
                 continue
@@ -55,9 +55,9 @@ class ImportStep:
             if self.progress.problem_count <= PROBLEMS_LOGGED_MAX:
                 self._tell({"section": section, "line": row.number, "id": named, "error": told}, error=True)
 
-    def stand_behind(self, section: str, row: Row) -> None:
-        """Go on behind a row of a section."""
-        self.progress.section, self.progress.offset, self.progress.line = section, row.end, row.number
+    def stand_behind(self, section: str, line: Line) -> None:
+        """Go on behind a line of a section."""
+        self.progress.section, self.progress.offset, self.progress.line = section, line.end, line.number
 
     def go_on(self, batch: Batch) -> None:
         """Go on where a batch ends: in its section, the next one, or nowhere."""

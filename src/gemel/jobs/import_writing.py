@@ -8,15 +8,21 @@ from typing import Any
 
 from gemel.base.errors import ConflictError, Detail, GemelError, InvalidError
 from gemel.graph.bulk import foresee_twins, put_twins, read_twin_puts
-from gemel.graph.bulk_relationships import RelationshipItem, foresee_relationships, put_relationships
+from gemel.graph.bulk_relationships import (
+    RelationshipItem,
+    foresee_relationships,
+    put_foreseen,
+    put_relationships,
+)
 from gemel.graph.library import add_models, get_model
+from gemel.graph.plain_relationships import PlainRelationships, foresee_plain
 from gemel.graph.twin_rows import new_numbers
 from gemel.jobs.lines import MODELS, RELATIONSHIPS, TWINS, Row
 from gemel.jobs.work import Work
 from gemel.models import ModelError, ModelParsingError
 from gemel.store.database import WriteTransaction
 
-__all__ = ["Write", "Written", "key_of", "name_of", "prepare_write"]
+__all__ = ["Write", "Written", "key_of", "name_of", "prepare_plain", "prepare_write"]
 
 DETAILS_MAX = 20
 
@@ -53,6 +59,29 @@ async def prepare_write(work: Work, section: str, rows: Sequence[Row]) -> Write:
     if section == MODELS and rows:
         return _models(work, rows)
     return _nothing
+
+
+async def prepare_plain(
+    work: Work, plain: PlainRelationships, rows: Callable[[], Sequence[Row]]
+) -> Write | None:
+    """Do what can be done of writing plain relationships before the lock is taken; return the rest, or None.
+
+    `rows` are the same; they are looked at one by one where what was foreseen does not hold.
+    """
+    async with work.database.read(work.tenant) as read:
+        foreseen = await foresee_plain(read, work.context, plain, work.ends)
+    if foreseen is None:
+        return None
+
+    async def write(tx: WriteTransaction) -> Written:
+        if await put_foreseen(tx, foreseen):
+            return {"relationships": len(foreseen.errors)}, {}
+        good, items, errors = await asyncio.to_thread(lambda: _items(rows()))
+        return _written(
+            "relationships", good, await put_relationships(tx, work.context, items, work.ends), errors
+        )
+
+    return write
 
 
 async def _nothing(_: WriteTransaction) -> Written:

@@ -10,14 +10,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import BinaryIO
 
 import psycopg
 
 from gemel.base.errors import GemelError, InternalError, InvalidError
+from gemel.graph.plain_relationships import PlainRelationships, read_plain
 from gemel.jobs.import_step import ImportStep, fail
-from gemel.jobs.import_writing import Write, Written, key_of, prepare_write
-from gemel.jobs.lines import HEADER, MODELS, Batch, Lines, Row
+from gemel.jobs.import_writing import Write, Written, key_of, prepare_plain, prepare_write
+from gemel.jobs.lines import HEADER, MODELS, RELATIONSHIPS, Batch, Line, Lines, Row, rows_of
 from gemel.jobs.progress import error_of
 from gemel.jobs.records import checkpoint
 from gemel.jobs.work import Work
@@ -58,19 +60,36 @@ async def run_import(work: Work, file: BinaryIO) -> bool:
     return True
 
 
-@dataclass(frozen=True, slots=True)
 class _Part:
-    """Rows of a batch, those of them that were read, and by number why others could not be."""
+    """Lines of a batch that name nothing twice, and their columns where they are plain."""
 
-    rows: Sequence[Row]
-    good: Sequence[Row]
-    unread: Mapping[int, GemelError]
+    def __init__(
+        self,
+        lines: Sequence[Line],
+        *,
+        rows: Sequence[Row] | None = None,
+        plain: PlainRelationships | None = None,
+    ) -> None:
+        self.lines = lines
+        self.plain = plain
+        self._rows = rows
 
-    @classmethod
-    def of(cls, rows: Sequence[Row]) -> _Part:
-        """Return the part of some rows."""
-        unread = {row.number: row.value for row in rows if isinstance(row.value, GemelError)}
-        return cls(rows, [row for row in rows if row.number not in unread] if unread else rows, unread)
+    @cached_property
+    def rows(self) -> Sequence[Row]:
+        """The lines, read."""
+        return rows_of(self.lines) if self._rows is None else self._rows
+
+    @cached_property
+    def unread(self) -> Mapping[int, GemelError]:
+        """By number why lines could not be read."""
+        if self.plain is not None:
+            return {}
+        return {row.number: row.value for row in self.rows if isinstance(row.value, GemelError)}
+
+    @cached_property
+    def good(self) -> Sequence[Row]:
+        """The rows that could be read."""
+        return [row for row in self.rows if row.number not in self.unread] if self.unread else self.rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +102,35 @@ class _Taking:
 
 
 async def _next(work: Work, batches: Iterator[Batch]) -> _Taking | None:
-    batch = await asyncio.to_thread(next, batches, None)
+    found = await asyncio.to_thread(_read, batches)
+    if found is None:
+        return None
+    batch, parts = found
+    # Before its section has begun the models that it rests on may not be there.
+    if batch.section == MODELS or work.job.progress.section != batch.section:
+        return _Taking(batch, parts, None)
+    return _Taking(batch, parts, await _prepared(work, batch.section, parts[0]))
+
+
+def _read(batches: Iterator[Batch]) -> tuple[Batch, list[_Part]] | None:
+    batch = next(batches, None)
     if batch is None:
         return None
-    if batch.section == MODELS:
-        return _Taking(batch, [_Part.of(batch.rows)], None)
-    parts = await asyncio.to_thread(lambda: [_Part.of(rows) for rows in _distinct(batch)]) or [_Part.of([])]
-    # Before its section has begun the models that it rests on may not be there.
-    begun = work.job.progress.section == batch.section
-    return _Taking(batch, parts, await prepare_write(work, batch.section, parts[0].good) if begun else None)
+    if batch.section == RELATIONSHIPS:
+        found = [line.text for line in batch.lines if isinstance(line.text, bytes)]
+        plain = read_plain(found) if found and len(found) == len(batch.lines) else None
+        if plain is not None:
+            return batch, [_Part(batch.lines, plain=plain)]
+    return batch, [_Part(batch.lines)] if batch.section == MODELS else list(_distinct(batch)) or [_Part([])]
+
+
+async def _prepared(work: Work, section: str, part: _Part) -> Write:
+    """Do what can be done of writing a part before the lock is taken; return the rest."""
+    if part.plain is not None:
+        write = await prepare_plain(work, part.plain, lambda: part.good)
+        if write is not None:
+            return write
+    return await prepare_write(work, section, part.good)
 
 
 async def _take(work: Work, taking: _Taking) -> None:
@@ -106,18 +145,18 @@ async def _take(work: Work, taking: _Taking) -> None:
 async def _write(work: Work, batch: Batch, part: _Part, write: Write | None = None, *, last: bool) -> None:
     """Write rows of a batch, `last` where it ends with them; what the database refuses is found by halving."""
     try:
-        write = write or await prepare_write(work, batch.section, part.good)
+        write = write or await _prepared(work, batch.section, part)
         await _commit(work, batch, part, write, {}, last=last)
     except (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.ProgramLimitExceeded) as error:
-        rows = part.rows
-        if batch.section == MODELS or len(rows) <= 1:
+        lines = part.lines
+        if batch.section == MODELS or len(lines) <= 1:
             refusal = InternalError("InternalError", f"The database refused it: {type(error).__name__}.")
-            refused: dict[int, GemelError] = {row.number: refusal for row in rows}
+            refused: dict[int, GemelError] = {line.number: refusal for line in lines}
             await _commit(work, batch, part, None, refused, last=last)
             return
-        middle = len(rows) // 2
-        await _write(work, batch, _Part.of(rows[:middle]), last=False)
-        await _write(work, batch, _Part.of(rows[middle:]), last=last)
+        middle = len(lines) // 2
+        await _write(work, batch, _Part(lines[:middle]), last=False)
+        await _write(work, batch, _Part(lines[middle:]), last=last)
 
 
 async def _commit(
@@ -132,12 +171,14 @@ async def _commit(
     step = ImportStep(work.job)
     async with work.database.write(work.tenant) as tx:
         counts, found = await write(tx) if write is not None else NOTHING
-        step.refuse(batch.section, part.rows, {**part.unread, **refused, **found})
+        errors = {**part.unread, **refused, **found}
+        if errors:
+            step.refuse(batch.section, part.rows, errors)
         step.count(counts)
         if last:
             step.go_on(batch)
         else:
-            step.stand_behind(batch.section, part.rows[-1])
+            step.stand_behind(batch.section, part.lines[-1])
         work.job.status = await checkpoint(tx, work.job, step.progress, work.holder, step.log)
         if counts:
             done = ", ".join(f"{number} {name}" for name, number in counts.items())
@@ -156,16 +197,15 @@ def _check_header(rows: Sequence[Row]) -> None:
         )
 
 
-def _distinct(batch: Batch) -> Iterator[list[Row]]:
-    """Yield the rows in parts that name nothing twice, so that of two lines on one thing the later holds."""
-    part: list[Row] = []
+def _distinct(batch: Batch) -> Iterator[_Part]:
+    """Yield the lines in parts that name nothing twice, so that of two lines on one thing the later holds."""
+    start = 0
     seen: set[object] = set()
-    for row in batch.rows:
+    for place, row in enumerate(batch.rows):
         key = key_of(batch.section, row.value)
         if key is not None and key in seen:
-            yield part
-            part, seen = [], set()
-        part.append(row)
+            yield _Part(batch.lines[start:place], rows=batch.rows[start:place])
+            start, seen = place, set()
         seen.add(key)
-    if part:
-        yield part
+    if batch.lines:
+        yield _Part(batch.lines[start:], rows=batch.rows[start:])

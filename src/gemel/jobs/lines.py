@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, BinaryIO, NamedTuple
 
 import msgspec
 
-from gemel.base.errors import InvalidError, TooLargeError
+from gemel.base.errors import GemelError, InvalidError, TooLargeError
 
-__all__ = ["HEADER", "LINE_BYTES_MAX", "MODELS", "RELATIONSHIPS", "TWINS", "Batch", "Lines", "Row"]
+__all__ = [
+    "HEADER",
+    "LINE_BYTES_MAX",
+    "MODELS",
+    "RELATIONSHIPS",
+    "TWINS",
+    "Batch",
+    "Line",
+    "Lines",
+    "Row",
+    "rows_of",
+]
 
 SECTIONS = HEADER, MODELS, TWINS, RELATIONSHIPS = ("Header", "Models", "Twins", "Relationships")
 LINE_BYTES_MAX = 1 << 20
@@ -19,25 +32,39 @@ BATCH_LINES = {"": 1, HEADER: 10, MODELS: 10_000, TWINS: 2_500, RELATIONSHIPS: 1
 BATCH_BYTES = {"": 1, HEADER: 1 << 20, MODELS: 64 << 20, TWINS: 4 << 20, RELATIONSHIPS: 4 << 20}
 
 
+class Line(NamedTuple):
+    """One line as it stands in the file: its number from 1, where the next one starts, its text, or why it has none."""
+
+    number: int
+    end: int
+    text: bytes | GemelError
+
+
 class Row(NamedTuple):
-    """One line: its number from 1, where the next one starts, and its value, or the error why it has none."""
+    """One line, read: its number from 1, where the next one starts, and its value, or the error why it has none."""
 
     number: int
     end: int
     value: Any
 
 
-class Batch(NamedTuple):
-    """Rows of one section in order; at byte `end`, behind `line` lines, the file goes on with `follows`.
+@dataclass(frozen=True)
+class Batch:
+    """Lines of one section in order; at byte `end`, behind `line` lines, the file goes on with `follows`.
 
     `follows` is the same section, the next one (its marker is read), or None at the end of the file.
     """
 
     section: str
-    rows: list[Row]
+    lines: list[Line]
     end: int
     line: int
     follows: str | None
+
+    @cached_property
+    def rows(self) -> list[Row]:
+        """The lines, read."""
+        return rows_of(self.lines)
 
 
 class Lines:
@@ -60,31 +87,31 @@ class Lines:
             follows = batch.follows
 
     def _batch(self) -> Batch:
-        rows: list[Row] = []
+        lines: list[Line] = []
         start = self._offset
         follows: str | None = self._section
-        while len(rows) < BATCH_LINES[self._section] and self._offset - start < BATCH_BYTES[self._section]:
+        while len(lines) < BATCH_LINES[self._section] and self._offset - start < BATCH_BYTES[self._section]:
             before = self._offset, self._line
-            row = self._next()
-            if row is None:
+            line = self._next()
+            if line is None:
                 if not self._section:
                     raise self._invalid('must begin with {"Section": "Header"}')
                 follows = None
                 break
-            marker = _marker(row.value)
+            marker = _marker(line.text)
             if marker is None:
                 if not self._section:
                     raise self._invalid('must begin with {"Section": "Header"}')
-                rows.append(row)
+                lines.append(line)
                 continue
-            if rows and self._fault_of(marker):
+            if lines and self._fault_of(marker):
                 # First the rows before it: the fault is found again when they are done.
                 self._offset, self._line = before
                 self._file.seek(self._offset)
             else:
                 follows = self._following(marker)
             break
-        return Batch(self._section, rows, self._offset, self._line, follows)
+        return Batch(self._section, lines, self._offset, self._line, follows)
 
     def _following(self, name: str) -> str:
         fault = self._fault_of(name)
@@ -102,7 +129,7 @@ class Lines:
             return f"has its section {name} behind {self._section}"
         return None
 
-    def _next(self) -> Row | None:
+    def _next(self) -> Line | None:
         """Return the next line that is not blank."""
         while True:
             text = self._file.readline(LINE_BYTES_MAX)
@@ -114,9 +141,9 @@ class Lines:
             if len(text) == LINE_BYTES_MAX and not text.endswith(b"\n"):
                 self._skip()
                 fault = TooLargeError("LimitExceeded", f"The line has more than {LINE_BYTES_MAX} bytes.")
-                return Row(self._line, self._offset, fault)
+                return Line(self._line, self._offset, fault)
             if not text.isspace():
-                return Row(self._line, self._offset, _value(text.removeprefix(BOM) if first else text))
+                return Line(self._line, self._offset, text.removeprefix(BOM) if first else text)
 
     def _skip(self) -> None:
         while text := self._file.readline(LINE_BYTES_MAX):
@@ -129,6 +156,14 @@ class Lines:
         return InvalidError("ImportFileInvalid", f"{where} {reason}.", "See the guide on imports.")
 
 
+def rows_of(lines: Sequence[Line]) -> list[Row]:
+    """Return lines, read."""
+    return [
+        Row(number, end, text if isinstance(text, GemelError) else _value(text))
+        for number, end, text in lines
+    ]
+
+
 def _value(text: bytes) -> Any:
     try:
         return msgspec.json.decode(text)
@@ -136,7 +171,11 @@ def _value(text: bytes) -> Any:
         return InvalidError("BodyMalformed", f"The line is not JSON: {error}.")
 
 
-def _marker(value: Any) -> str | None:
+def _marker(text: bytes | GemelError) -> str | None:
+    # Any letter may be written with a backslash; most lines have none, and are not read here.
+    if isinstance(text, GemelError) or not (b"Section" in text or b"\\" in text):
+        return None
+    value = _value(text)
     return (
         str(value["Section"]) if isinstance(value, dict) and len(value) == 1 and "Section" in value else None
     )

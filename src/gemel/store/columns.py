@@ -43,6 +43,7 @@ __all__ = [
     "integers",
     "read_json",
     "register",
+    "repeated",
     "smallints",
     "texts",
     "timestamps",
@@ -123,6 +124,13 @@ def timestamps(values_us: npt.NDArray[np.int64]) -> TimestampArray:
 def texts(values: Sequence[str | None]) -> TextArray:
     """Return a text[] parameter. Raises UnicodeEncodeError for a lone surrogate."""
     return TextArray(_varying([None if value is None else value.encode() for value in values], 25))
+
+
+def repeated(value: str, count: int) -> TextArray:
+    """Return a text[] parameter that has one value again and again."""
+    text = value.encode()
+    head = struct.pack(">iiiii", 1, 0, 25, count, 1)
+    return TextArray(head + (len(text).to_bytes(4, "big") + text) * count)
 
 
 def byteas(values: Sequence[bytes]) -> ByteaArray:
