@@ -88,10 +88,12 @@ def test_as_each_by_itself(play: Play, seed: int) -> None:
                 assert by_columns.keys == each_by_itself.keys
                 assert by_columns.limited == each_by_itself.limited
                 assert by_columns.epochs == each_by_itself.epochs
-                assert by_columns.taken is not None and each_by_itself.taken is not None
+                assert by_columns.taken is not None
+                assert each_by_itself.taken is not None
                 for one, other in zip(by_columns.taken, each_by_itself.taken, strict=True):
                     assert one == other or list(one) == list(other) == []
-        assert taken > 20 and left > 20 and not refused, (taken, left, refused)
+        assert min(taken, left) > 20
+        assert not refused
 
     play(work)
 
