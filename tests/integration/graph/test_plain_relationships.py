@@ -75,7 +75,7 @@ def test_as_each_by_itself(play: Play, seed: int) -> None:
             for _ in range(150):
                 lines = [line(chance, now_us()) for _ in range(chance.choice([1, 2, 3, 4, 5, 25]))]
                 plain = read_plain([json.dumps(each).encode() for each in lines])
-                by_columns = plain and await foresee_plain(read, site.context, plain, ends)
+                by_columns = None if plain is None else await foresee_plain(read, site.context, plain, ends)
                 if by_columns is None:
                     left += 1
                     continue
