@@ -200,6 +200,7 @@ CODES: dict[str, Code] = {
     "DriftAhead": Code(
         "A sample's time is further ahead of the clock than its contract says.", "Set the clocks."
     ),
+    "DriftFlow": Code("A source brings fewer or more samples a second than its contract says.", DRIFT),
     "DriftSilent": Code(
         "A thing of the source has sent nothing for longer than the contract says.", "Look at the thing."
     ),

@@ -18,10 +18,11 @@ class CsvRows(LineRows):
     """A CSV file. A record that does not parse, or has more or fewer cells than the header, is malformed.
 
     Cells stand in quotes where they hold the delimiter, a quote (doubled) or a line end. Without a header
-    the columns are called 1, 2, 3. Blank lines are passed over; so are empty cells beyond the header.
+    the columns are called 1, 2, 3. Blank lines are passed over; so are empty cells beyond the header. With `whole`
+    all columns are read, and not only those that the mapping names.
     """
 
-    def __init__(self, path: Path, mapping: Mapping) -> None:
+    def __init__(self, path: Path, mapping: Mapping, *, whole: bool = False) -> None:
         self._format: FileFormat = mapping.format
         super().__init__(path)
         try:
@@ -32,6 +33,8 @@ class CsvRows(LineRows):
             names = first if mapping.format.header else [str(i + 1) for i in range(len(first))]
             self._width = len(names)
             self._wanted = _wanted(names, mapping, path)
+            if whole:
+                self._wanted = {name: names.index(name) for name in names}
         except BaseException:
             self.close()
             raise

@@ -33,10 +33,14 @@ class Event(msgspec.Struct, gc=False):
 
 
 class Part(msgspec.Struct, gc=False):
-    """Events whose twins, where missing, would be created of one model (None: the mapping names none)."""
+    """Events whose twins, where missing, would be created of one model (None: the mapping names none).
+
+    `rows` are the numbers of the rows that they are of.
+    """
 
     model: str | None
     events: list[Event]
+    rows: list[int]
 
 
 class EventMaker:
@@ -55,28 +59,29 @@ class EventMaker:
 
         Ids are `<source>:<file id>:<row>:<twin>`: the same file gives the same ids again.
         """
-        parts: dict[str | None, list[Event]] = {rule.model: [] for rule in self._rules}
+        parts = {rule.model: Part(rule.model, [], []) for rule in self._rules}
         empty = 0
         if chunk.numbers:
             times = self._times(chunk.cells[self._time_column])
             for rule in self._rules:
-                made = self._made(rule, chunk, times)
-                empty += len(chunk.numbers) - len(made)
-                parts[rule.model].extend(made)
+                part = parts[rule.model]
+                before = len(part.events)
+                self._make(rule, chunk, times, part)
+                empty += len(chunk.numbers) - (len(part.events) - before)
         first = parts[self._rules[0].model]
-        first.extend(map(self._malformed, chunk.malformed))
-        return [Part(model, events) for model, events in parts.items() if events], empty
+        first.events.extend(map(self._malformed, chunk.malformed))
+        first.rows.extend(row.number for row in chunk.malformed)
+        return [part for part in parts.values() if part.events], empty
 
-    def _made(self, rule: _Rule, chunk: Chunk, times: Sequence[str]) -> list[Event]:
+    def _make(self, rule: _Rule, chunk: Chunk, times: Sequence[str], part: Part) -> None:
         source, prefix, suffix = self._source, self._id_prefix, rule.id_suffix
-        made: list[Event] = []
         rows = zip(chunk.numbers, times, rule.subjects(chunk), rule.data(chunk), strict=True)
         for number, time, subject, data in rows:
             if data is not None:
                 event_id = f"{prefix}:{number}:{subject}{suffix}"
                 given = subject if subject else msgspec.UNSET
-                made.append(Event(event_id, source, EVENT_TYPE, time, given, data, self._revision))
-        return made
+                part.events.append(Event(event_id, source, EVENT_TYPE, time, given, data, self._revision))
+                part.rows.append(number)
 
     def _malformed(self, row: MalformedRow) -> Event:
         # With a subject, what is wrong is the data, which is then what the platform says.

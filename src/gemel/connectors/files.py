@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Iterable
+from collections.abc import Mapping as Rows
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -15,23 +16,28 @@ from gemel.connectors.csv_rows import CsvRows
 from gemel.connectors.events import Event, EventMaker, Part
 from gemel.connectors.ndjson_rows import NdjsonRows
 from gemel.connectors.parquet_rows import ParquetRows
-from gemel.connectors.rows import Position, RowReader, file_id, open_binary
+from gemel.connectors.rows import Chunk, Position, RowReader, file_id, open_binary
 from gemel.mapping.tables import Mapping
+from gemel.mapping.watched import Broken
 
 __all__ = ["Batch", "Event", "FileSource", "Part", "Position", "open_source"]
 
-READERS: Final[dict[str, Callable[[Path, Mapping], RowReader]]] = {
+READERS: Final[dict[str, type[CsvRows | NdjsonRows | ParquetRows]]] = {
     "csv": CsvRows,
     "ndjson": NdjsonRows,
     "parquet": ParquetRows,
 }
+NONE_BROKEN: Final[Rows[int, Broken]] = {}
+Look = Callable[[Chunk], Rows[int, Broken]]
+"""Looks at rows before they are mapped; returns those that must not be taken, by their numbers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Events read together and the position behind them.
 
-    `rows` were read for it; `empty` is how many of them, counted per twin, had no value and made no event.
+    `rows` were read for it; `empty` is how many of them, counted per twin, had no value and made no event. `broken` are
+    rows whose events must not be taken, by their numbers.
     """
 
     parts: tuple[Part, ...]
@@ -39,6 +45,7 @@ class Batch:
     rows: int
     empty: int
     bytes_done: int
+    broken: Rows[int, Broken] = NONE_BROKEN
 
     @property
     def events(self) -> Iterable[Event]:
@@ -47,16 +54,20 @@ class Batch:
 
 
 class FileSource:
-    """A file under a mapping. `name` is its source name: the same for the same content and mapping."""
+    """A file under a mapping. `name` is its source name: the same for the same content and mapping.
 
-    def __init__(self, path: Path, mapping: Mapping) -> None:
+    With `look` whole rows are read, and shown to it.
+    """
+
+    def __init__(self, path: Path, mapping: Mapping, look: Look | None = None) -> None:
         with open_binary(path) as file:
             self._stat = os.fstat(file.fileno())
             self.file_id = file_id(file)
         self.path = path
         self.mapping = mapping
         self.name = f"file:{self.file_id}-{mapping.digest}"
-        self._reader: RowReader = READERS[mapping.format.type](path, mapping)
+        self._look = look
+        self._reader: RowReader = READERS[mapping.format.type](path, mapping, whole=look is not None)
         self._start = self.position
         self._maker = EventMaker(mapping, self.file_id)
         self._unseen = set(mapping.columns - mapping.optional_columns)
@@ -97,9 +108,10 @@ class FileSource:
                 for name in self._unseen
                 if any(c is not None and c != "" for c in chunk.cells.get(name, ()))
             }
+        broken = NONE_BROKEN if self._look is None else self._look(chunk)
         parts, empty = self._maker.make(chunk)
         rows = len(chunk.numbers) + len(chunk.malformed)
-        return Batch(tuple(parts), self.position, rows, empty, self.bytes_done)
+        return Batch(tuple(parts), self.position, rows, empty, self.bytes_done, broken)
 
     def seek(self, position: Position) -> None:
         """Go on from a position of this very file.
@@ -138,10 +150,10 @@ class FileSource:
             )
 
 
-def open_source(path: Path, mapping: Mapping) -> FileSource:
-    """Open a file of the mapping's type at its beginning.
+def open_source(path: Path, mapping: Mapping, look: Look | None = None) -> FileSource:
+    """Open a file of the mapping's type at its beginning; with `look` rows are shown to it before they are mapped.
 
     Raises InvalidError: FileUnreadable, or MappingInvalid where the file lacks a column that is not
     optional; EnvironmentFaultError (ExtraMissing) for Parquet without pyarrow.
     """
-    return FileSource(path, mapping)
+    return FileSource(path, mapping, look)

@@ -12,7 +12,7 @@ import hashlib
 import os
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -20,10 +20,11 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from gemel.base.clock import now_us
-from gemel.base.errors import EnvironmentFaultError, InvalidError, UnavailableError
-from gemel.connectors.files import Batch, FileSource, open_source
+from gemel.base.errors import Detail, EnvironmentFaultError, InvalidError, UnavailableError
+from gemel.connectors.files import Batch, FileSource, Part, open_source
+from gemel.connectors.looking import row_looker
 from gemel.connectors.rows import Position
-from gemel.ingest.events import LINES, Decoded, decode_body
+from gemel.ingest.events import LINES, Decoded, Event, decode_body
 from gemel.mapping.tables import Mapping as FileMapping
 from gemel.mapping.tables import parse_mapping
 from gemel.sources.contract import Marks, SourceBatch
@@ -63,9 +64,6 @@ class FolderKind:
         """Raise InvalidError (SourceInvalid, SourceNotAllowed, MappingInvalid) for what can be seen from here."""
         _settings(definition, place)
         _mapping(definition)
-        if definition.contract is not None:
-            message = "The source's contract: files are not read under one."
-            raise InvalidError("SourceInvalid", message, "Check them before: `gemel contract check FILE`.")
 
     async def open(self, definition: Definition, place: Place, marks: Marks) -> FolderSource:
         """Return the source; raises as `check`, and UnavailableError (SourceUnavailable) without the folder."""
@@ -102,6 +100,7 @@ class FolderSource:
         self._open: _Open | None = None
         self._ready: deque[SourceBatch] = deque()
         self._rows = definition.limits.events_max
+        self._look = None if definition.watch is None else row_looker(definition.watch, mapping.format.type)
 
     async def next_batch(self, limits: Limits) -> SourceBatch | None:
         """Return the next events of a file, or None where there is none to read within the wait."""
@@ -194,7 +193,7 @@ class FolderSource:
                 self._finish(name, stamp)
                 self._ready.append(_nothing({_name_part(name): self._name_mark(stamp)}))
                 return
-            reader = await asyncio.to_thread(open_source, path, self._mapping)
+            reader = await asyncio.to_thread(open_source, path, self._mapping, self._look)
         except FileNotFoundError:
             self._resting.pop(name, None)
             return
@@ -248,11 +247,14 @@ class FolderSource:
         encoder = msgspec.json.Encoder()
         for part in batch.parts if batch is not None else ():
             body = encoder.encode_lines(part.events)
+            decoded = decode_body(body, LINES)
+            if batch is not None and batch.broken:
+                decoded.events = list(_held_back(decoded, part, batch))
             if len(body) > limits.bytes_max:
                 self._rows = max(1, len(part.events) * limits.bytes_max // len(body))
             batches.append(
                 SourceBatch(
-                    decoded=decode_body(body, LINES),
+                    decoded=decoded,
                     received_us=received_us,
                     weight=len(body),
                     file=file.name,
@@ -318,6 +320,16 @@ def _resume(reader: FileSource, kept: str) -> None:
     row, _, offset = kept.partition(":")
     if row.isdecimal() and offset.isdecimal():
         reader.seek(Position(reader.file_id, int(row), int(offset)))
+
+
+def _held_back(decoded: Decoded, part: Part, batch: Batch) -> Iterator[Event | Detail]:
+    """Yield the events of rows, and for rows that must not be taken the reason why."""
+    for event, row in zip(decoded.events, part.rows, strict=True):
+        broken = batch.broken.get(row)
+        if broken is None or isinstance(event, Detail):
+            yield event
+        else:
+            yield Detail(broken.code, f"row {row}: {broken.problem}")
 
 
 def _digest(path: Path, mapping: FileMapping) -> str:

@@ -12,6 +12,7 @@ from gemel.base.errors import InvalidError
 from gemel.connectors.avro import AvroPayloads, Registry
 from gemel.connectors.kafka_messages import EventReader, MappedReader, Reader
 from gemel.connectors.kafka_source import KafkaSource, Origin, Topics
+from gemel.connectors.looking import WatchedReader
 from gemel.mapping.mapper import Mapper
 from gemel.mapping.payload import parse_payload_mapping
 from gemel.outbound import Outbound, parse_target
@@ -89,6 +90,8 @@ class KafkaKind:
         reader: Reader = EventReader()
         if mapper is not None:
             reader = MappedReader(mapper, self._payloads(settings.avro, place))
+        elif definition.watch is not None:
+            reader = WatchedReader(reader, definition.watch)
         config = client_config(settings.servers, settings.settings, place.resolve) | OURS
         config.setdefault("session.timeout.ms", SESSION_MS)
         group = settings.group or f"gemel.{place.tenant_name}.{definition.name}"

@@ -246,10 +246,10 @@ def _reading(definition: Definition, settings: MqttSettings) -> Reading:
         if definition.create_twins:
             message = "The source's create_twins: needs a mapping, which names the model."
             raise InvalidError("SourceInvalid", message, "Add a mapping, or create the twins first.")
-        if settings.sparkplug is None:
-            return Reading(EventPayloads())
-        nodes = SparkplugNodes(settings.sparkplug, None, secrets.token_hex(4))
-        return Reading(nodes, nodes)
+        nodes = settings.sparkplug and SparkplugNodes(settings.sparkplug, None, secrets.token_hex(4))
+        payloads: Payloads = nodes or EventPayloads()
+        watch = definition.watch
+        return Reading(payloads if watch is None else WatchedPayloads(payloads, watch), nodes)
     mapping = parse_payload_mapping(definition.mapping.text.encode(), definition.mapping.file)
     models = {rule.model for rule in mapping.twins}
     if definition.create_twins and (len(models) > 1 or None in models):

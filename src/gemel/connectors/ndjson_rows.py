@@ -17,11 +17,12 @@ class NdjsonRows(LineRows):
     """An NDJSON file. A column is a key of the object, or, dotted, one inside nested objects.
 
     A line that is not a JSON object is malformed. Blank lines are passed over. A key that a line does not
-    have is a cell without a value.
+    have is a cell without a value. With `whole` the objects themselves are given, too.
     """
 
-    def __init__(self, path: Path, mapping: Mapping) -> None:
+    def __init__(self, path: Path, mapping: Mapping, *, whole: bool = False) -> None:
         super().__init__(path)
+        self._whole = whole
         self._columns = sorted(mapping.columns)
         self._decode = msgspec.json.Decoder(dict[str, object]).decode
 
@@ -43,7 +44,8 @@ class NdjsonRows(LineRows):
                 text = line.decode("utf-8", "backslashreplace").rstrip("\r\n")
                 malformed.append(MalformedRow(number, text, str(error)))
         self._row += len(lines)
-        return Chunk(numbers, {name: [_cell(row, name) for row in rows] for name in self._columns}, malformed)
+        cells = {name: [_cell(row, name) for row in rows] for name in self._columns}
+        return Chunk(numbers, cells, malformed, rows if self._whole else None)
 
 
 def _cell(row: dict[str, object], name: str) -> object:

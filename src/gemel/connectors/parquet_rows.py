@@ -15,12 +15,12 @@ __all__ = ["ParquetRows"]
 
 
 class ParquetRows:
-    """A Parquet file; only the columns wanted are read, in batches, so that memory stays small.
+    """A Parquet file; only the columns wanted (with `whole` all) are read, in batches, so that memory stays small.
 
     Columns are those at the top level. Timestamps are taken as they are, whatever the mapping's time format.
     """
 
-    def __init__(self, path: Path, mapping: Mapping) -> None:
+    def __init__(self, path: Path, mapping: Mapping, *, whole: bool = False) -> None:
         arrow, parquet = _arrow()
         self._path = path
         self._arrow = arrow
@@ -35,7 +35,7 @@ class ParquetRows:
                 self.close()
                 hint = f"Name one of its columns ({', '.join(names)}), or add `optional: true`."
                 raise mapping_fault(mapping.file, "", f"{path} has no column {column!r}.", hint)
-        self._columns = [column for column in sorted(mapping.columns) if column in names]
+        self._columns = names if whole else [name for name in sorted(mapping.columns) if name in names]
         self._rows_total: int = self._file.metadata.num_rows
         self._row = 0
         self._batches: Iterator[Any] | None = None

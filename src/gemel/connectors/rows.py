@@ -50,11 +50,16 @@ class MalformedRow:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Some rows of a file by column. `cells` has a list for every column wanted that the file has."""
+    """Some rows of a file by column. `cells` has a list for every column wanted that the file has.
+
+    Of a file that is read whole it has one for every column there is; where each row has its own, `objects` are the
+    rows.
+    """
 
     numbers: Sequence[int]
     cells: Mapping[str, Sequence[object]]
     malformed: Sequence[MalformedRow] = field(default=())
+    objects: Sequence[dict[str, object]] | None = None
 
 
 class RowReader(Protocol):

@@ -19,8 +19,10 @@ __all__ = [
     "ANY",
     "DRIFT",
     "NUMBERS",
+    "OF_NO_MESSAGE",
     "Contract",
     "FieldRule",
+    "Flow",
     "Pace",
     "Policy",
     "Version",
@@ -35,14 +37,18 @@ NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,62}[A-Za-z0-9])?")
 VERSION: Final = re.compile(r"(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})")
 FIELDS_MAX: Final = 1000
 SECONDS_MAX: Final = 10 * 365 * 86_400
+DAY_S: Final = 86_400
 SILENT_AFTER: Final = 3
 """After how many of the longest pauses between samples a thing is silent, where the contract does not say."""
+FLOW_S: Final = 60.0
 Policy = Literal["accept", "quarantine", "stop"]
 POLICIES: Final = ("accept", "quarantine", "stop")
 DRIFT: Final = (
-    "malformed", "missing", "retyped", "range", "value", "unit", "new", "time", "rate", "late", "ahead", "silent",
+    "malformed", "missing", "retyped", "range", "value", "unit", "new", "time", "rate", "late", "ahead", "flow", "silent",
 )  # fmt: skip
 """All that a source is watched for: the findings of a check, and things that are silent."""
+OF_NO_MESSAGE: Final = ("flow", "silent")
+"""Findings that are of no message, so that there is none to hold back."""
 
 
 class Version(NamedTuple):
@@ -84,6 +90,20 @@ class Pace:
 
 
 @dataclass(frozen=True, slots=True)
+class Flow:
+    """Samples a second of all things together, in each window of `over_s` by their own times."""
+
+    least_per_s: float = 0.0
+    most_per_s: float = math.inf
+    over_s: float = FLOW_S
+
+    @property
+    def judged(self) -> bool:
+        """Whether anything is promised of it."""
+        return self.least_per_s > 0 or self.most_per_s < math.inf
+
+
+@dataclass(frozen=True, slots=True)
 class Contract:
     """A contract, read and checked; `others` says whether fields may be there that it does not name.
 
@@ -100,6 +120,7 @@ class Contract:
     fields: dict[str, FieldRule]
     others: bool
     pace: Pace
+    flow: Flow
     policy: dict[str, Policy]
 
     @property
@@ -148,6 +169,7 @@ def _contract(top: Section) -> Contract:
         fields=dict(_fields(top.section("fields"))),
         others=top.choice("others", ("allow", "refuse"), "allow") == "allow",
         pace=_pace(top, moment[0]),
+        flow=_flow(top, moment[0]),
         policy=_policy(top),
     )
     top.finish()
@@ -160,15 +182,15 @@ def _policy(top: Section) -> dict[str, Policy]:
     """Read what is done about drift; what is not said of a finding is done by `default`."""
     section = top.section("policy", {})
     default: Policy = section.choice("default", POLICIES, "accept")
-    firm = {"silent": "accept", "new": default if top.raw.get("others") == "refuse" else "accept"}
-    if default == "stop":
-        firm["silent"] = default
+    firm = {"new": default if top.raw.get("others") == "refuse" else "accept"}
+    firm |= dict.fromkeys(OF_NO_MESSAGE, "stop" if default == "stop" else "accept")
     found: dict[str, Policy] = {
         kind: section.choice(kind, POLICIES, firm.get(kind, default)) for kind in DRIFT
     }
     section.finish()
-    if found["silent"] == "quarantine":
-        raise section.fault("silent", "leaves nothing to quarantine.", "Use accept or stop.")
+    for kind in OF_NO_MESSAGE:
+        if found[kind] == "quarantine":
+            raise section.fault(kind, "leaves nothing to quarantine.", "Use accept or stop.")
     return found
 
 
@@ -239,6 +261,23 @@ def _pace(top: Section, time: Path | None) -> Pace:
     if pace.least_s > pace.most_s:
         raise section.fault("min_s", "is more than `max_s`.")
     return pace
+
+
+def _flow(top: Section, time: Path | None) -> Flow:
+    section = top.section("flow", {})
+    flow = Flow(
+        least_per_s=_number(section, "min_per_s", 0.0),
+        most_per_s=_number(section, "max_per_s", math.inf),
+        over_s=_seconds(section, "over_s", FLOW_S),
+    )
+    section.finish()
+    if flow != Flow() and time is None:
+        raise top.fault("time", "is missing, and is needed for `flow`.")
+    if not 0 <= flow.least_per_s <= flow.most_per_s:
+        raise section.fault("min_per_s", "is negative, or more than `max_per_s`.")
+    if not 1 <= flow.over_s <= DAY_S:
+        raise section.fault("over_s", f"is {flow.over_s!r}.", "Use 1 to 86400 seconds.")
+    return flow
 
 
 def _seconds(section: Section, key: str, default: float) -> float:

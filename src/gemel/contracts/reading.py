@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +16,7 @@ from gemel.contracts.checking import Checker, Rule
 from gemel.contracts.document import Contract
 from gemel.mapping.samples import read_samples
 
-__all__ = ["check_file"]
+__all__ = ["check_file", "column_readers"]
 
 AT_ONCE: Final = 2000
 FLAGS: Final = {"true": True, "false": False}
@@ -97,6 +98,22 @@ def _cell_readers(contract: Contract) -> dict[str, Callable[[str], Any]]:
     if contract.time is not None and contract.format.startswith("unix"):
         readers.setdefault(contract.time.text, _number)
     return readers
+
+
+def column_readers(contract: Contract) -> dict[str, Callable[[Sequence[str]], list[Any]]]:
+    """Return how columns of cells are read that are no texts, by name."""
+    return {
+        name: partial(_column, each) for name, each in _cell_readers(contract).items() if each is not _text
+    }
+
+
+def _column(one: Callable[[str], Any], cells: Sequence[str]) -> list[Any]:
+    if one is _number:
+        try:
+            return list(map(float, cells))
+        except ValueError:
+            pass
+    return list(map(one, cells))
 
 
 def _text(cell: str) -> str | None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gemel.base.errors import InvalidError
-from gemel.contracts.document import ANY, Contract, FieldRule, Pace, Version
+from gemel.contracts.document import ANY, Contract, FieldRule, Flow, Pace, Version
 from gemel.mapping.paths import Path
 from gemel.mapping.units import conversion
 
@@ -43,7 +43,7 @@ def compare(old: Contract, new: Contract) -> list[Change]:
     if old.others != new.others:
         what = "fields that are not named are allowed" if new.others else "no other fields are allowed"
         changes.append(Change("others", what, breaking=new.others))
-    return [*changes, *_pace(old.pace, new.pace), *_policy(old, new)]
+    return [*changes, *_pace(old.pace, new.pace), *_flow(old.flow, new.flow), *_policy(old, new)]
 
 
 def needed_version(old: Contract, changes: list[Change]) -> Version:
@@ -98,6 +98,15 @@ def _pace(before: Pace, after: Pace) -> Iterator[Change]:
     yield from _bound("late_s", "", before.late_s, after.late_s)
     yield from _bound("ahead_s", "", before.ahead_s, after.ahead_s)
     yield from _bound("silent_s", "", before.silent_s, after.silent_s)
+
+
+def _flow(before: Flow, after: Flow) -> Iterator[Change]:
+    yield from _bound("flow", "min_per_s", -before.least_per_s, -after.least_per_s)
+    yield from _bound("flow", "max_per_s", before.most_per_s, after.most_per_s)
+    if before.over_s != after.over_s:
+        # What holds of windows of one width says nothing of others.
+        what = f"over_s {before.over_s:g} becomes {after.over_s:g}"
+        yield Change("flow", what, breaking=before.judged)
 
 
 def _policy(old: Contract, new: Contract) -> Iterator[Change]:

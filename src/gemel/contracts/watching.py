@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import math
 import threading
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,11 +12,12 @@ from typing import Any, Final
 from gemel.base.errors import GemelError, InvalidError
 from gemel.contracts.checking import Checker, Rule, shown
 from gemel.contracts.columns import Columns
-from gemel.contracts.document import Contract, Policy
+from gemel.contracts.document import OF_NO_MESSAGE, Contract, Policy
+from gemel.contracts.pacing import Things
 from gemel.graph.jsonpatch import pointer_text
 from gemel.mapping.watched import Broken
 
-__all__ = ["CODES", "OTHERS", "Drifted", "Sighting", "Watch"]
+__all__ = ["CODES", "OTHERS", "Drifted", "Place", "Sighting", "Watch"]
 
 CODES: Final = {
     "malformed": "DriftMalformed",
@@ -29,6 +31,7 @@ CODES: Final = {
     "rate": "DriftRate",
     "late": "DriftLate",
     "ahead": "DriftAhead",
+    "flow": "DriftFlow",
     "silent": "DriftSilent",
 }
 TOLD: Final = {
@@ -48,6 +51,7 @@ LOOKED_AT_MIN: Final = 250
 SHARE: Final = 8
 """Of a batch that is only looked at in part, one in so many messages, and LOOKED_AT_MIN at least."""
 DATA: Final = "data"
+NO_FAULTS: Final[Mapping[int, str]] = {}
 OTHERS: Final = "*"
 """Stands for all fields beyond those that are told apart."""
 FIELDS_MAX: Final = 200
@@ -55,6 +59,14 @@ FIELD_CHARS_MAX: Final = 200
 EXAMPLE_CHARS_MAX: Final = 200
 HEARD_MAX: Final = 20_000
 THING_CHARS_MAX: Final = 200
+
+
+class Place(enum.Enum):
+    """What stands in quarantine for a sample: its message as `data`, itself as an event, or what was made of a row."""
+
+    MESSAGE = "message"
+    EVENT = "event"
+    ROW = "row"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +115,9 @@ class Watch(Checker):
         self._again: set[str] = set()
         self._lock = threading.Lock()
         self._listens = contract.pace.silent_s < math.inf
+        self._names_things = self._names_things or self._listens
         self._turn = 0
+        self._place_in = Place.MESSAGE
         self._firm = {kind for kind, policy in contract.policy.items() if policy != "accept"}
 
     def wanted(self, count: int) -> range:
@@ -113,7 +127,7 @@ class Watch(Checker):
         batch, another one each time.
         """
         size = max(LOOKED_AT_MIN, count // SHARE)
-        if count <= size or self._firm - {"silent"} or self._listens:
+        if count <= size or self._firm - set(OF_NO_MESSAGE) or self._listens or self._flow is not None:
             return range(count)
         start, self._turn = self._turn % count, self._turn + size
         return range(min(start, count - size), min(start, count - size) + size)
@@ -123,17 +137,39 @@ class Watch(Checker):
 
         `skipped` is how many of their batch are not shown.
         """
-        self.now_us, self._broken = received_us, {}
+        self.now_us, self._broken, self._place_in = received_us, {}, Place.MESSAGE
         if skipped:
             self.skips = True
-        self.take(enumerate(payloads))
+        self.take_payloads(range(len(payloads)), payloads)
         return self._broken
 
-    def things_of(self, columns: Columns) -> list[str]:
+    def look_at(
+        self,
+        numbers: Sequence[int],
+        columns: Columns,
+        received_us: int,
+        place: Place,
+        faults: Mapping[int, str] = NO_FAULTS,
+    ) -> Mapping[int, Broken]:
+        """Look at samples that are columns already; return those that must not be taken, by their numbers.
+
+        `faults` are others, which could not be read at all, and wait for that reason.
+        """
+        self.now_us, self._broken, self._place_in = received_us, {}, place
+        for number, what in faults.items():
+            self.found(Rule("malformed", ""), number, what)
+        self._broken = {}
+        self.take_columns(numbers, columns)
+        return self._broken
+
+    def things_of(self, columns: Columns) -> Things:
         """Return what each sample is of, and note who was heard of."""
         things = super().things_of(columns)
         if self._listens:
-            self._hear({thing[:THING_CHARS_MAX] for thing in set(things)})
+            named = things.distinct()
+            if max(map(len, named)) > THING_CHARS_MAX:
+                named = {thing[:THING_CHARS_MAX] for thing in named}
+            self._hear(named)
         return things
 
     def take_drift(self) -> dict[Sighting, Drifted]:
@@ -173,6 +209,10 @@ class Watch(Checker):
     def found(self, rule: Rule, number: int, what: str) -> None:
         """Count what is not as promised, and see to it that the message is not taken, where that is the policy."""
         self._count(rule.kind, rule.field, what)
+        if rule.kind in OF_NO_MESSAGE:
+            if rule.kind in self._firm:
+                self._halt(rule.kind, f"The source brings {what} (contract {self.contract.label})")
+            return
         # One that is refused already needs no second reason.
         if rule.kind in self._firm and number not in self._broken:
             self._refuse(rule, number, what)
@@ -223,7 +263,10 @@ class Watch(Checker):
         rule = self.contract.fields.get(field_name)
         if self.contract.each is not None or rule is None or rule.path.keys is None:
             return None
-        return pointer_text((DATA, *rule.path.keys))
+        keys = rule.path.keys
+        if self._place_in is Place.EVENT:
+            return pointer_text((keys[0], ".".join(keys[1:])) if len(keys) > 1 else keys)
+        return pointer_text((DATA, *keys)) if self._place_in is Place.MESSAGE else None
 
     def _halt(self, kind: str, problem: str) -> None:
         if self.halted is None:

@@ -72,7 +72,8 @@ class Definition:
     """A description, read and checked as far as it is the same for all kinds; `connection` is the kind's own.
 
     With `trial` the source is only looked at: beside whoever reads it, without being taken for one who does.
-    `watch` is given where it is read under a contract: whoever maps its messages shows them to it before.
+    `watch` is given where it is read under a contract: whoever maps its messages shows them to it before, and
+    events or rows that are not mapped are shown as they are.
     """
 
     name: str
@@ -109,8 +110,6 @@ def parse_definition(text: str, mapping: str | None = None, contract: str | None
         backoff=_backoff(top.fields("backoff", {})),
     )
     top.finish()
-    if found.contract is not None and found.mapping is None:
-        raise top.fault("contract", "needs a mapping: it is about messages, and not events", "Add one.")
     return found
 
 
