@@ -15,6 +15,7 @@ from gemel.connectors.folder import FolderKind
 from gemel.connectors.kafka import KafkaKind
 from gemel.connectors.mqtt import MqttKind
 from gemel.connectors.opcua import OpcUaKind
+from gemel.connectors.push import PushKind
 from gemel.ingest.events import LINES, decode_body
 from gemel.observe.intake import Intake
 from gemel.observe.metrics import Metrics
@@ -127,6 +128,7 @@ class Workshop:
             "kafka": KafkaKind(Outbound(LOCAL)),
             "mqtt": MqttKind(LOCAL),
             "opcua": OpcUaKind(LOCAL),
+            "push": PushKind(),
         }
         return Sources(parts.db, kinds, Permits.parse(self.allow), sink)
 

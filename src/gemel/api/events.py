@@ -55,7 +55,11 @@ RESULT = {
 
 Source = Annotated[
     str | None,
-    HeaderParameter(name="Gemel-Source", description="What the events were read from, by any name."),
+    HeaderParameter(
+        name="Gemel-Source",
+        description="What the events were read from, by any name; under that of a source of kind push they are "
+        "taken by its contract.",
+    ),
 ]
 At = Annotated[
     str | None,
@@ -136,27 +140,29 @@ async def ingest(
         _unquoted("Gemel-Mapping", mapping),
     )
 
-    def request_of(decoded: Decoded) -> IngestRequest:
-        entry = call.entry(target=batch_target(source, decoded.events))
-        return IngestRequest(
-            decoded,
-            received_us,
-            entry,
-            positions=position_read,
-            sending=sending,
-            create_model=create_model,
-            laps=laps,
-        )
+    async with call.services.sources.pushed.under(call.tenant, source) as pushing:
 
-    body = await request.body()
-    laps.end("receive")
-    result = await call.services.ingest.receive(
-        call.tenant,
-        body,
-        lambda held: decode_any(held, media_type),
-        request_of,
-        lambda held: weigh_any(held, media_type),
-    )
+        def decode(held: bytes) -> Decoded:
+            decoded = decode_any(held, media_type)
+            return decoded if pushing is None else pushing.shown(decoded, received_us)
+
+        def request_of(decoded: Decoded) -> IngestRequest:
+            return IngestRequest(
+                decoded,
+                received_us,
+                call.entry(target=batch_target(source, decoded.events)),
+                positions=position_read,
+                sending=sending,
+                create_model=create_model,
+                guard=pushing,
+                laps=laps,
+            )
+
+        body = await request.body()
+        laps.end("receive")
+        result = await call.services.ingest.receive(
+            call.tenant, body, decode, request_of, lambda held: weigh_any(held, media_type)
+        )
     return json_answer(result)
 
 

@@ -23,7 +23,6 @@ from gemel.ingest.events import LINES, Decoded
 from gemel.ingest.framing import EVENTS_MAX, split_lines
 from gemel.ingest.requests import IngestRequest, IngestResult
 from gemel.mapping import stored
-from gemel.mapping.mapper import Mapper
 from gemel.mapping.scene import Message
 from gemel.mapping.stored import StoredMapping
 from gemel.observe.laps import Laps
@@ -160,29 +159,34 @@ async def push(
     async with call.services.database.read(call.tenant) as tx:
         mapper = await call.services.mappings.mapper(tx, name)
 
-    def decode(body: bytes) -> Decoded:
-        payloads = split_lines(body) if is_lines else [body]
-        return _mapped(
-            mapper,
-            [
+    async with call.services.sources.pushed.under(call.tenant, source) as pushing:
+
+        def decode(body: bytes) -> Decoded:
+            messages = [
                 Message(payload, received_us, named and _place(named, number, is_lines), told)
-                for number, payload in enumerate(payloads)
-            ],
-            body,
-        )
+                for number, payload in enumerate(split_lines(body) if is_lines else [body])
+            ]
+            made = mapper.run(messages) if pushing is None else pushing.mapped(mapper, messages)
+            return _few_enough(made.decoded(body))
 
-    def request_of(decoded: Decoded) -> IngestRequest:
-        entry = call.entry(target=batch_target(source or name, decoded.events))
-        sending = Sending(source and storable(source), position, None, mapper.mapping.label)
-        return IngestRequest(decoded, received_us, entry, positions=position_read, sending=sending, laps=laps)
+        def request_of(decoded: Decoded) -> IngestRequest:
+            return IngestRequest(
+                decoded,
+                received_us,
+                call.entry(target=batch_target(source or name, decoded.events)),
+                positions=position_read,
+                sending=Sending(source and storable(source), position, None, mapper.mapping.label),
+                guard=pushing,
+                laps=laps,
+            )
 
-    body = await request.body()
-    laps.end("receive")
-    return json_answer(await call.services.ingest.receive(call.tenant, body, decode, request_of))
+        body = await request.body()
+        laps.end("receive")
+        result = await call.services.ingest.receive(call.tenant, body, decode, request_of)
+    return json_answer(result)
 
 
-def _mapped(mapper: Mapper, messages: list[Message], body: bytes) -> Decoded:
-    decoded = mapper.run(messages).decoded(body)
+def _few_enough(decoded: Decoded) -> Decoded:
     if len(decoded.events) > EVENTS_MAX:
         raise TooLargeError(
             "BodyTooLarge",

@@ -6,6 +6,7 @@ from gemel.connectors.folder import FolderKind
 from gemel.connectors.kafka import KafkaKind
 from gemel.connectors.mqtt import MqttKind
 from gemel.connectors.opcua import OpcUaKind
+from gemel.connectors.push import PushKind
 from gemel.outbound import Outbound, OutboundPolicy
 from gemel.sources.contract import Kind
 
@@ -19,4 +20,5 @@ def source_kinds(policy: OutboundPolicy, outbound: Outbound) -> dict[str, Kind]:
         "kafka": KafkaKind(outbound),
         "mqtt": MqttKind(policy),
         "opcua": OpcUaKind(policy),
+        "push": PushKind(),
     }

@@ -231,6 +231,10 @@ CODES: dict[str, Code] = {
         "What a source reads from cannot be reached now; it is tried again by itself.",
         "Look at the other side; the message says what it answered.",
     ),
+    "SourceStopped": Code(
+        "What is pushed names a source that is stopped, or that its contract ended; nothing of it was kept.",
+        "See `gemel source status NAME`; once it is mended, `gemel source start NAME`, and send it again.",
+    ),
     "SourceLost": Code(
         "Another process reads the source, or it was described anew; nothing of the batch was kept.",
         "Nothing: who has it now goes on from the last commit.",

@@ -6,7 +6,7 @@ import itertools
 import os
 from collections.abc import Callable, Iterable
 from collections.abc import Mapping as Rows
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -27,7 +27,6 @@ READERS: Final[dict[str, type[CsvRows | NdjsonRows | ParquetRows]]] = {
     "ndjson": NdjsonRows,
     "parquet": ParquetRows,
 }
-NONE_BROKEN: Final[Rows[int, Broken]] = {}
 Look = Callable[[Chunk], Rows[int, Broken]]
 """Looks at rows before they are mapped; returns those that must not be taken, by their numbers."""
 
@@ -45,7 +44,7 @@ class Batch:
     rows: int
     empty: int
     bytes_done: int
-    broken: Rows[int, Broken] = NONE_BROKEN
+    broken: Rows[int, Broken] = field(default_factory=dict)
 
     @property
     def events(self) -> Iterable[Event]:
@@ -108,7 +107,7 @@ class FileSource:
                 for name in self._unseen
                 if any(c is not None and c != "" for c in chunk.cells.get(name, ()))
             }
-        broken = NONE_BROKEN if self._look is None else self._look(chunk)
+        broken = {} if self._look is None else self._look(chunk)
         parts, empty = self._maker.make(chunk)
         rows = len(chunk.numbers) + len(chunk.malformed)
         return Batch(tuple(parts), self.position, rows, empty, self.bytes_done, broken)

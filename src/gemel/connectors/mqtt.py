@@ -13,6 +13,7 @@ from typing import Final
 
 from gemel.base.clock import now_us
 from gemel.base.errors import InvalidError, UnavailableError
+from gemel.connectors.looking import WatchedPayloads
 from gemel.connectors.mqtt_payloads import EventPayloads, MappedPayloads, Payloads, Session, with_traces
 from gemel.connectors.mqtt_probe import probe_queue
 from gemel.connectors.mqtt_settings import MqttSettings, broker_of, hello_of, read_settings
@@ -38,7 +39,7 @@ INLINE_MESSAGES: Final = 50
 class Reading:
     """How messages become events: by what, under which label of a mapping, and of which model new twins are.
 
-    `nodes` is given for Sparkplug, which remembers what was born; it is `payloads` then.
+    `nodes` is given for Sparkplug, which remembers what was born; `payloads` are read by it then.
     """
 
     payloads: Payloads
@@ -246,7 +247,9 @@ def _reading(definition: Definition, settings: MqttSettings) -> Reading:
         if definition.create_twins:
             message = "The source's create_twins: needs a mapping, which names the model."
             raise InvalidError("SourceInvalid", message, "Add a mapping, or create the twins first.")
-        nodes = settings.sparkplug and SparkplugNodes(settings.sparkplug, None, secrets.token_hex(4))
+        nodes = None
+        if settings.sparkplug is not None:
+            nodes = SparkplugNodes(settings.sparkplug, None, secrets.token_hex(4))
         payloads: Payloads = nodes or EventPayloads()
         watch = definition.watch
         return Reading(payloads if watch is None else WatchedPayloads(payloads, watch), nodes)

@@ -227,9 +227,7 @@ class Checker:
 
     def _units(self, name: str, rule: FieldRule, numbers: Sequence[int], columns: Columns) -> None:
         assert rule.unit_at is not None
-        for number, told, value in zip(
-            numbers, columns.at(rule.unit_at), columns.at(rule.path), strict=True
-        ):
+        for number, told, value in zip(numbers, columns.at(rule.unit_at), columns.at(rule.path), strict=True):
             if value is not None and not (isinstance(told, str) and self._is_same(told, rule.unit)):
                 self.found(Rule("unit", name), number, told if isinstance(told, str) else shown(told))
 
@@ -291,7 +289,9 @@ class Checker:
                 kept.append(place)
         if things is not None:
             values, codes = things
-            things = Things([values[place] for place in kept]) if codes is None else Things(values, codes[kept])
+            things = (
+                Things([values[place] for place in kept]) if codes is None else Things(values, codes[kept])
+            )
         return [numbers[place] for place in kept], np.array(times_us, np.int64), things
 
     def _pace(self, numbers: Sequence[int], times_us: Ints, things: Things) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
@@ -96,7 +95,9 @@ class Columns:
             if len(keys) > 1 and None in found:
                 for cut in range(len(keys) - 1):
                     dotted = _within(self._at(keys[:cut]), ".".join(keys[cut:]))
-                    found = [here if there is None else there for there, here in zip(found, dotted, strict=True)]
+                    found = [
+                        here if there is None else there for there, here in zip(found, dotted, strict=True)
+                    ]
             self._plain[keys] = found
         return found
 
@@ -175,7 +176,12 @@ def clock_of(contract: Contract) -> tuple[Callable[[Any], int], Callable[[list[A
 
     def column(told: list[Any]) -> Ints:
         types = set(map(type, told))
-        if nanoseconds and types == {int} and min(told) >= 0 and max(told) < LATEST_NS // max(nanoseconds, 100):
+        if (
+            nanoseconds
+            and types == {int}
+            and min(told) >= 0
+            and max(told) < LATEST_NS // max(nanoseconds, 100)
+        ):
             whole = np.fromiter(told, np.int64, len(told))
             return whole * (nanoseconds // 1000) if nanoseconds >= 1000 else whole * nanoseconds // 1000
         if contract.format == "iso" and types == {str}:

@@ -44,7 +44,8 @@ FLOW_S: Final = 60.0
 Policy = Literal["accept", "quarantine", "stop"]
 POLICIES: Final = ("accept", "quarantine", "stop")
 DRIFT: Final = (
-    "malformed", "missing", "retyped", "range", "value", "unit", "new", "time", "rate", "late", "ahead", "flow", "silent",
+    "malformed", "missing", "retyped", "range", "value", "unit", "new", "time", "rate", "late", "ahead", "flow",
+    "silent",
 )  # fmt: skip
 """All that a source is watched for: the findings of a check, and things that are silent."""
 OF_NO_MESSAGE: Final = ("flow", "silent")

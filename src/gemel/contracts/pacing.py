@@ -86,9 +86,7 @@ class Pacer:
         pace = self._pace
         return max(pace.least_s * 1e6, 1), math.inf if skips else pace.most_s * 1e6
 
-    def _walk(
-        self, place: int, code: int, time_us: int, names: list[str], how: tuple[bool, Told]
-    ) -> None:
+    def _walk(self, place: int, code: int, time_us: int, names: list[str], how: tuple[bool, Told]) -> None:
         """Say what is wrong with the time of one sample, if anything."""
         skips, told = how
         newest_us = int(self._newest_us[code])
@@ -132,7 +130,7 @@ class FlowMeter:
         self._next: int | None = None
 
     def take(self, times_us: Ints, told: Callable[[float, int], None]) -> None:
-        """Count the samples of a batch; tell of windows that are not as promised: samples a second, and its begin (µs)."""
+        """Count the samples of a batch; tell of windows that are not as promised: samples a second, and begin (µs)."""
         windows, counts = np.unique(times_us // self._width_us, return_counts=True)
         if self._next is None:
             self._next = int(windows[0]) + 1

@@ -108,7 +108,12 @@ class TableColumns(Columns):
 
     def _column(self, keys: tuple[str, ...]) -> list[Any]:
         table = self._table
-        texts = {"subject": table.twins, "source": table.sources, "type": table.types, "quality": table.qualities}
+        texts = {
+            "subject": table.twins,
+            "source": table.sources,
+            "type": table.types,
+            "quality": table.qualities,
+        }
         if len(keys) == 1 and keys[0] in texts:
             return _listed(texts[keys[0]])
         if len(keys) < 2 or keys[0] != DATA:
@@ -143,7 +148,8 @@ class CellColumns(Columns):
         """Return the rows, without cells that are empty."""
         rows = zip(*self._cells.values(), strict=True)
         return [
-            {name: cell for name, cell in zip(self._cells, row, strict=True) if cell is not None} for row in rows
+            {name: cell for name, cell in zip(self._cells, row, strict=True) if cell is not None}
+            for row in rows
         ]
 
     def knows(self, known: Known) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
@@ -53,16 +54,26 @@ class Mapper:
     """
 
     def __init__(self, mapping: PayloadMapping, looker: Looker | None = None) -> None:
-        if looker is not None and mapping.format != "json":
-            raise mapping_fault(mapping.file, "format", "is no JSON, which a contract is about.")
         self.mapping = mapping
         self._looker = looker
+        self._check_looker()
         self._rules = [CompiledRule(rule, number, mapping) for number, rule in enumerate(mapping.twins)]
         self._id = None if mapping.id is None else field_reader(mapping.id)
         self._timed = all(rule.time is not None for rule in mapping.twins)
         self._single = len(self._rules) == 1 and mapping.twins[0].each is None
         self._json = mapping.format == "json"
         self._decode = msgspec.json.Decoder().decode
+
+    def watched(self, looker: Looker) -> Mapper:
+        """Return the same mapping with another looker. Raises InvalidError (MappingInvalid) as making it does."""
+        found = copy.copy(self)
+        found._looker = looker
+        found._check_looker()
+        return found
+
+    def _check_looker(self) -> None:
+        if self._looker is not None and self.mapping.format != "json":
+            raise mapping_fault(self.mapping.file, "format", "is no JSON, which a contract is about.")
 
     def run(self, messages: Sequence[Message]) -> Mapped:
         """Return the events of messages; what does not fit costs only its own event, if that can be."""

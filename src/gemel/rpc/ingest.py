@@ -90,24 +90,27 @@ async def _take(call: Call, batch: Any) -> IngestResult:
         raise _too_large(call)
     laps.end("receive")
 
-    def request_of(decoded: Decoded) -> IngestRequest:
-        return IngestRequest(
-            decoded,
-            received_us,
-            call.entry(target=batch_target(source, decoded.events)),
-            positions=positions,
-            sending=Sending(source and storable(source), at),
-            create_model=batch.create_model or None,
-            laps=laps,
-        )
+    async with call.services.sources.pushed.under(call.tenant, source) as pushing:
 
-    return await call.services.ingest.receive(
-        call.tenant,
-        body,
-        lambda held: decode_any(held, media_type),
-        request_of,
-        lambda held: weigh_any(held, media_type),
-    )
+        def decode(held: bytes) -> Decoded:
+            decoded = decode_any(held, media_type)
+            return decoded if pushing is None else pushing.shown(decoded, received_us)
+
+        def request_of(decoded: Decoded) -> IngestRequest:
+            return IngestRequest(
+                decoded,
+                received_us,
+                call.entry(target=batch_target(source, decoded.events)),
+                positions=positions,
+                sending=Sending(source and storable(source), at),
+                create_model=batch.create_model or None,
+                guard=pushing,
+                laps=laps,
+            )
+
+        return await call.services.ingest.receive(
+            call.tenant, body, decode, request_of, lambda held: weigh_any(held, media_type)
+        )
 
 
 def _body(batch: Any) -> tuple[bytes, str]:

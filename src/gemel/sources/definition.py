@@ -13,7 +13,7 @@ from gemel.contracts.document import Contract, parse_contract
 from gemel.contracts.watching import Watch
 from gemel.sources.fields import Fields, read_fields
 
-__all__ = ["Backoff", "ContractText", "Definition", "Limits", "MappingText", "parse_definition"]
+__all__ = ["NAME", "Backoff", "ContractText", "Definition", "Limits", "MappingText", "parse_definition"]
 
 NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,62}[A-Za-z0-9])?")
 SECRET_KEY: Final = re.compile(
@@ -122,7 +122,7 @@ def _name(top: Fields) -> str:
 
 
 def _connection(top: Fields) -> dict[str, Any]:
-    raw = top.take("connection")
+    raw = top.take("connection", {})
     if not isinstance(raw, dict):
         raise top.fault("connection", "must be keys with values")
     _refuse_clear_secrets("connection", raw)

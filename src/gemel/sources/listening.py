@@ -14,7 +14,8 @@ from gemel.base.errors import GemelError
 from gemel.contracts.watching import Drifted, Sighting, Watch
 from gemel.sources.definition import Definition
 from gemel.sources.drift import Seen, load_heard, note_beside, note_heard, note_over
-from gemel.sources.records import Holder
+from gemel.sources.pushed import PUSH
+from gemel.sources.records import Held, Holder, PushRow
 from gemel.sources.service import Sources
 
 __all__ = ["Listener", "listen"]
@@ -68,10 +69,14 @@ class Listener:
             await note_heard(self._sources.database, self._by.tenant, self._by.source, dict(heard.things))
 
 
-async def listen(sources: Sources, by: Holder, definition: Definition) -> Listener:
+async def listen(sources: Sources, held: Held, definition: Definition) -> Listener:
     """Return a listener with a new watch, which remembers who was heard of before."""
     assert definition.contract is not None
-    at_us = now_us()
-    watch = Watch(definition.contract.contract, at_us)
+    at_us, by = now_us(), held.by
+    watch = None
+    if definition.kind == PUSH:
+        row = PushRow(by.source, held.texts, held.version, held.starts)
+        watch = sources.pushed.watch(by.tenant, row)
+    watch = watch or Watch(definition.contract.contract, at_us)
     watch.remember(*await load_heard(sources.database, by.tenant, by.source))
     return Listener(watch, definition.kind, sources, by, at_us)

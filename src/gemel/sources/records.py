@@ -13,7 +13,7 @@ import msgspec
 import psycopg
 
 from gemel.base.clock import from_us, to_us
-from gemel.base.errors import ConflictError, InvalidError, NotFoundError
+from gemel.base.errors import ConflictError, GemelError, InvalidError, NotFoundError
 from gemel.history.ordering import OUTCOMES
 from gemel.ingest.positions import forget_positions
 from gemel.ingest.requests import IngestResult
@@ -27,14 +27,19 @@ __all__ = [
     "COUNTS",
     "Held",
     "Holder",
+    "PushRow",
     "Report",
     "SourceRow",
     "State",
     "Texts",
     "Waiting",
     "check_held",
+    "check_pushed",
     "claim",
     "count_batch",
+    "count_pushed",
+    "fail_pushed",
+    "find_pushed",
     "free_sources",
     "get_source",
     "list_sources",
@@ -114,6 +119,22 @@ UPDATE source SET batches = batches + 1, last_batch = %s,
     {", ".join(f"{name} = {name} + %s" for name in COUNTS[1:])}
 WHERE tenant = current_tenant() AND name = %s AND holder = %s"""
 
+PUSHED = """
+SELECT name, definition, mapping, contract, version, starts, wanted, state, error
+FROM source WHERE tenant = current_tenant() AND name = %s AND kind = 'push'"""
+CHECK_PUSHED = """
+SELECT true FROM source
+WHERE tenant = current_tenant() AND name = %s AND version = %s AND starts = %s AND wanted = 'started'
+  AND state <> 'failed'"""
+KEEP_PUSHED = f"""
+UPDATE source SET batches = batches + 1, last_batch = %s,
+    {", ".join(f"{name} = {name} + %s" for name in COUNTS[1:])}
+WHERE tenant = current_tenant() AND name = %s"""
+FAIL_PUSHED = """
+UPDATE source SET since = clock_timestamp(), state = 'failed', failures = 1, next_try = NULL, error_code = %s,
+    error = %s
+WHERE tenant = current_tenant() AND name = %s AND version = %s AND starts = %s AND state <> 'failed'"""
+
 
 class Texts(msgspec.Struct, frozen=True):
     """A description as it was given: its YAML, and the files of mapping and contract that it names, if it does."""
@@ -146,6 +167,18 @@ class SourceRow(msgspec.Struct, frozen=True):
     counts: dict[str, int]
     last_batch_us: int | None
     held: bool
+
+
+class PushRow(msgspec.Struct, frozen=True):
+    """A source that is pushed to: its description, of which version and start, and whether it takes anything."""
+
+    name: str
+    texts: Texts
+    version: int
+    starts: int
+    wanted: str = "started"
+    state: str = "starting"
+    error: str | None = None
 
 
 class Holder(msgspec.Struct, frozen=True):
@@ -299,6 +332,33 @@ async def count_batch(tx: WriteTransaction, by: Holder, result: IngestResult) ->
     """Count a batch of a source in its commit."""
     counts: Sequence[int] = [getattr(result, name) for name in COUNTS[1:]]
     await tx.execute(KEEP, (from_us(tx.recorded_us), *counts, by.source, by.holder))
+
+
+async def find_pushed(database: Database, tenant: int, name: str) -> PushRow | None:
+    """Return the source of kind push of a name, None where there is none."""
+    rows = await database.query(tenant, PUSHED, (name,))
+    if not rows:
+        return None
+    found, definition, mapping, contract, *rest = rows[0]
+    return PushRow(found, Texts(definition, mapping, contract), *rest)
+
+
+async def check_pushed(tx: WriteTransaction, row: PushRow) -> bool:
+    """Whether a source still takes what is pushed to it as it was described and started then."""
+    return await tx.row(CHECK_PUSHED, (row.name, row.version, row.starts)) is not None
+
+
+async def count_pushed(tx: WriteTransaction, name: str, result: IngestResult) -> None:
+    """Count what was pushed to a source in its commit."""
+    counts: Sequence[int] = [getattr(result, each) for each in COUNTS[1:]]
+    await tx.execute(KEEP_PUSHED, (from_us(tx.recorded_us), *counts, name))
+
+
+async def fail_pushed(database: Database, tenant: int, row: PushRow, error: GemelError) -> None:
+    """Keep that a source takes nothing more, and why."""
+    text = f"{error.message} {error.hint or ''}".strip()
+    key = (row.name, row.version, row.starts)
+    await database.query(tenant, FAIL_PUSHED, (error.code, text, *key), read_only=False)
 
 
 def _source(row: Row) -> SourceRow:

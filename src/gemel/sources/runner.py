@@ -82,7 +82,7 @@ class SourceRunner:
                 parse_definition, texts.definition, texts.mapping, texts.contract
             )
             if definition.contract is not None:
-                self._listener = await listen(self._sources, self._held.by, definition)
+                self._listener = await listen(self._sources, self._held, definition)
                 definition = replace(definition, watch=self._listener.watch)
             await self._feed(definition)
         except ConflictError as error:

@@ -19,6 +19,7 @@ from gemel.sources.contract import Kind, Queueing, QueueProbe, SourceBatch
 from gemel.sources.definition import Definition, parse_definition
 from gemel.sources.feeding import Sink
 from gemel.sources.permits import Permits, Place
+from gemel.sources.pushed import Pushed
 from gemel.sources.records import Texts, part_name
 from gemel.store.database import Database
 
@@ -53,13 +54,18 @@ class Sources:
     kinds: Mapping[str, Kind]
     permits: Permits
     sink: Sink
+    pushed: Pushed = field(init=False)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once, at the next change of what is wanted of any source; then another takes its place."""
+
+    def __post_init__(self) -> None:
+        self.pushed = Pushed(self.database, self.sink.metrics)
 
     def tell(self) -> None:
         """Say that what is wanted of a source has changed, so that nobody waits for his next look."""
         told, self.changed = self.changed, asyncio.Event()
         told.set()
+        self.pushed.forget()
 
     async def check(self, tenant_name: str, texts: Texts) -> Definition:
         """Read a description and check what can be seen from here; return it.
