@@ -20,6 +20,7 @@ __all__ = ["CellColumns", "EventColumns", "TableColumns"]
 
 DATA: Final = "data"
 TIME: Final = "time"
+NOTHING: Final[dict[str, Any]] = {}
 
 
 class EventColumns(Columns):
@@ -28,7 +29,7 @@ class EventColumns(Columns):
     def __init__(self, events: Sequence[Event]) -> None:
         super().__init__(())
         self._events = events
-        self._plain = {(DATA,): [event.data for event in events]}
+        self._plain = {(): [NOTHING] * len(events), (DATA,): [event.data for event in events]}
 
     def __len__(self) -> int:
         return len(self._events)
