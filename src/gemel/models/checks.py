@@ -175,15 +175,16 @@ class _Checker:
             if rule.unique is not None:
                 self._refer_once(element, rule, parent, name)
             facts = {"id": element.id, "property": term_of(rule.keyref), "other": sibling.id}
+            facts["value"] = element.values.get(rule.keyref)
             if rule.types and not any(has_type(sibling, item, adjuncts()) for item in rule.types):
                 self.report.add("notSiblingRequiredType", **facts, rule=_names(rule.types))
             if rule.not_type is not None and has_type(sibling, rule.not_type, adjuncts()):
-                self.report.add("disallowedType", **facts, value=term_of(rule.not_type))
+                self.report.add("disallowedType", **facts, rule=term_of(rule.not_type))
             wanted = element.values.get(rule.property) if rule.property is not None else None
             if isinstance(wanted, str) and not _brought_by(sibling, wanted):
                 own = term_of(wanted) in sibling.rule.properties
                 fault = "matchingPropertyNotSupplemental" if own else "noMatchingSupplementalProperty"
-                self.report.add(fault, **facts, value=term_of(wanted))
+                self.report.add(fault, **facts, rule=term_of(wanted))
 
     def _refer_once(self, element: Element, rule: SiblingRule, parent: Element, name: str) -> None:
         key = (

@@ -81,7 +81,7 @@ class Report:
         """
         raw = facts.pop("raw", None)
         text = {key: _text_of(fact) for key, fact in facts.items() if fact is not None}
-        filled = {"id": "the document", "other": "?", "property": "?", "value": "?", "rule": "?"} | text
+        filled = {"id": "the document", "other": "?", "property": "?", "value": "null", "rule": "?"} | text
         message, hint = (part.format_map(_shortened(filled)) for part in _template(name))
         error = ModelError(
             code=_PREFIX + name,

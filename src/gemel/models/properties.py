@@ -55,7 +55,11 @@ class _Properties:
                 continue
             key = self.element.rule.aliases.get(name)
             if key is not None:
-                if self._first(key, key):
+                if not self._first(key, key):
+                    continue
+                if value is None:
+                    self.report.add("propertyValueNull", id=self.element.id, property=name)
+                else:
                     self._own(self.element.rule.properties[key], value)
             elif not self._adjunct(name, value):
                 self._unknown(name)

@@ -84,7 +84,7 @@ class Reader:
         cls = next((r.name for r in roots if any(item in r.definable for item in types)), None)
         if cls is None:
             names = " or ".join(rule.name for rule in roots)
-            self.report.abandon("typeNotRootable", other=element_id, rule=names, id=element_id)
+            self.report.abandon("typeNotRootable", value=element_id, rule=names, id=element_id)
         if scope.version.restricts_keywords:
             for keyword in _stray_keywords(raw):
                 self.report.abandon("topLevelKeywordDisallowed", id=element_id, value=keyword)
@@ -224,7 +224,7 @@ class Reader:
         key = next((key for key in wanted if key in raw), None)
         facts = {"id": place.holder_id, "property": place.name, "other": segment}
         if key is None:
-            self.report.abandon("missingDtmiSegPropertyValue", **facts)
+            self.report.abandon("missingDtmiSegPropertyValue", **facts, value=segment)
         at = Literal(place.holder_id or "", segment, scope, self.report, quiet=True)
         value = read_literal(at, "any", raw[key])
         if value is None or isinstance(value, bool):

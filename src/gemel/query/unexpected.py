@@ -115,6 +115,11 @@ def _suggest(text: str, start: int, word: str, expected: list[str], said: list[s
     if word == "(":
         if called.upper() in AGGREGATES:
             return f"{called} stands in SELECT or ORDER BY."
+        called = called.rpartition("(")[2]
+        if called.upper() in FUNCTIONS:
+            return f"{called.upper()} cannot stand here. Expected {_listed(said)}."
+        if called.upper() in AGGREGATES:
+            return f"{called.upper()} cannot stand in another function."
         known = nearest(called, FUNCTIONS + AGGREGATES)
         return (
             f"There is no function {called}; did you mean {known}?" if known else f"Expected {_listed(said)}."

@@ -148,3 +148,28 @@ def test_errors_in_what_a_resolver_gave_follow_the_given_documents() -> None:
     with pytest.raises(ModelParsingError) as caught:
         parse([interface("A", "B")], resolve=lambda _wanted: [broken])
     assert [error.document for error in caught.value.errors] == [1]
+
+
+def test_null_is_named_as_such() -> None:
+    (null,) = errors_of({**INTERFACE, "@id": "dtmi:test:N;1", "description": None})
+    assert (null.code, null.property) == ("dtmi:dtdl:parsingError:propertyValueNull", "description")
+    assert "'description' is null" in null.message
+    (listed,) = errors_of({**INTERFACE, "@id": "dtmi:test:N;1", "extends": [None]})
+    assert "'extends' holds null;" in listed.message
+
+
+def test_what_may_not_stand_at_the_top_is_shown_by_its_id() -> None:
+    fault, *_ = errors_of({**INTERFACE, "@type": "Property", "@id": "dtmi:test:P;1", "name": "p"})
+    assert (fault.code, fault.value) == ("dtmi:dtdl:parsingError:typeNotRootable", "dtmi:test:P;1")
+    assert (fault.line, fault.column) == (4, 10)
+
+
+def test_a_sibling_that_is_named_is_the_value_of_its_error() -> None:
+    content = [
+        {"@type": "Command", "name": "stop"},
+        {"@type": ["Property", "ValueAnnotation"], "name": "note", "annotates": "stop", "schema": "string"},
+    ]
+    context = ["dtmi:dtdl:context;3", "dtmi:dtdl:extension:annotation;1"]
+    (fault,) = errors_of({**INTERFACE, "@context": context, "@id": "dtmi:test:S;1", "contents": content})
+    assert fault.code == "dtmi:dtdl:parsingError:notSiblingRequiredType"
+    assert (fault.property, fault.value) == ("annotates", "stop")

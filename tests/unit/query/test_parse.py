@@ -329,6 +329,12 @@ FAULTS = [
         "SELECT * FROM digitaltwins WHERE IS_DEFINE(a)",
         "There is no function IS_DEFINE; did you mean IS_DEFINED?",
     ),
+    (
+        "SELECT STARTSWITH(a, 'x') FROM digitaltwins",
+        "unexpected ( at '(a, 'x') FROM digitaltwins'. STARTSWITH cannot stand here. Expected",
+    ),
+    ("SELECT SUM(AVG(a)) FROM digitaltwins", "AVG cannot stand in another function."),
+    ("SELECT SUM(FOO(a)) FROM digitaltwins", "Expected"),
     ("SELECT * FROM digitaltwins WHERE a = 1 ADN b = 2", "Did you mean AND?"),
     ("SELECT * FROM digitaltwins WHERE a LIKE 'x'", "There is no LIKE here; write STARTSWITH, ENDSWITH or"),
     (
