@@ -174,8 +174,12 @@ class _Checker:
         for parent, name, sibling in _siblings(element, rule.key, rule.keyref, used_by):
             if rule.unique is not None:
                 self._refer_once(element, rule, parent, name)
-            facts = {"id": element.id, "property": term_of(rule.keyref), "other": sibling.id}
-            facts["value"] = element.values.get(rule.keyref)
+            facts: dict[str, object] = {
+                "id": element.id,
+                "property": term_of(rule.keyref),
+                "other": sibling.id,
+                "value": element.values.get(rule.keyref),
+            }
             if rule.types and not any(has_type(sibling, item, adjuncts()) for item in rule.types):
                 self.report.add("notSiblingRequiredType", **facts, rule=_names(rule.types))
             if rule.not_type is not None and has_type(sibling, rule.not_type, adjuncts()):
