@@ -18,7 +18,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from bench import arrow, graph, ingest, kafka, mqtt, overload, peers, rollups, startup, twins
+from bench import arrow, graph, ingest, kafka, load, mqtt, overload, peers, rollups, startup, twins
 from bench.events import make_twins
 from bench.figures import Figure
 from bench.platform import Platform, running
@@ -34,6 +34,7 @@ def main() -> int:
     console = Console(width=max(WIDTH_MIN, Console().width))
     parts: dict[str, Callable[[Platform, Console], list[Figure]]] = {
         "events": _events,
+        "load": _load,
         "graph": _graph,
         "kafka": _kafka,
         "mqtt": _mqtt,
@@ -76,6 +77,11 @@ def _events(platform: Platform, console: Console) -> list[Figure]:
             figures += measure(platform)
         capacity = next((figure.value for figure in figures if figure.name == "ingest_events"), capacity)
     return figures
+
+
+def _load(platform: Platform, console: Console) -> list[Figure]:
+    with console.status("measuring load ..."):
+        return load.measure(platform)
 
 
 def _graph(platform: Platform, console: Console) -> list[Figure]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import psutil
@@ -14,7 +14,7 @@ from bench.ingest import copy_samples_per_s
 from bench.platform import MemoryWatch, Platform
 from bench.wire import request_bytes, send_all
 
-__all__ = ["measure"]
+__all__ = ["measure", "stream"]
 
 EVENTS = 2_000_000
 BODY_EVENTS = 50_000
@@ -56,25 +56,33 @@ def _ingest(platform: Platform) -> tuple[float, list[float]]:
 
 def _bodies(shard: int) -> Iterator[bytes]:
     """Yield the streams of one shard: its twins' rows in order of time."""
+    width = TWINS // SHARDS
+    twins = range(shard * width, (shard + 1) * width)
+    first_us = int((START.timestamp() + AFTER_S) * 1e6)
+    moments = BODY_EVENTS // width
+    for start in range(0, EVENTS // SHARDS // width, moments):
+        times_us = [first_us + second * 1_000_000 for second in range(start, start + moments)]
+        yield stream(twins, times_us, f"{shard}-{start}")
+
+
+def stream(twins: range, times_us: Sequence[int], name: str) -> bytes:
+    """Return an Arrow stream of a row of two values for each of some twins at each of some times (µs)."""
     import pyarrow as pa
 
-    width = TWINS // SHARDS
-    names = pa.array([f"sensor-{shard * width + number}" for number in range(width)])
-    first_us = int((START.timestamp() + AFTER_S) * 1e6)
-    for start in range(0, EVENTS // SHARDS, BODY_EVENTS):
-        second, twin = np.divmod(np.arange(start, start + BODY_EVENTS), width)
-        table = pa.table(
-            {
-                "twin": pa.DictionaryArray.from_arrays(pa.array(twin.astype(np.int32)), names),
-                "time": pa.array(first_us + second * 1_000_000, pa.timestamp("us", tz="UTC")),
-                "temperature": 20.0 + (second * 7 + twin) % 997 / 16,
-                "pressure": 1.0 + (second + twin) % 251 / 64,
-            }
-        ).replace_schema_metadata({"gemel.source": "/bench", "gemel.id": f"{shard}-{start}"})
-        sink = io.BytesIO()
-        with pa.ipc.new_stream(sink, table.schema) as writer:
-            writer.write_table(table)
-        yield sink.getvalue()
+    second, twin = np.divmod(np.arange(len(times_us) * len(twins)), len(twins))
+    names = pa.array([f"sensor-{number}" for number in twins])
+    table = pa.table(
+        {
+            "twin": pa.DictionaryArray.from_arrays(pa.array(twin.astype(np.int32)), names),
+            "time": pa.array(np.repeat(times_us, len(twins)), pa.timestamp("us", tz="UTC")),
+            "temperature": 20.0 + (second * 7 + twin) % 997 / 16,
+            "pressure": 1.0 + (second + twin) % 251 / 64,
+        }
+    ).replace_schema_metadata({"gemel.source": "/bench", "gemel.id": name})
+    sink = io.BytesIO()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue()
 
 
 def _cpu_s(platform: Platform) -> tuple[float, float]:

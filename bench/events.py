@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.platform import Platform
+from gemel.base.clock import iso_us
 
-__all__ = ["MODEL", "SHARDS", "TWINS", "bodies", "line_bodies", "make_twins", "samples"]
+__all__ = ["MODEL", "SHARDS", "TWINS", "Template", "bodies", "line_bodies", "make_twins", "samples"]
 
 TWINS = 5_000
 SHARDS = 4
@@ -30,6 +31,19 @@ EVENT = (
 )
 LINE = "sensor,twin=sensor-%d temperature=%r,pressure=%r %d"
 START = datetime(2026, 1, 5, tzinfo=UTC)
+MARK = "@"
+
+
+class Template:
+    """One event of each of some twins, as lines without their time; `turn` varies the values."""
+
+    def __init__(self, twins: range, turn: int) -> None:
+        lines = (EVENT % (twin, twin, MARK, *_values(turn, twin)) for twin in twins)
+        self._pieces = "\n".join(lines).encode().split(MARK.encode())
+
+    def at(self, time_us: int) -> bytes:
+        """Return the lines, all of one source time (µs)."""
+        return iso_us(time_us).encode().join(self._pieces)
 
 
 def make_twins(platform: Platform) -> None:
@@ -72,9 +86,9 @@ def line_bodies(shard: int, count: int, size: int) -> Iterator[bytes]:
         yield "\n".join(lines).encode()
 
 
-def samples(seconds: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+def samples(seconds: range) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """Return series, source time (µs) and value of the samples of some seconds, in order of arrival."""
-    second, twin = np.divmod(np.arange(seconds * TWINS), TWINS)
+    second, twin = np.divmod(np.arange(seconds.start * TWINS, seconds.stop * TWINS), TWINS)
     series = np.stack((twin * 2, twin * 2 + 1), axis=1).reshape(-1)
     time_us = np.repeat((int(START.timestamp()) + second) * 1_000_000, 2)
     value = np.stack(
