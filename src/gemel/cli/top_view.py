@@ -28,7 +28,7 @@ BARS = "▁▂▃▄▅▆▇"
 TREND_MAX = 40
 OUTCOMES = {"accepted": "green", "duplicate": "cyan", "late": "yellow", "corrected": "magenta"}
 STAGES = (
-    "receive", "room", "decode", "validate", "wait", "lock", "settle", "lookup", "order", "write", "tell",
+    "receive", "room", "decode", "validate", "wait", "lock", "settle", "lookup", "order", "write",
     "quarantine", "sign", "commit",
 )  # fmt: skip
 """The way of a batch, in order."""

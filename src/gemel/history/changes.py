@@ -35,11 +35,13 @@ __all__ = [
     "Parcel",
     "append",
     "append_all",
+    "append_chunks",
     "append_parcels",
     "append_samples",
     "effects_of",
     "forget_changes",
     "pack",
+    "pack_samples",
     "parcels",
     "read_changes",
     "samples_of",
@@ -207,12 +209,24 @@ def _chunks(packed: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
 
 
 async def append_samples(tx: WriteTransaction, batch: SampleBatch, effects: Effects) -> None:
-    """Tell the feed of samples that took effect, and of their effects, in chunks of at most CHUNK_SAMPLES_MAX."""
+    """Tell the feed of samples that took effect, and of their effects."""
+    await append_chunks(tx, pack_samples(batch, effects, tx.traces))
+
+
+def pack_samples(batch: SampleBatch, effects: Effects, traces: Sequence[tuple[int, str]]) -> list[bytes]:
+    """Return samples that took effect as chunks of at most CHUNK_SAMPLES_MAX; `traces` are the transaction's."""
+    chunks = []
     for start in range(0, len(batch), CHUNK_SAMPLES_MAX):
         end = min(start + CHUNK_SAMPLES_MAX, len(batch))
         part = batch.part(start, end)
-        chunk = _chunk(part, effects[start:end], _traces(tx.traces, part))
-        await tx.execute(INSERT, (tx.next_change_no(), tx.recorded_us, SAMPLES, _encoder.encode(chunk)))
+        chunks.append(_encoder.encode(_chunk(part, effects[start:end], _traces(traces, part))))
+    return chunks
+
+
+async def append_chunks(tx: WriteTransaction, chunks: Sequence[bytes]) -> None:
+    """Tell the feed of samples that lie ready."""
+    for chunk in chunks:
+        await tx.execute(INSERT, (tx.next_change_no(), tx.recorded_us, SAMPLES, chunk))
 
 
 async def read_changes(

@@ -6,6 +6,7 @@ A row of `sample` costs an entry of a B-tree; here some dozen share one.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +26,7 @@ from gemel.store.columns import (
 )
 from gemel.store.database import WriteTransaction
 
-__all__ = ["write_head"]
+__all__ = ["HeadRows", "copy_head", "pack_head"]
 
 Flags = npt.NDArray[np.bool_]
 
@@ -42,26 +43,37 @@ COPY sample_head_leaf (
 FROM STDIN (FORMAT binary)"""
 
 
-async def write_head(tx: WriteTransaction, fresh: SampleBatch, late: Flags) -> Flags:
-    """Write of new samples, ordered by series and time, those that fit the head; return which they are, bool[n].
+class HeadRows(NamedTuple):
+    """Which samples of a batch stand in rows of the head, bool[n], and these rows as COPY takes them."""
 
-    The feed must be told of them next.
+    taken: Flags
+    data: bytes
+
+
+def pack_head(fresh: SampleBatch, late: Flags, change_no: int) -> HeadRows:
+    """Return rows of those of some new samples, ordered by series and time, that fit the head; pure.
+
+    `change_no` is the number by which the feed will tell of them first.
     """
     plain = ~late & (fresh.kind <= INTEGER) & (fresh.revision == 0) & (fresh.quality == 0)
     positions = np.flatnonzero(plain)
     if len(positions) < BATCH_MIN:
-        return np.zeros(len(fresh), np.bool_)
+        return HeadRows(np.zeros(len(fresh), np.bool_), b"")
     buckets = fresh.series[positions] >> BUCKET_BITS
     starts = np.flatnonzero(np.concatenate(([True], buckets[1:] != buckets[:-1])))
     sizes = np.diff(np.append(starts, len(buckets)))
     taken = np.repeat(sizes >= BUCKET_MIN, sizes)
     positions = positions[taken]
-    if len(positions):
-        data = b"".join((COPY_HEADER, *_rows(fresh.take(positions), tx.change_no + 1), COPY_TRAILER))
-        await tx.copy(COPY, data, "gemel_copy")
+    rows = _rows(fresh.take(positions), change_no) if len(positions) else ()
     written = np.zeros(len(fresh), np.bool_)
     written[positions] = True
-    return written
+    return HeadRows(written, b"".join((COPY_HEADER, *rows, COPY_TRAILER)))
+
+
+async def copy_head(tx: WriteTransaction, rows: HeadRows) -> None:
+    """Write rows to the head; the feed must be told of them next."""
+    if rows.taken.any():
+        await tx.copy(COPY, rows.data, "gemel_copy")
 
 
 def _rows(batch: SampleBatch, change_no: int) -> Iterator[bytes]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import numpy as np
+import numpy.typing as npt
 
 from gemel.history.samples import Ints
 from gemel.store.columns import bigints, timestamps
@@ -13,6 +16,7 @@ __all__ = ["DAY_US", "EVERY_SERIES", "mark_stale"]
 DAY_US = 86_400_000_000
 EVERY_SERIES = -1
 """Stands in a mark for all series."""
+INLINE_MAX = 2_000
 MARKS_MAX = 500
 """How many marks a commit makes by series; where it would be more, days are marked for all series."""
 
@@ -31,9 +35,17 @@ async def mark_stale(tx: WriteTransaction, series: Ints, time_us: Ints) -> None:
     old = time_us < rolling_us
     if not old.any():
         return
-    days = time_us[old] // DAY_US * DAY_US
-    keys = np.unique(np.stack((series[old], days), axis=1), axis=0)
+    if len(series) < INLINE_MAX:
+        keys = _marks(series[old], time_us[old])
+    else:
+        keys = await asyncio.to_thread(_marks, series[old], time_us[old])
+    await tx.execute(MARK, (tx.recorded_us, bigints(keys[:, 0]), timestamps(keys[:, 1])))
+
+
+def _marks(series: Ints, time_us: Ints) -> npt.NDArray[np.int64]:
+    days = time_us // DAY_US * DAY_US
+    keys = np.unique(np.stack((series, days), axis=1), axis=0)
     if len(keys) > MARKS_MAX:
         every = np.unique(days)
         keys = np.stack((np.full(len(every), EVERY_SERIES, np.int64), every), axis=1)
-    await tx.execute(MARK, (tx.recorded_us, bigints(keys[:, 0]), timestamps(keys[:, 1])))
+    return keys

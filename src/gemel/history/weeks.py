@@ -48,11 +48,11 @@ class Weeks:
 
     async def ensure(self, time_us: Ints) -> None:
         """Make the leaves that samples of these times need."""
-        await self._make({int(week) for week in np.unique(week_of(time_us))} - self._known)
+        await self._make(_weeks(time_us) - self._known)
 
     async def ensure_within(self, tx: WriteTransaction, time_us: Ints) -> None:
         """Make them in a transaction that is open already; others wait to make theirs until it ends."""
-        missing = {int(week) for week in np.unique(week_of(time_us))} - self._known
+        missing = _weeks(time_us) - self._known
         for week in sorted(missing):
             await tx.rows(MAKE, (monday_of(week),))
         tx.on_commit(lambda: self._known.update(missing))
@@ -70,3 +70,11 @@ class Weeks:
         for week in sorted(missing):
             await self._db.query(0, MAKE, (monday_of(week),), read_only=False)
             self._known.add(week)
+
+
+def _weeks(time_us: Ints) -> set[int]:
+    if not len(time_us):
+        return set()
+    # Most batches are of one week, which their ends tell.
+    ends = week_of(np.array([time_us.min(), time_us.max()]))
+    return {int(week) for week in (ends if ends[0] == ends[1] else np.unique(week_of(time_us)))}

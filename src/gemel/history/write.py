@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from gemel.base.clock import from_us
-from gemel.history.changes import CURRENT, FIRST, append_samples
+from gemel.history.changes import CURRENT, FIRST, append_chunks, append_samples, pack_samples
 from gemel.history.gaps import find_refused
-from gemel.history.heading import write_head
+from gemel.history.heading import HeadRows, copy_head, pack_head
 from gemel.history.lasts import forget_lasts, note_lasts, recall_lasts
 from gemel.history.ordering import ACCEPTED, NEVER_US, Known, Plan, plan
 from gemel.history.promoted import write_promoted
@@ -52,6 +53,7 @@ __all__ = [
 Flags = npt.NDArray[np.bool_]
 
 INLINE_MAX = 2_000
+T = TypeVar("T")
 """Samples that are classified on the event loop; more go to a thread, for repeats cost some µs each."""
 
 # A series whose samples were all deleted stands in the state as removed, with no revision: whatever comes is newer.
@@ -127,6 +129,20 @@ class FirstSamples:
     columns: Sequence[PgArray]
 
 
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """What a batch of samples is to be written as: its plan, and what each statement takes of it."""
+
+    plan: Plan
+    head: HeadRows
+    streams: Sequence[tuple[str, bytes]]
+    state: SampleBatch
+    new: Flags
+    """Which samples of the state are the first of their series."""
+    told: SampleBatch
+    chunks: Sequence[bytes]
+
+
 async def write_samples(tx: WriteTransaction, batch: SampleBatch) -> npt.NDArray[np.int8]:
     """Write samples by the time rules and tell the change feed; return the outcome of each, int8[n].
 
@@ -152,23 +168,46 @@ async def _write(
 ) -> npt.NDArray[np.int8]:
     known = await _known(tx, batch, last_us)
     tx.laps.end("lookup")
-    made = (
-        plan(batch, last_us, known)
-        if len(batch) < INLINE_MAX
-        else await asyncio.to_thread(plan, batch, last_us, known)
-    )
+    change_no, traces = tx.change_no + 1, list(tx.traces)
+    ready = await _off_loop(len(batch), lambda: _make_ready(batch, last_us, known, change_no, traces))
     tx.laps.end("order")
-    await _add(tx, batch.take(made.fresh), made.late[made.fresh])
-    await _correct(tx, batch, made)
+    await copy_head(tx, ready.head)
+    for leaf, data in ready.streams:
+        await _copy_into(tx, leaf, data)
+    async with tx.in_one_trip():
+        await _correct(tx, batch, ready.plan)
+        await _update_state(tx, ready.state, ready.new, gaps)
+        await mark_stale(tx, ready.told.series, ready.told.time_us)
+        await append_chunks(tx, ready.chunks)
+    tx.laps.end("write")
+    return ready.plan.outcomes
+
+
+def _make_ready(
+    batch: SampleBatch, last_us: Ints, known: Known, change_no: int, traces: Sequence[tuple[int, str]]
+) -> _Ready:
+    made = plan(batch, last_us, known)
+    fresh, late = batch.take(made.fresh), made.late[made.fresh]
+    head = pack_head(fresh, late, change_no)
+    loose = ~head.taken
+    rows = fresh if loose.all() else fresh.take(loose)
     state = made.state[np.argsort(batch.series[made.state])]
-    await _update_state(tx, batch.take(state), last_us[state] == NEVER_US, gaps)
     effective = np.sort(np.concatenate((made.fresh, np.array(made.winners, np.int64))))
     told = batch.take(effective)
-    await mark_stale(tx, told.series, told.time_us)
-    tx.laps.end("write")
-    await append_samples(tx, told, _effects(batch, made, last_us)[effective])
-    tx.laps.end("tell")
-    return made.outcomes
+    return _Ready(
+        plan=made,
+        head=head,
+        streams=_streams(rows, late[loose], 0) if len(rows) else (),
+        state=batch.take(state),
+        new=last_us[state] == NEVER_US,
+        told=told,
+        chunks=pack_samples(told, _effects(batch, made, last_us)[effective], traces),
+    )
+
+
+async def _off_loop(samples: int, work: Callable[[], T]) -> T:
+    """Do work in a thread where it is long enough to be worth one."""
+    return work() if samples < INLINE_MAX else await asyncio.to_thread(work)
 
 
 def pack_first_samples(batch: SampleBatch, now_us: int) -> FirstSamples:
@@ -241,7 +280,7 @@ async def foresee_samples(tx: ReadTransaction, batch: SampleBatch) -> npt.NDArra
 
 async def _last(tx: ReadTransaction, series: Ints) -> tuple[Ints, dict[int, tuple[int, int]]]:
     """Return the last source time of each sample's series, and by series the stretch of its deleted keys."""
-    wanted, inverse = np.unique(series, return_inverse=True)
+    wanted, inverse = await _off_loop(len(series), lambda: np.unique(series, return_inverse=True))
     last = np.full(len(wanted), NEVER_US, np.int64)
     gaps: dict[int, tuple[int, int]] = {}
     asked = wanted
@@ -302,20 +341,6 @@ def _keys(keys: Ints) -> tuple[object, ...]:
 def _bounds(time_us: Ints) -> tuple[datetime, datetime]:
     """Return the first and last time: with them leaves are passed over when a statement is planned."""
     return from_us(int(time_us.min())), from_us(int(time_us.max()))
-
-
-async def _add(tx: WriteTransaction, fresh: SampleBatch, late: Flags) -> None:
-    """Write samples whose keys are new: to the head where they fit it, else to rows."""
-    loose = ~await write_head(tx, fresh, late)
-    if loose.all():
-        await _copy(tx, fresh, late)
-    elif loose.any():
-        await _copy(tx, fresh.take(loose), late[loose])
-
-
-async def _copy(tx: WriteTransaction, fresh: SampleBatch, late: Flags) -> None:
-    for leaf, data in _streams(fresh, late, 0):
-        await _copy_into(tx, leaf, data)
 
 
 async def _copy_into(tx: WriteTransaction, leaf: str, data: bytes) -> None:

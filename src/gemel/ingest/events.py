@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import InitVar, dataclass, field, replace
 from datetime import datetime
 from typing import Annotated, Any, Literal, cast
@@ -46,6 +46,7 @@ UNMAPPED = "gemel.unmapped"
 """The type of what stands in quarantine for a message that does not fit its mapping."""
 
 DEPTH_MAX = 64
+PART_BYTES = 1 << 17
 INT32_MAX = 2**31 - 1
 INT64 = range(-(2**63), 2**63)
 
@@ -114,7 +115,8 @@ def decode_body(body: bytes, media_type: str) -> Decoded:
     """
     try:
         events: Sequence[Event | Detail] = _decode_all(body, media_type)
-        if b"\\u" in body:
+        # Looked for in two steps, since the first is ten times as quick.
+        if b"\\" in body and b"\\u" in body:
             events = [_checked(event) for event in events if isinstance(event, Event)]
         return Decoded(events, body, media_type)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
@@ -155,7 +157,7 @@ def _decode_all(body: bytes, media_type: str) -> list[Event]:
     if _is_batch(body, media_type):
         events = _many.decode(body)
     elif media_type == LINES:
-        events = _one.decode_lines(body)
+        events = [event for part in _parts(body) for event in _one.decode_lines(part)]
         # The decoder itself takes any white space between events, and within them.
         if len(events) != body.strip().count(b"\n") + 1:
             raise ValueError("lines")
@@ -164,6 +166,16 @@ def _decode_all(body: bytes, media_type: str) -> list[Event]:
     if len(events) > EVENTS_MAX:
         raise ValueError("events")
     return events
+
+
+def _parts(body: bytes) -> Iterator[memoryview | bytes]:
+    """Cut lines into parts of about PART_BYTES: while one is decoded, no other thread goes on."""
+    start, held = 0, memoryview(body)
+    while start + PART_BYTES < len(body):
+        end = body.find(b"\n", start + PART_BYTES) + 1 or len(body)
+        yield held[start:end]
+        start = end
+    yield held[start:]
 
 
 def _is_batch(body: bytes, media_type: str) -> bool:

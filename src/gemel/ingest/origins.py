@@ -18,10 +18,11 @@ NAMELESS = Event("", "", "", "1.0", "", {}, EPOCH)
 
 
 class Packed(NamedTuple):
-    """Events' packed names, and the source that all of them name, None where they do not agree."""
+    """Events' packed names; the source that all of them name, None where they do not agree; whether one has no time."""
 
     body: bytes
     source: str | None
+    untimed: bool
 
 
 def pack(events: Sequence[Event | Detail], sending: Sending) -> Packed:
@@ -43,4 +44,4 @@ def pack(events: Sequence[Event | Detail], sending: Sending) -> Packed:
 def _packed(columns: EventColumns, sending: Sending) -> Packed:
     sources = columns.sources
     alike = bool(sources) and sources.count(sources[0]) == len(sources)
-    return Packed(pack_origin(columns, sending), sources[0] if alike else None)
+    return Packed(pack_origin(columns, sending), sources[0] if alike else None, bool(columns.untimed))

@@ -25,9 +25,9 @@ from gemel.history.write import foresee_samples
 from gemel.ingest import seen
 from gemel.ingest.bodies import weigh_json
 from gemel.ingest.events import SINGLE, Decoded, Event
-from gemel.ingest.origins import pack
+from gemel.ingest.origins import Packed, pack
 from gemel.ingest.requests import Fate, IngestOptions, IngestRequest, IngestResult
-from gemel.ingest.resolve import TimeRules
+from gemel.ingest.resolve import Resolved, TimeRules
 from gemel.ingest.resolve_whole import resolve_whole
 from gemel.ingest.room import Room
 from gemel.ingest.steps import STEPS, Group, Parts, Prepared
@@ -42,6 +42,7 @@ __all__ = ["Ingest"]
 
 INLINE_EVENTS = 50
 ROOM_BYTES = 10 << 20
+COMPUTING_MAX = int(__import__("os").environ.get("X_COMP", "1"))
 REPLAY = "quarantine"
 """What counts as the source of events that come out of quarantine."""
 NONE_US = np.zeros(0, np.int64)
@@ -67,6 +68,7 @@ class Ingest:
         self._parts = Parts(directory, context, options.dedupe_window_us)
         self._retention_us: dict[int, int] = {}
         self.room = Room(ROOM_BYTES)
+        self._computing = asyncio.Semaphore(COMPUTING_MAX)
         self._committer: Gatherer[Prepared, IngestResult] = Gatherer(
             self._apply,
             weight=lambda item: len(item.request.decoded.events),
@@ -88,9 +90,8 @@ class Ingest:
         """
         async with self.room.hold(weigh(body)):
             entered_s = time.perf_counter()
-            decoded = await asyncio.to_thread(decode, body)
+            request = await self._compute(lambda: request_of(decode(body)))
             decoded_s = time.perf_counter()
-            request = request_of(decoded)
             request.laps.marks += (("room", entered_s), ("decode", decoded_s))
             return await self.submit(tenant, request)
 
@@ -155,12 +156,19 @@ class Ingest:
         rules = self._rules(tenant, request)
         request, trace, runs = with_trace(request)
         events, numbers = request.decoded.events, request.replaying.numbers
-        resolved, origin = await _off_loop(
-            len(events), lambda: (resolve_whole(events, numbers, view, rules), pack(events, request.sending))
-        )
+
+        def resolve() -> tuple[Resolved, Packed]:
+            return resolve_whole(events, numbers, view, rules), pack(events, request.sending)
+
+        resolved, origin = resolve() if len(events) <= INLINE_EVENTS else await self._compute(resolve)
         await self._parts.context.weeks.ensure(resolved.batch.time_us)
         request.laps.end("validate")
         return Prepared(request, rules, frozenset(view.twins), view.epochs, resolved, origin, trace, runs)
+
+    async def _compute(self, work: Callable[[], T]) -> T:
+        """Do work in a thread, one piece at a time: such threads would wait for each other, and readers for all."""
+        async with self._computing:
+            return await asyncio.to_thread(work)
 
     def _rules(self, tenant: int, request: IngestRequest) -> TimeRules:
         latest_us = self.clock() + self._options.future_tolerance_us

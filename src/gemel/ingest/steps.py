@@ -161,9 +161,8 @@ async def _create_twins(parts: Parts, tx: WriteTransaction, item: Prepared) -> N
 async def drop_repeats(parts: Parts, tx: WriteTransaction, group: Group) -> None:
     """Find the events without a time whose source and id were seen within the window."""
     since_us = tx.recorded_us - parts.dedupe_window_us
-    repeats = await seen.find_repeats(
-        tx, [(item.events, item.resolved.faults) for item in group.items], since_us
-    )
+    requests = [(item.events if item.origin.untimed else (), item.resolved.faults) for item in group.items]
+    repeats = await seen.find_repeats(tx, requests, since_us)
     for item, repeated in zip(group.items, repeats, strict=True):
         item.repeated = repeated
 
@@ -255,9 +254,10 @@ async def sign(_: Parts, tx: WriteTransaction, group: Group) -> None:
     items = [item for item, result in both if isinstance(result, IngestResult)]
     tx.laps.end("quarantine")
     taken = [item.request for item in items]
-    await record(tx, [request.audit for request in taken], [item.signed for item in items])
-    await store_origins(tx, [_origin(item) for item, result in both if _left_values(result)])
-    await positions.advance(tx, [position for request in taken for position in request.positions])
+    async with tx.in_one_trip():
+        await record(tx, [request.audit for request in taken], [item.signed for item in items])
+        await store_origins(tx, [_origin(item) for item, result in both if _left_values(result)])
+        await positions.advance(tx, [position for request in taken for position in request.positions])
     for item, result in both:
         if item.request.guard is not None and isinstance(result, IngestResult):
             await item.request.guard.keep(tx, result)

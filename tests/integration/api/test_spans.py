@@ -119,7 +119,7 @@ def test_a_commit_is_a_span_of_the_sender_s_trace_with_its_stages(
     assert [link.trace_id.hex() for link in root.links] == ["c" * 32]
     stages = [span for span in spans if span.name != "gemel.ingest"]
     names = {span.name.removeprefix("gemel.") for span in stages}
-    assert {"receive", "decode", "validate", "wait", "lock", "order", "write", "tell", "commit"} <= names
+    assert {"receive", "decode", "validate", "wait", "lock", "order", "write", "commit"} <= names
     for span in stages:
         assert span.parent_span_id == root.span_id
         assert (
