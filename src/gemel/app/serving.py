@@ -57,7 +57,7 @@ STARTING = "(starting)"
 # collector walk the models again and again, which costs an import more than half of its time.
 GC_THRESHOLDS = (200_000, 20, 50)
 # Beside a thread that computes, the event loop waits this long for each answer of the database that it takes.
-SWITCH_S = float(__import__("os").environ.get("X_SW", "0.0005"))
+SWITCH_S = 0.0005
 
 log = get_log(__name__)
 
@@ -85,8 +85,7 @@ def serve(settings: Settings, where: Listening, on_ready: Callable[[str], None] 
     configure_logs(settings.log_level)
     gc.set_threshold(*GC_THRESHOLDS)
     sys.setswitchinterval(SWITCH_S)
-    if not __import__("os").environ.get("X_NOMALLOC"):
-        keep_freed_memory()
+    keep_freed_memory()
     # The client tells of every connection that a lost database costs, or a caller who went away; the first is said
     # once by "database lost", and of the second nothing is left behind.
     logging.getLogger("psycopg").setLevel(logging.ERROR)

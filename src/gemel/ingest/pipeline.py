@@ -42,7 +42,6 @@ __all__ = ["Ingest"]
 
 INLINE_EVENTS = 50
 ROOM_BYTES = 10 << 20
-COMPUTING_MAX = int(__import__("os").environ.get("X_COMP", "1"))
 REPLAY = "quarantine"
 """What counts as the source of events that come out of quarantine."""
 NONE_US = np.zeros(0, np.int64)
@@ -68,7 +67,7 @@ class Ingest:
         self._parts = Parts(directory, context, options.dedupe_window_us)
         self._retention_us: dict[int, int] = {}
         self.room = Room(ROOM_BYTES)
-        self._computing = asyncio.Semaphore(COMPUTING_MAX)
+        self._computing = asyncio.Lock()
         self._committer: Gatherer[Prepared, IngestResult] = Gatherer(
             self._apply,
             weight=lambda item: len(item.request.decoded.events),
