@@ -2,7 +2,8 @@
 
 It exits 1 if a goal is missed.
 
-Each part has a platform of its own, made new. `events`: ingest, single twins, overload, starting. `graph`: import,
+Each part has a platform of its own, made new. `events`: ingest, single twins, overload, starting. `load`: a minute of
+events with reads beside, and how soon they are visible. `growth`: ingest with 100 M samples stored. `graph`: import,
 queries, and the past of 100,000 twins. `kafka`: a topic of a real broker. `mqtt`: a broker's queue. `history`: a year
 of one series at 1 s. `peers`: the same samples into InfluxDB. Without a name, all but the last.
 """
@@ -18,7 +19,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from bench import arrow, graph, ingest, kafka, load, mqtt, overload, peers, rollups, startup, twins
+from bench import arrow, graph, growth, ingest, kafka, load, mqtt, overload, peers, rollups, startup, twins
 from bench.events import make_twins
 from bench.figures import Figure
 from bench.platform import Platform, running
@@ -35,6 +36,7 @@ def main() -> int:
     parts: dict[str, Callable[[Platform, Console], list[Figure]]] = {
         "events": _events,
         "load": _load,
+        "growth": _growth,
         "graph": _graph,
         "kafka": _kafka,
         "mqtt": _mqtt,
@@ -82,6 +84,11 @@ def _events(platform: Platform, console: Console) -> list[Figure]:
 def _load(platform: Platform, console: Console) -> list[Figure]:
     with console.status("measuring load ..."):
         return load.measure(platform)
+
+
+def _growth(platform: Platform, console: Console) -> list[Figure]:
+    with console.status("measuring growth ..."):
+        return growth.measure(platform)
 
 
 def _graph(platform: Platform, console: Console) -> list[Figure]:

@@ -46,11 +46,11 @@ class Template:
         return iso_us(time_us).encode().join(self._pieces)
 
 
-def make_twins(platform: Platform) -> None:
-    """Upload the model, and make the twins by one event each."""
+def make_twins(platform: Platform, count: int = TWINS) -> None:
+    """Upload the model, and make twins by one event each."""
     with platform.client() as client:
         client.post("/models", json=[MODEL]).raise_for_status()
-        for start in range(0, TWINS, 1000):
+        for start in range(0, count, 1000):
             body = "\n".join(
                 EVENT % (-number, number, _time(-1), 0.5, 1.5) for number in range(start, start + 1000)
             )

@@ -17,7 +17,7 @@ from bench.reading import reading
 from bench.wire import Connection, request_bytes
 from gemel.base.clock import now_us
 
-__all__ = ["Load", "arrow", "json", "measure"]
+__all__ = ["Load", "Sending", "json", "measure"]
 
 SECONDS = 60
 SECONDS_MIN, SECONDS_MAX = 80, 800
@@ -71,7 +71,7 @@ def measure(platform: Platform) -> list[Figure]:
 
 def run(platform: Platform, load: Load, seconds: float = SECONDS) -> list[Figure]:
     """Send a load for some seconds from SHARDS connections, reading beside it; then bare COPY of as much, or less."""
-    sending = _Sending(platform, load)
+    sending = Sending(platform, load)
     with MemoryWatch(platform) as memory, reading(platform) as reads:
         events_per_s = sending.run(seconds)
     samples_per_s = 2 * events_per_s
@@ -104,7 +104,9 @@ def run(platform: Platform, load: Load, seconds: float = SECONDS) -> list[Figure
 
 
 @dataclass(slots=True)
-class _Sending:
+class Sending:
+    """Sends a load, each shard on a connection of its own, one request after the other; what came of it."""
+
     platform: Platform
     load: Load
     events: int = 0
