@@ -24,6 +24,7 @@ from support.torture import blows
 from support.torture.clock import ShiftedClock
 from support.torture.run import Blow, Scene, TortureRun
 from support.torture.stage import learn, open_folder
+from support.torture.world import STEADY
 
 KINDS: dict[str, list[Blow]] = {
     "server": [blows.kill_server],
@@ -99,7 +100,7 @@ def test_all_equals_the_model_after(
 def test_all_equals_the_model_while_samples_are_packed(
     packing: Platform, survived: dict[str, Counter[str]], fault_seed: int
 ) -> None:
-    run = TortureRun(packing, fault_seed, "packing")
+    run = TortureRun(packing, fault_seed, "packing", Scene(dialect=STEADY))
     run.go([run.rng.choice(KINDS["mixed"]) for _ in range(BLOWS)])
     survived["packing"] += run.counts
 

@@ -15,6 +15,8 @@ from bench.platform import Platform, free_port, running
 from support.mosquitto import Mosquitto
 from support.tcp_proxy import TcpProxy
 from support.torture import blows
+from support.torture.dialects import DEVICE, DEVICE_MAPPING, OPC_UA
+from support.torture.opcua_way import OpcUaWay
 from support.torture.run import Blow, Scene, TortureRun
 from support.torture.sinks import KafkaSink, RouteSink, WebhookSink
 from support.torture.stage import learn
@@ -67,6 +69,23 @@ def test_all_equals_the_model_through_mqtt(
     run = TortureRun(platform, fault_seed, "mqtt", scene)
     run.go(run.rng.sample([*NETWORK, *BROKER, *SERVER], BLOWS))
     survived["mqtt"] += run.counts
+
+
+def test_all_equals_the_model_through_a_mapping(
+    platform: Platform, mosquitto: Mosquitto, survived: Table, fault_seed: int
+) -> None:
+    scene = Scene(way=lambda count: MqttWay(platform, mosquitto, count, DEVICE_MAPPING), dialect=DEVICE)
+    run = TortureRun(platform, fault_seed, "mapping", scene)
+    run.go(run.rng.sample([*NETWORK, *BROKER, *SERVER], BLOWS))
+    survived["mapping"] += run.counts
+
+
+def test_all_equals_the_model_through_opc_ua(platform: Platform, survived: Table, fault_seed: int) -> None:
+    # One sender: the values of a node come in the order of their times.
+    scene = Scene(way=lambda count: OpcUaWay(platform, count), dialect=OPC_UA, senders=1)
+    run = TortureRun(platform, fault_seed, "opcua", scene)
+    run.go(run.rng.sample([*NETWORK, *BROKER, *SERVER], BLOWS))
+    survived["opcua"] += run.counts
 
 
 def test_all_equals_the_model_through_kafka(

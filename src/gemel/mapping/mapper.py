@@ -270,7 +270,8 @@ class Mapper:
             place=broken and broken.place,
             rule=made.rule,
             index=made.index,
-            message=message.id,
+            # A message that names itself is the same one however often it is published.
+            message=message.id if self._id is None or name == message.id else None,
             topic=message.topic,
             key=message.key,
             headers=dict(message.headers),

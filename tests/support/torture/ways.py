@@ -22,7 +22,18 @@ from support.mosquitto import Client, Mosquitto
 from support.tcp_proxy import TcpProxy
 from support.torture.world import MODEL, World
 
-__all__ = ["SETTLED_S_MAX", "HttpWay", "KafkaWay", "MqttWay", "RestartedBroker", "Way", "put_twins"]
+__all__ = [
+    "SETTLED_S_MAX",
+    "Count",
+    "HttpWay",
+    "KafkaWay",
+    "MqttWay",
+    "RestartedBroker",
+    "Way",
+    "put_twins",
+    "remove_sources",
+    "start_source",
+]
 
 SETTLED_S_MAX = 120.0
 ANSWER_S_MAX = 4.0
@@ -115,13 +126,16 @@ class HttpWay:
 
 
 class MqttWay:
-    """A source that reads a real Mosquitto, through a proxy. Messages are CloudEvents, one each.
+    """A source that reads a real Mosquitto, through a proxy. Messages are CloudEvents, or what a mapping reads.
 
     A broker that is killed forgets what came since it last saved, so all is published once more at the end.
     """
 
-    def __init__(self, platform: Platform, broker: Mosquitto, count: Count) -> None:
+    def __init__(
+        self, platform: Platform, broker: Mosquitto, count: Count, mapping: Mapping[str, Any] | None = None
+    ) -> None:
         self.broker: Mosquitto = broker
+        self._mapping = mapping
         self.links: Sequence[TcpProxy] = (TcpProxy(broker.port),)
         self._platform = platform
         self._count = count
@@ -137,7 +151,7 @@ class MqttWay:
         connection = {
             "host": "127.0.0.1", "port": self.links[0].port, "topics": [f"{world.tag}/#"], "keepalive_s": 5,
         }  # fmt: skip
-        start_source(self._platform, world.tag, "mqtt", connection)
+        start_source(self._platform, world.tag, "mqtt", connection, self._mapping)
         wait_for(self._platform, [world.tag], lambda counts: counts["batches"] > 0)
         self.broker.wait_saved()
         self._publisher = Client(self.broker.port)
@@ -257,9 +271,17 @@ def put_twins(platform: Platform, world: World) -> None:
             client.put(f"/digitaltwins/{twin}", json=body).raise_for_status()
 
 
-def start_source(platform: Platform, name: str, kind: str, connection: Mapping[str, Any]) -> None:
+def start_source(
+    platform: Platform,
+    name: str,
+    kind: str,
+    connection: Mapping[str, Any],
+    mapping: Mapping[str, Any] | None = None,
+) -> None:
     """Describe a source and start it."""
     text = SOURCE.format(name=name, kind=kind, connection=json.dumps(connection))
+    if mapping is not None:
+        text += f"mapping: {json.dumps(mapping)}\n"
     with platform.client() as client:
         client.put(f"/v1/sources/{name}", json={"definition": text}).raise_for_status()
         client.post(f"/v1/sources/{name}/start").raise_for_status()

@@ -8,11 +8,23 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from typing import Any, NamedTuple
 
-__all__ = ["MODEL", "PATHS", "Message", "Outcome", "Reading", "World", "expected"]
+__all__ = [
+    "MODEL",
+    "PATHS",
+    "PLAIN",
+    "STEADY",
+    "Dialect",
+    "Message",
+    "Outcome",
+    "Reading",
+    "World",
+    "expected",
+]
 
 MODEL: dict[str, Any] = {
     "@context": "dtmi:dtdl:context;3",
@@ -46,12 +58,43 @@ class Reading(NamedTuple):
 
 
 class Message(NamedTuple):
-    """An event as it is sent: what it tells, or the code by which it must be set aside, and its id if it has one."""
+    """An event as it is sent: what it tells, or the code by which it must be set aside, and the id that it has there.
+
+    Of what is no event at all that is the text which begins it. What is `fleeting` is set aside only if it was seen
+    as it happened.
+    """
 
     body: bytes
     reading: Reading | None
     code: str | None = None
     event_id: str | None = None
+    fleeting: bool = False
+
+
+def _bytes(event: dict[str, Any]) -> bytes:
+    return json.dumps(event).encode()
+
+
+class Dialect(NamedTuple):
+    """How a way in has its messages.
+
+    `write` puts an event into them; `poison` says by which code each kind of poison is set aside, and `fleeting` of
+    which kinds it may pass unseen. `name` gives the id of an event that is set aside; `again`: what is no event at all
+    is there as often as it was sent. `steady`: time goes on from event to event, and few keys are told again, so that
+    most can be packed; `ordered`: none is told again, out of order or twice.
+    """
+
+    write: Callable[[dict[str, Any]], bytes] = _bytes
+    poison: Mapping[str, str] = {code: code for code in POISON}
+    name: Callable[[dict[str, Any]], str] = itemgetter("id")
+    fleeting: frozenset[str] = frozenset()
+    again: bool = False
+    steady: bool = False
+    ordered: bool = False
+
+
+PLAIN = Dialect()
+STEADY = Dialect(steady=True)
 
 
 class Outcome(NamedTuple):
@@ -60,19 +103,16 @@ class Outcome(NamedTuple):
     state: dict[tuple[str, str], tuple[str, float]]
     history: set[Reading]
     set_aside: set[tuple[str, str | None]]
-    nameless: int
-    """How many events without an id are set aside."""
+    fleeting: set[tuple[str, str | None]]
+    """What may be set aside beside `set_aside`."""
 
 
 class World:
-    """All that is sent in one seeded run; `tag` begins the ids of its twins.
+    """All that is sent in one seeded run; `tag` begins the ids of its twins."""
 
-    `steady`: time goes on from event to event, and few keys are told again, so that most can be packed.
-    """
-
-    def __init__(self, seed: int, tag: str, count: int, *, steady: bool = False) -> None:
+    def __init__(self, seed: int, tag: str, count: int, dialect: Dialect = PLAIN) -> None:
         self.tag = tag
-        self._steady = steady
+        self._dialect = dialect
         self._told: list[Reading] = []
         self._rng = random.Random(f"{seed} {tag}")
         self.messages = [self._message(number) for number in range(count)]
@@ -90,10 +130,12 @@ class World:
     @property
     def marker(self) -> bytes:
         """The last event."""
-        return _bytes(_event("end", self.end, _text(START), {"speed": 0.5}))
+        return self._dialect.write(_event("end", self.end, _text(START), {"speed": 0.5}) | {"revision": 0})
 
     def deliveries(self) -> list[Message]:
-        """Return the messages as they come: one in seven twice, late by up to forty places."""
+        """Return the messages as they come: one in seven twice, late by up to forty places; or as they are."""
+        if self._dialect.ordered:
+            return self.messages
         sent = self.messages + self._rng.sample(self.messages, len(self.messages) // 7)
         places = {id(message): place for place, message in enumerate(self.messages)}
         return sorted(sent, key=lambda message: places[id(message)] + self._rng.uniform(0, 40))
@@ -102,39 +144,42 @@ class World:
         twin, path = self._rng.choice(self.twins), self._rng.choice(PATHS)
         if self._rng.random() < 0.06:
             return self._poison(number, twin)
-        if self._steady:
+        if self._dialect.steady or self._dialect.ordered:
             return self._next(number, twin, path)
         # Few places in time, so that some keys are told again, with another value and a greater revision.
         at = START + timedelta(milliseconds=500 * self._rng.randrange(1, number + 40))
-        reading = Reading(twin, path, _text(at), float(number), number)
-        event = _event(f"{self.tag}-{number}", twin, reading.time, {path: reading.value})
-        return Message(_bytes(event | {"revision": reading.revision}), reading)
+        return self._tell(number, Reading(twin, path, _text(at), float(number), number))
 
     def _next(self, number: int, twin: str, path: str) -> Message:
-        if self._told and self._rng.random() < 0.05:
+        if self._dialect.steady and self._told and self._rng.random() < 0.05:
             reading = self._rng.choice(self._told)._replace(value=float(number), revision=number)
         else:
-            time = _text(START + timedelta(milliseconds=500 * number))
-            reading = Reading(twin, path, time, float(number))
+            reading = Reading(twin, path, _after(number), float(number))
             self._told.append(reading)
-        data = {reading.path: reading.value}
-        event = _event(f"{self.tag}-{number}", reading.twin, reading.time, data)
-        return Message(_bytes(event | {"revision": reading.revision}), reading)
+        return self._tell(number, reading)
+
+    def _tell(self, number: int, reading: Reading) -> Message:
+        event = _event(f"{self.tag}-{number}", reading.twin, reading.time, {reading.path: reading.value})
+        return Message(self._dialect.write(event | {"revision": reading.revision}), reading)
 
     def _poison(self, number: int, twin: str) -> Message:
-        code = self._rng.choice(list(POISON))
-        event_id = f"{self.tag}-{number}"
-        if code == "EventMalformed":
-            return Message(b"{%s is no event" % event_id.encode(), None, code)
-        time, data = _text(START), {"speed": 1.0}
-        if code == "PathNotInModel":
+        kind = self._rng.choice(list(self._dialect.poison))
+        code, event_id = self._dialect.poison[kind], f"{self.tag}-{number}"
+        if kind == "EventMalformed":
+            return Message(b"{%s is no event" % event_id.encode(), None, code, event_id)
+        time = _after(number) if self._dialect.ordered else _text(START)
+        data: dict[str, Any] = {"speed": 1.0}
+        if kind == "PathNotInModel":
             data = {"smell": 1.0}
-        elif code == "TimeInFuture":
-            time = "2199-01-01T00:00:00Z"
-        elif code == "TimeNaive":
+        elif kind == "TimeInFuture":
+            time = f"2199-01-01T00:{number // 60 % 60:02}:{number % 60:02}Z"
+        elif kind == "TimeNaive":
             time = "2026-03-02T00:00:00"
-        told: dict[str, Any] = {"speed": "fast"} if code == "WrongType" else data
-        return Message(_bytes(_event(event_id, twin, time, told)), None, code, event_id)
+        elif kind == "WrongType":
+            data = {"speed": "fast"}
+        event = _event(event_id, twin, time, data)
+        name = self._dialect.name(event)
+        return Message(self._dialect.write(event), None, code, name, kind in self._dialect.fleeting)
 
 
 def expected(messages: Iterable[Message]) -> Outcome:
@@ -150,13 +195,17 @@ def expected(messages: Iterable[Message]) -> Outcome:
     state: dict[tuple[str, str], tuple[str, float]] = {}
     for reading in sorted(held.values(), key=lambda reading: reading.time):
         state[reading.twin, reading.path] = (reading.time, reading.value)
-    aside = set(_aside(messages))
-    nameless = {message.body for message in messages if message.code and message.event_id is None}
-    return Outcome(state, {reading._replace(revision=0) for reading in held.values()}, aside, len(nameless))
+    aside, fleeting = (set(_aside(messages, fleeting=fleeting)) for fleeting in (False, True))
+    history = {reading._replace(revision=0) for reading in held.values()}
+    return Outcome(state, history, aside, fleeting)
 
 
-def _aside(messages: Iterable[Message]) -> Iterator[tuple[str, str | None]]:
-    return ((message.code, message.event_id) for message in messages if message.code is not None)
+def _aside(messages: Iterable[Message], *, fleeting: bool) -> Iterator[tuple[str, str | None]]:
+    return (
+        (message.code, message.event_id)
+        for message in messages
+        if message.code is not None and message.fleeting == fleeting
+    )
 
 
 def _event(event_id: str, twin: str, time: str, data: dict[str, Any]) -> dict[str, Any]:
@@ -171,8 +220,8 @@ def _event(event_id: str, twin: str, time: str, data: dict[str, Any]) -> dict[st
     }
 
 
-def _bytes(event: dict[str, Any]) -> bytes:
-    return json.dumps(event).encode()
+def _after(number: int) -> str:
+    return _text(START + timedelta(milliseconds=500 * number))
 
 
 def _text(at: datetime) -> str:
