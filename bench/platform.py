@@ -24,11 +24,11 @@ READY_S_MAX = 60.0
 
 
 class Platform:
-    """A started platform: its URL, key and process."""
+    """A started platform: its URL, key and process, and the variables that it has beside ours."""
 
     def __init__(self, data_dir: Path, environment: Mapping[str, str] | None = None) -> None:
         self.data_dir = data_dir
-        self._environment = environment or {}
+        self.environment = environment or {}
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -56,7 +56,7 @@ class Platform:
             str(self.port),
         ]
         with (self.data_dir.parent / "up.log").open("ab") as log:
-            environment = {**os.environ, **self._environment}
+            environment = {**os.environ, **self.environment}
             self.process = subprocess.Popen(
                 command, stdout=log, stderr=log, start_new_session=True, env=environment
             )

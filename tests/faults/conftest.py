@@ -9,7 +9,7 @@ import pytest
 
 SURVIVED = pytest.StashKey[dict[str, Counter[str]]]()
 SEEDS = 2
-"""Of each of the eleven kinds where nothing else is said: what every change is tested with."""
+"""Of each kind where nothing else is said: what every change is tested with, and of kinds that take long one."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -22,8 +22,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "fault_seed" in metafunc.fixturenames:
-        metafunc.parametrize("fault_seed", range(metafunc.config.getoption("--fault-seeds")))
+    seeds = metafunc.config.getoption("--fault-seeds")
+    for name, count in (("fault_seed", seeds), ("costly_seed", 1 if seeds == SEEDS else seeds)):
+        if name in metafunc.fixturenames:
+            metafunc.parametrize(name, range(count))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -23,6 +23,7 @@ __all__ = [
     "kill_follower",
     "kill_receiver",
     "kill_server",
+    "kill_worker",
     "move_clock",
     "rebalance",
     "refuse_network",
@@ -38,6 +39,14 @@ def kill_server(run: TortureRun) -> None:
     run.platform.kill()
     time.sleep(run.rng.uniform(0, 0.3))
     run.platform.start()
+
+
+def kill_worker(run: TortureRun) -> None:
+    """Kill the other server on the database, and start it again after a while."""
+    worker = run.needs(run.worker)
+    worker.kill()
+    time.sleep(run.rng.uniform(0, 3.0))
+    worker.start()
 
 
 def kill_database(run: TortureRun) -> None:

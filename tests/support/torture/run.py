@@ -35,7 +35,8 @@ Count = Callable[[str, int], None]
 class Scene:
     """What a run has beside the platform: a clock that moves, a way in other than HTTP, a route out, a broker.
 
-    `dialect` is how messages are written, and `senders` how many send them at once.
+    `dialect` is how messages are written, `senders` how many send them at once, and `worker` another server on the
+    platform's database.
     """
 
     clock: ShiftedClock | None = None
@@ -45,6 +46,7 @@ class Scene:
     links: Sequence[TcpProxy] = ()
     dialect: Dialect = PLAIN
     senders: int = 3
+    worker: Platform | None = None
 
 
 class TortureRun:
@@ -57,6 +59,7 @@ class TortureRun:
         self.world = World(seed, f"{kind}-{seed}", MESSAGES, scene.dialect)
         self._senders, self._again = scene.senders, scene.dialect.again
         self.counts = Counter({"runs": 1, "events": 0, "blows": 0, "requests": 0})
+        self.blows = Counter[str]()
         self._waiting = list(_batches(self.world.deliveries()))[::-1]
         self._lock = threading.Lock()
         self._faults: list[str] = []
@@ -67,6 +70,7 @@ class TortureRun:
         self._leaving.callback(self.way.close)
         self.sink = None if scene.sink is None else scene.sink()
         self.broker = scene.broker or self.way.broker
+        self.worker = scene.worker
         self.links = [proxy, *scene.links, *self.way.links]
         self.follower = Follower(
             f"http://127.0.0.1:{proxy.port}", platform.key, self.world.twins, self.world.end, PAUSE_S
@@ -113,6 +117,7 @@ class TortureRun:
                 time.sleep(self.rng.uniform(0.05, 0.5))
                 blow(self)
                 self._count("blows")
+                self.blows[blow.__name__] += 1
         finally:
             for sender in senders:
                 sender.join(SETTLED_S_MAX)

@@ -186,13 +186,17 @@ class MqttWay:
 class KafkaWay:
     """Two sources in one group that read a topic of a real broker, which everybody reaches through a proxy.
 
-    The producer writes each message once, whatever breaks; so the sources must count each once.
+    The producer writes each message once, whatever breaks; so the sources must count each once. The second is
+    started at `other`, where there is another server on the platform's database.
     """
 
-    def __init__(self, platform: Platform, broker: Broker, proxy: TcpProxy, count: Count) -> None:
+    def __init__(
+        self, platform: Platform, broker: Broker, proxy: TcpProxy, count: Count, other: Platform | None = None
+    ) -> None:
         self.broker: Broker = broker
         self.links: Sequence[TcpProxy] = (proxy,)
         self._platform = platform
+        self._other = other or platform
         self._count = count
         self._topic = new_topic(broker, PARTITIONS)
         self._names: list[str] = []
@@ -213,8 +217,8 @@ class KafkaWay:
             "servers": self.broker.servers, "topics": [self._topic], "group": f"g-{self._topic}",
             "settings": settings,
         }  # fmt: skip
-        for name in self._names:
-            start_source(self._platform, name, "kafka", connection)
+        for platform, name in zip((self._platform, self._other), self._names, strict=True):
+            start_source(platform, name, "kafka", connection)
 
     def send(self, bodies: Sequence[bytes]) -> None:
         """Write to the partitions in turn."""
@@ -307,7 +311,7 @@ def counts_of(platform: Platform, names: Sequence[str]) -> dict[str, int]:
 
 def audited(platform: Platform, names: Sequence[str]) -> int:
     """Return how many events the audit trail tells of that sources brought."""
-    dsn = open_storage(load_settings({}, data_dir=platform.data_dir)).owner_dsn
+    dsn = open_storage(load_settings(platform.environment, data_dir=platform.data_dir)).owner_dsn
     with psycopg.connect(dsn) as owner:
         actors = [f"source:{name}" for name in names]
         rows = owner.execute(AUDITED, (actors,)).fetchall()
