@@ -18,6 +18,7 @@ from gemel.graph.roster import Roster
 from gemel.history.feed import FeedHead
 from gemel.observe.intake import Intake
 from gemel.observe.metrics import Metrics
+from gemel.observe.spans import SpanExport
 from gemel.observe.traffic import Traffic
 from gemel.outbound import Outbound, OutboundPolicy
 from gemel.routing import deliveries as deliveries_module
@@ -87,7 +88,11 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @asynccontextmanager
 async def delivering(
-    dsns: Dsns, parts: TenantParts, allow: str = "127.0.0.1", tls: ssl.SSLContext | None = None
+    dsns: Dsns,
+    parts: TenantParts,
+    allow: str = "127.0.0.1",
+    tls: ssl.SSLContext | None = None,
+    export: SpanExport | None = None,
 ) -> AsyncIterator[Deliveries]:
     """Run deliveries as a server does, allowed to call this machine; `tls` says whom to trust."""
     outbound = Outbound(OutboundPolicy.parse(allow), tls=tls)
@@ -110,6 +115,7 @@ async def delivering(
         },
         metrics=Metrics(Intake()),
         traffic=Traffic(),
+        export=export,
     )
     deliveries = Deliveries(dsns.owner, "test", made)
     running = asyncio.create_task(deliveries.run())

@@ -36,6 +36,7 @@ __all__ = ["OPTIONS", "Peer", "PeerKind", "Workshop", "message"]
 
 OPTIONS = SupervisorOptions(look_s=0.05, lease_s=2.0)
 WAIT_S_MAX = 20.0
+AHEAD_US = 5_000_000
 LOCAL = OutboundPolicy.parse("127.0.0.1")
 
 
@@ -127,7 +128,7 @@ class Workshop:
             "folder": FolderKind(),
             "kafka": KafkaKind(Outbound(LOCAL)),
             "mqtt": MqttKind(LOCAL),
-            "opcua": OpcUaKind(LOCAL),
+            "opcua": OpcUaKind(LOCAL, AHEAD_US),
             "push": PushKind(),
         }
         return Sources(parts.db, kinds, Permits.parse(self.allow), sink)

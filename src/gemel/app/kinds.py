@@ -13,12 +13,15 @@ from gemel.sources.contract import Kind
 __all__ = ["source_kinds"]
 
 
-def source_kinds(policy: OutboundPolicy, outbound: Outbound) -> dict[str, Kind]:
-    """Return the kinds by the name that descriptions call them; `policy` says which hosts may be called."""
+def source_kinds(policy: OutboundPolicy, outbound: Outbound, ahead_us: int) -> dict[str, Kind]:
+    """Return the kinds by the name that descriptions call them.
+
+    `policy` says which hosts may be called, and `ahead_us` how far ahead of our clock source times may be.
+    """
     return {
         "folder": FolderKind(),
         "kafka": KafkaKind(outbound),
         "mqtt": MqttKind(policy),
-        "opcua": OpcUaKind(policy),
+        "opcua": OpcUaKind(policy, ahead_us),
         "push": PushKind(),
     }

@@ -102,7 +102,7 @@ def make_services(
         ),
         sources=Sources(
             database=database,
-            kinds=source_kinds(policy, outbound),
+            kinds=source_kinds(policy, outbound, tolerance_us),
             permits=permits,
             sink=Sink(ingest, metrics, intake, traffic),
         ),
@@ -167,5 +167,6 @@ def make_deliveries(settings: Settings, owner_dsn: str, services: Services) -> D
         senders=services.senders,
         metrics=services.metrics,
         traffic=services.traffic,
+        export=services.intake.export,
     )
     return Deliveries(owner_dsn, settings.event_source, parts)

@@ -16,7 +16,7 @@ from gemel.ingest.events import BATCH, LINES, Decoded, Event, decode_body, decod
 from gemel.mapping.mapper import Mapper
 from gemel.mapping.scene import Message
 
-__all__ = ["EventReader", "KafkaMessage", "MappedReader", "Payloads", "Reader", "place_of", "trace_of_all"]
+__all__ = ["EventReader", "KafkaMessage", "MappedReader", "Payloads", "Reader", "place_of", "traces_of"]
 
 MARK: Final = "ce_specversion"
 PREFIX: Final = "ce_"
@@ -107,7 +107,7 @@ class MappedReader:
         raws = [*made.raws, *(raw for _, _, raw in refused)] if refused else made.raws
         decoded = Decoded(events, b"", LINES, raws)
         places = [owners[index] for index in made.messages] + [number for number, _, _ in refused]
-        decoded.places = _Places(messages, places)
+        decoded.places, decoded.owners = _Places(messages, places), places
         return decoded
 
 
@@ -116,12 +116,9 @@ def place_of(message: KafkaMessage) -> str:
     return f"{message.topic()}/{message.partition()}/{message.offset()}"
 
 
-def trace_of_all(messages: Sequence[KafkaMessage]) -> str | None:
-    """Return the `traceparent` of messages where all that have one agree; else none is that of their commit."""
-    given = [headers for headers in _headers(messages) if headers]
-    found = {value for headers in given for name, value in headers if name == TRACE}
-    only = found.pop() if len(found) == 1 else None
-    return None if only is None else only.decode("ascii", "replace")
+def traces_of(messages: Sequence[KafkaMessage]) -> list[str | None]:
+    """Return the `traceparent` that stands in the headers of each message, if one does."""
+    return [None if headers is None else _texts(headers).get(TRACE) for headers in _headers(messages)]
 
 
 class _Places(Sequence[str]):
@@ -148,7 +145,7 @@ def _one_by_one(messages: Sequence[KafkaMessage], values: Sequence[bytes]) -> De
             raws.append(raw)
             owners.append(number)
     decoded = Decoded(events, b"", LINES, raws)
-    decoded.places = _Places(messages, owners)
+    decoded.places, decoded.owners = _Places(messages, owners), owners
     return decoded
 
 

@@ -19,7 +19,8 @@ from typing import Any, Final, TypeVar
 
 from gemel.base.clock import now_us
 from gemel.base.errors import InvalidError, UnavailableError
-from gemel.connectors.kafka_messages import KafkaMessage, Reader, trace_of_all
+from gemel.connectors.kafka_messages import KafkaMessage, Reader, traces_of
+from gemel.connectors.message_traces import with_traces
 from gemel.ingest.events import LINES, Decoded
 from gemel.outbound.kafka import kafka_library
 from gemel.sources.contract import Marks, SourceBatch
@@ -348,7 +349,7 @@ class KafkaSource:
             self._given(decoded, seen),
             received_us=received_us,
             weight=weight,
-            traceparent=trace_of_all(filled),
+            traceparent=with_traces(decoded, traces_of(filled)),
             mapping=self._origin.mapping,
             create_model=self._origin.create_model,
         )

@@ -14,7 +14,8 @@ from typing import Final
 from gemel.base.clock import now_us
 from gemel.base.errors import InvalidError, UnavailableError
 from gemel.connectors.looking import WatchedPayloads
-from gemel.connectors.mqtt_payloads import EventPayloads, MappedPayloads, Payloads, Session, with_traces
+from gemel.connectors.message_traces import with_traces
+from gemel.connectors.mqtt_payloads import EventPayloads, MappedPayloads, Payloads, Session
 from gemel.connectors.mqtt_probe import probe_queue
 from gemel.connectors.mqtt_settings import MqttSettings, broker_of, hello_of, read_settings
 from gemel.connectors.sparkplug import SparkplugNodes, parts_of
@@ -32,6 +33,7 @@ __all__ = ["MqttKind", "MqttSource"]
 
 SESSION: Final = "session"
 TOPICS: Final = "topics"
+TRACE: Final = "traceparent"
 INLINE_MESSAGES: Final = 50
 
 
@@ -185,7 +187,7 @@ class MqttSource:
             create_model=reading.create_model,
             traceparent=None
             if reading.nodes
-            else with_traces(decoded, messages, one_each=reading.mapping is None),
+            else with_traces(decoded, [message.headers.get(TRACE) for message in messages]),
         )
 
     def _decode(self, messages: list[Publish], received_us: int) -> Decoded:

@@ -6,15 +6,13 @@ import zlib
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
-from msgspec.structs import replace
-
 from gemel.base.errors import Detail
-from gemel.ingest.events import LINES, Decoded, Event, decode_body, decode_event
+from gemel.ingest.events import LINES, Decoded, decode_body, decode_event
 from gemel.mapping.mapper import Mapper
 from gemel.mapping.scene import Message
 from gemel.outbound.mqtt_wire import PACKET_BYTES_MAX, Publish
 
-__all__ = ["EventPayloads", "MappedPayloads", "Payloads", "Session", "with_traces"]
+__all__ = ["EventPayloads", "MappedPayloads", "Payloads", "Session"]
 
 CYCLE: Final = 65_535
 """Packet ids are 1 to 65,535, and then from 1 again."""
@@ -123,27 +121,6 @@ class MappedPayloads:
         return Decoded(events, b"", LINES, mapped.raws)
 
 
-def with_traces(decoded: Decoded, messages: Sequence[Publish], *, one_each: bool) -> str | None:
-    """Return the `traceparent` of the user properties of messages, where all name one and the same.
-
-    Where they do not, and each event is of one message (`one_each`), the events get those that they do not name.
-    """
-    traces = [message.headers.get(TRACE) for message in messages]
-    if traces.count(None) == len(traces):
-        return None
-    if traces.count(traces[0]) == len(traces):
-        return traces[0]
-    if one_each and len(decoded.events) == len(messages):
-        decoded.events = [
-            replace(event, traceparent=trace)
-            if isinstance(event, Event) and event.traceparent is None and trace
-            else event
-            for event, trace in zip(decoded.events, traces, strict=True)
-        ]
-    return None
-
-
-TRACE: Final = "traceparent"
 TOPICS_KEPT: Final = 50_000
 
 

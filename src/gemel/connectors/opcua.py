@@ -77,9 +77,10 @@ class OpcUaSettings:
 
 @dataclass(frozen=True, slots=True)
 class OpcUaKind:
-    """Sources of kind `opcua`; `policy` says which servers may be called."""
+    """Sources of kind `opcua`; `policy` says which servers may be called, `ahead_us` how far ahead times may be."""
 
     policy: OutboundPolicy
+    ahead_us: int
 
     def check(self, definition: Definition, place: Place) -> None:
         """Raise InvalidError (SourceInvalid, SourceNotAllowed, MappingInvalid) for what can be seen from here.
@@ -101,7 +102,7 @@ class OpcUaKind:
         mapper = await asyncio.to_thread(_mapper, definition)
         settings = _settings(definition, place)
         link = await connect(settings.login, place, self.policy)
-        return await open_opcua(link, settings, mapper, definition, marks)
+        return await open_opcua(link, settings, mapper, definition, marks, self.ahead_us)
 
 
 def read_login(fields: Fields, place: Place) -> Login:

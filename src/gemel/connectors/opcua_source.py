@@ -79,9 +79,12 @@ class _Draft:
 
 
 async def open_opcua(
-    link: Link, settings: OpcUaSettings, mapper: Mapper, definition: Definition, marks: Marks
+    link: Link, settings: OpcUaSettings, mapper: Mapper, definition: Definition, marks: Marks, ahead_us: int
 ) -> OpcUaSource:
-    """Subscribe. Raises UnavailableError (SourceUnavailable), InvalidError (SourceInvalid); the link is closed then."""
+    """Subscribe; source times may be ahead of our clock by `ahead_us`.
+
+    Raises UnavailableError (SourceUnavailable), InvalidError (SourceInvalid); the link is closed then.
+    """
     try:
         names = await read_names(link)
         variables, unfit = await find_variables(link, names, settings.picks)
@@ -96,7 +99,7 @@ async def open_opcua(
             stored_us = to_us(datetime.fromisoformat(stored[part])) if part in stored else None
             track = Track(stored_us, settings.since_us, closes=settings.gaps and variable.history)
             nodes.append(_Node(variable, part, types.names[variable.data_type], track))
-        source = OpcUaSource(link, nodes, types, mapper)
+        source = OpcUaSource(link, nodes, types, mapper, ahead_us)
         if definition.create_twins:
             source.create_model = mapper.mapping.twins[0].model
         source.problems += [f"nothing fits {text}" for text in unfit]
@@ -110,9 +113,12 @@ async def open_opcua(
 class OpcUaSource:
     """The nodes of one server: its changes in turn with the history of what was missed."""
 
-    def __init__(self, link: Link, nodes: Sequence[_Node], types: Types, mapper: Mapper) -> None:
+    def __init__(
+        self, link: Link, nodes: Sequence[_Node], types: Types, mapper: Mapper, ahead_us: int
+    ) -> None:
         self._link = link
         self._nodes = nodes
+        self._ahead_us = ahead_us
         self._types = types
         self._mapper = mapper
         self._came: asyncio.Queue[_Notification | GemelError] = asyncio.Queue(AHEAD)
@@ -240,7 +246,8 @@ class OpcUaSource:
         node = self._nodes[number]
         code = 0 if value.StatusCode is None else value.StatusCode.value
         time_us = _time_us(value)
-        if not node.track.came(time_us, overflow=is_overflow(code)):
+        ahead = time_us > now_us() + self._ahead_us
+        if not node.track.came(time_us, overflow=is_overflow(code), ahead=ahead):
             name = "/".join(node.variable.path)
             draft.problems.append(f"changes of {name} may be missing: no history of it closes the gap")
         message, node.track.last = self._message(draft, node, value, time_us, node.track.last)

@@ -75,7 +75,8 @@ class Decoded:
 
     `subjects` are the ids of twins that they name, without names that no twin can have; `raw(index)` gives an
     event's own bytes, for quarantine, and `places` says where each stood in what it was read from, if that can be
-    said. `named` are the subjects, where they are known without a look at each event.
+    said. `named` are the subjects, where they are known without a look at each event. `owners` says of which message
+    each event is, by its place among those that came together; None where each is of one.
     """
 
     events: Sequence[Event | Detail]
@@ -85,6 +86,7 @@ class Decoded:
     named: InitVar[Iterable[str | None] | None] = None
     subjects: set[str] = field(init=False)
     places: Sequence[str] | None = field(init=False, default=None)
+    owners: Sequence[int] | None = field(init=False, default=None)
 
     def __post_init__(self, named: Iterable[str | None] | None) -> None:
         if named is None:

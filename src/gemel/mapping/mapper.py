@@ -44,7 +44,9 @@ class Mapped:
 
     def decoded(self, body: bytes) -> Decoded:
         """Return the events as ingest takes them; `body` is what they came in."""
-        return Decoded(self.events, body, LINES, self.raws)
+        decoded = Decoded(self.events, body, LINES, self.raws)
+        decoded.owners = self.messages
+        return decoded
 
 
 class Mapper:

@@ -1,6 +1,7 @@
 """Commits as OpenTelemetry spans, sent by OTLP over HTTP: one for each request, and one in it for each stage.
 
-Made after the commit, of what was timed anyway, and handed to a thread of the library: nothing waits for it.
+Made after the commit, of what was timed anyway, and handed to a thread of the library: nothing waits for it. So are
+deliveries of what commits told.
 Source: OpenTelemetry's semantic conventions of messaging, where a consumer's span links what it took together.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol
 
@@ -67,6 +69,34 @@ class SpanExport:
         for name, begun_s, end_s in stages:
             context = self._context(trace.trace_id, f"{IDS.getrandbits(64) or 1:016x}")
             self._end((f"gemel.{name}", context, own), (begun_s + ahead_s, end_s + ahead_s))
+
+    def delivery(
+        self,
+        traces: Sequence[str | None],
+        times_s: tuple[float, float],
+        told: Mapping[str, str | int],
+        error: str | None = None,
+    ) -> None:
+        """Send a span for each recorded trace that a batch of notifications is of, within that of its commit.
+
+        `traces` are the `traceparent` of the notifications, `times_s` begin and end in seconds of time.perf_counter,
+        `told` what the spans say, and `error` why the batch was not acknowledged.
+        """
+        ahead_s = time.time() - time.perf_counter()
+        begin_s, end_s = (each + ahead_s for each in times_s)
+        status = self._api.Status() if error is None else self._api.Status(self._api.StatusCode.ERROR, error)
+        for traceparent, count in list(Counter(each for each in traces if each).items())[:LINKS_MAX]:
+            match = TRACEPARENT.fullmatch(traceparent)
+            if match is None or not int(match[4], 16) & 1:
+                continue
+            own = self._context(match[2], f"{IDS.getrandbits(64) or 1:016x}")
+            self._end(
+                ("gemel.deliver", own, self._context(match[2], match[3])),
+                (begin_s, end_s),
+                kind=self._api.SpanKind.PRODUCER,
+                attributes={**told, "gemel.notifications": count},
+                status=status,
+            )
 
     def close(self) -> None:
         """Send what is left, and end."""

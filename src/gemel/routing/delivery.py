@@ -15,6 +15,7 @@ from gemel.graph.context import GraphContext
 from gemel.history.feed import FeedHead, feed_range
 from gemel.models import TwinType
 from gemel.observe.metrics import Metrics
+from gemel.observe.spans import SpanExport
 from gemel.observe.traffic import Traffic
 from gemel.routing.batches import Batch, Cursor, Gatherer
 from gemel.routing.endpoints import Endpoint, open_endpoint
@@ -77,6 +78,8 @@ class DeliveryParts:
     """What brings notifications to endpoints, by their kind."""
     metrics: Metrics
     traffic: Traffic
+    export: SpanExport | None = None
+    """Where spans of deliveries go, if anywhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,8 +205,17 @@ class RouteDelivery:
         except GemelError as error:
             trouble = Trouble(f"{error.message} [{error.code}]")
         self._parts.traffic.add(self._key.tenant, f"sink:{endpoint.kind}", calls=1, sent=batch.size)
-        seconds = time.perf_counter() - started_s
-        self._parts.metrics.count_delivery(batch.count, seconds, delivered=trouble is None)
+        ended_s = time.perf_counter()
+        self._parts.metrics.count_delivery(batch.count, ended_s - started_s, delivered=trouble is None)
+        if self._parts.export is not None:
+            told = {
+                "gemel.tenant": self._key.tenant_name,
+                "gemel.route": self._key.route_id,
+                "gemel.sink": endpoint.kind,
+            }
+            traces = [letter.traceparent for letter in batch.letters]
+            why = None if trouble is None else trouble.error
+            self._parts.export.delivery(traces, (started_s, ended_s), told, why)
         return trouble
 
     async def _put_aside(self, endpoint: Endpoint, batch: Batch, trouble: Trouble) -> bool:

@@ -24,6 +24,8 @@ IDLE_S: Final = 300.0
 LINKS_MAX: Final = 64
 REFUSALS: Final = frozenset({0x80, 0x83, 0x90, 0x95, 0x99})
 """Reason codes of MQTT 5 that are about the event sent, and not about who sends, or when."""
+NOT_ALLOWED: Final = 0x87
+PLACES: Final = ("{twin}", "{type}")
 
 
 class _Link(NamedTuple):
@@ -50,7 +52,13 @@ class MqttSender:
         # A replay of dead letters has its route's name: two connections of one name would end each other.
         async with self._turns[name]:
             declined = await self._deliver(endpoint, messages, name)
-        return None if declined is None else Trouble(declined.why, refused=declined.code in REFUSALS)
+        if declined is None:
+            return None
+        # A user who may publish to some topics and not to others is refused the event; one who may not publish at all
+        # is refused as such, where all go to one topic.
+        varies = any(place in topic for place in PLACES)
+        refused = declined.code in REFUSALS or (varies and declined.code == NOT_ALLOWED)
+        return Trouble(declined.why, refused=refused)
 
     async def close(self) -> None:
         """Close all connections."""

@@ -135,6 +135,36 @@ def test_what_a_broker_declines_is_put_aside(database: Dsns, tmp_path: Path, lim
         with_parts(database, body)
 
 
+@pytest.mark.parametrize("varies", [True, False])
+def test_what_may_not_be_published_holds_up_its_own_topic_alone(
+    database: Dsns, tmp_path: Path, varies: bool
+) -> None:
+    acl = tmp_path / "acl"
+    acl.write_text("topic read #\n" + ("topic write plant/t0/#\n" if varies else ""))
+    acl.chmod(0o600)
+
+    async def body(parts: TenantParts) -> None:
+        with Client(limited.port) as client:
+            await asyncio.to_thread(client.subscribe, "plant/#")
+            async with delivering(database, parts):
+                url = f"mqtt://127.0.0.1:{limited.port}/plant" + ("/{twin}/{type}" if varies else "")
+                await add_route(parts, "all", url, kind="mqtt", deadLetterAfter=3)
+                for number, twin in enumerate(["t1", "t0"]):
+                    await parts.send([event(number, twin, "2026-01-05T01:00:00Z", temperature=1.0)])
+                if varies:
+                    await until(lambda: len(client.came) == 1)
+                    await until(lambda: _letters(parts))
+                else:
+                    await until(lambda: _tried(parts, 5))
+        assert [message.topic.split("/")[1] for message in client.came] == ["t0"] * varies
+        letters = await _letters(parts)
+        assert [letter.tries for letter in letters] == [3] * varies
+        assert all("not allowed" in letter.error for letter in letters)
+
+    with Mosquitto(tmp_path, f"acl_file {acl}") as limited:
+        with_parts(database, body)
+
+
 def test_password_and_certificate_are_asked_for(database: Dsns, tmp_path: Path) -> None:
     ensure_certificate(tmp_path, "127.0.0.1")
     files = own_files(tmp_path)
@@ -185,6 +215,10 @@ def connections(broker: Mosquitto) -> int:
 
 async def _failed(parts: TenantParts) -> bool:
     return (await status(parts, "all")).failures > 0
+
+
+async def _tried(parts: TenantParts, times: int) -> bool:
+    return (await status(parts, "all")).failures >= times
 
 
 async def _said(parts: TenantParts, text: str) -> bool:

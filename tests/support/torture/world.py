@@ -85,7 +85,7 @@ class Dialect(NamedTuple):
     """
 
     write: Callable[[dict[str, Any]], bytes] = _bytes
-    poison: Mapping[str, str] = {code: code for code in POISON}
+    poison: Mapping[str, str] = dict(zip(POISON, POISON, strict=True))
     name: Callable[[dict[str, Any]], str] = itemgetter("id")
     fleeting: frozenset[str] = frozenset()
     again: bool = False

@@ -10,7 +10,9 @@ from hypothesis import given
 
 from gemel.base.errors import Detail, InvalidError
 from gemel.connectors.kafka import KafkaKind
-from gemel.connectors.kafka_messages import EventReader, trace_of_all
+from gemel.connectors.kafka_messages import EventReader, traces_of
+from gemel.connectors.message_traces import with_traces
+from gemel.ingest.events import Event
 from gemel.outbound import Outbound, OutboundPolicy
 from gemel.outbound.kafka import server_list
 from gemel.sources.definition import parse_definition
@@ -128,7 +130,22 @@ def test_two_events_in_one_message_are_none() -> None:
     assert [isinstance(event, Detail) for event in decoded.events] == [True, True]
 
 
-def test_the_trace_of_a_batch_is_the_one_that_all_agree_on() -> None:
-    one, other = [("traceparent", b"a")], [("traceparent", b"b")]
-    assert trace_of_all([FakeMessage(b"", 0, one), FakeMessage(b""), FakeMessage(b"", 0, one)]) == "a"
-    assert trace_of_all([FakeMessage(b"", 0, one), FakeMessage(b"", 0, other)]) is None
+def test_the_trace_of_a_batch_is_the_one_that_all_name() -> None:
+    headers: list[list[tuple[str, bytes]] | None]
+    headers = [[("traceparent", b"a"), ("b", b"")], [("traceparent", b"b")], None]
+    one, other, none = (FakeMessage(EVENT % (n, n), n, named) for n, named in enumerate(headers))
+    assert traces_of([one, other, none]) == ["a", "b", None]
+    decoded = EventReader().decode([one, other, none], 0)
+    assert with_traces(decoded, ["a", "a", "a"]) == "a"
+    assert [event.traceparent for event in decoded.events if isinstance(event, Event)] == [None] * 3
+    assert with_traces(decoded, traces_of([one, other, none])) is None
+    assert [event.traceparent for event in decoded.events if isinstance(event, Event)] == ["a", "b", None]
+
+
+def test_events_have_the_trace_of_their_message_unless_they_name_one() -> None:
+    own = EVENT[:-1] % (2, 2) + b', "traceparent": "own"}'
+    two = FakeMessage(b"[" + EVENT % (0, 0) + b"," + own + b"]", 0, [("traceparent", b"a")])
+    decoded = EventReader().decode([two, FakeMessage(b"no"), FakeMessage(EVENT % (3, 3))], 0)
+    assert with_traces(decoded, ["a", "b", None]) is None
+    traces = [event.traceparent if isinstance(event, Event) else "bad" for event in decoded.events]
+    assert traces == ["a", "own", "bad", None]

@@ -106,3 +106,27 @@ def test_nothing_happened_meanwhile() -> None:
     track = Track(10, None, closes=True)
     assert track.came(10, overflow=False)
     assert track.gap is None
+
+
+def test_a_time_far_ahead_says_nothing_of_what_is_before_it() -> None:
+    track = Track(None, None, closes=True)
+    track.came(10, overflow=False)
+    track.came(1_000_000, overflow=False, ahead=True)
+    assert track.position(0.0) == 10
+    again = Track(10, None, closes=True)
+    again.came(1_000_000, overflow=False, ahead=True)
+    assert again.gap is not None
+    assert again.read([10, 15, 1_000_000], 100, None, 0.0)
+    again.came(20, overflow=False)
+    assert again.position(0.0) == 20
+
+
+def test_a_clock_that_was_set_back_is_followed() -> None:
+    track = Track(None, None, closes=True)
+    track.came(1_000, overflow=False)
+    track.came(400, overflow=False)
+    assert track.position(0.0) == 400
+    again = Track(400, None, closes=True)
+    again.came(500, overflow=False)
+    assert again.gap is not None
+    assert (again.gap.known_us, again.gap.until_us) == (400, 500)
