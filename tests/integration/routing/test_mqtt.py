@@ -152,11 +152,11 @@ def test_what_may_not_be_published_holds_up_its_own_topic_alone(
                 for number, twin in enumerate(["t1", "t0"]):
                     await parts.send([event(number, twin, "2026-01-05T01:00:00Z", temperature=1.0)])
                 if varies:
-                    await until(lambda: len(client.came) == 1)
+                    await until(lambda: client.came)
                     await until(lambda: _letters(parts))
                 else:
                     await until(lambda: _tried(parts, 5))
-        assert [message.topic.split("/")[1] for message in client.came] == ["t0"] * varies
+        assert {message.topic.split("/")[1] for message in client.came} == ({"t0"} if varies else set())
         letters = await _letters(parts)
         assert [letter.tries for letter in letters] == [3] * varies
         assert all("not allowed" in letter.error for letter in letters)
