@@ -52,8 +52,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     kinds = config.stash[SURVIVED]
     if not kinds:
         return
-    names = list(dict.fromkeys(name for counts in kinds.values() for name in counts))
+    # Blows are counted by the names of their functions, which say two words.
+    names = list(dict.fromkeys(name for counts in kinds.values() for name in counts if "_" not in name))
     terminalreporter.section("survived")
     terminalreporter.write_line("".join([f"{'kind':<12}", *(f"{name:>16}" for name in names)]))
     for kind, counts in kinds.items():
         terminalreporter.write_line("".join([f"{kind:<12}", *(f"{counts[name]:>16,}" for name in names)]))
+    for kind, counts in kinds.items():
+        blows = [
+            f"{name.replace('_', ' ')} {count:,}" for name, count in sorted(counts.items()) if "_" in name
+        ]
+        terminalreporter.write_line(f"{kind:<12}{', '.join(blows)}")

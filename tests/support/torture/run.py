@@ -59,7 +59,6 @@ class TortureRun:
         self.world = World(seed, f"{kind}-{seed}", MESSAGES, scene.dialect)
         self._senders, self._again = scene.senders, scene.dialect.again
         self.counts = Counter({"runs": 1, "events": 0, "blows": 0, "requests": 0})
-        self.blows = Counter[str]()
         self._waiting = list(_batches(self.world.deliveries()))[::-1]
         self._lock = threading.Lock()
         self._faults: list[str] = []
@@ -117,7 +116,7 @@ class TortureRun:
                 time.sleep(self.rng.uniform(0.05, 0.5))
                 blow(self)
                 self._count("blows")
-                self.blows[blow.__name__] += 1
+                self._count(blow.__name__)
         finally:
             for sender in senders:
                 sender.join(SETTLED_S_MAX)

@@ -357,3 +357,12 @@ def test_of_a_list_the_bad_items_wait_and_the_others_land(items: list[tuple[floa
     found = run(mapper, payload).events
     assert [isinstance(event, Event) for event in found] == [good for _, good in items]
     assert [e.data["x"] for e in found if isinstance(e, Event)] == [value for value, good in items if good]
+
+
+def test_a_message_that_names_itself_waits_once_however_often_it_is_published() -> None:
+    named = mapper_of(rule({"x": {"path": "v", "type": "number"}}), id="n")
+    bare = mapper_of(rule({"x": {"path": "v", "type": "number"}}))
+    for mapper, payload, is_one in ((named, {"n": "a", "v": "high"}, True), (bare, {"v": "high"}, False)):
+        first, again = (run(mapper, payload, id=name) for name in ("session.1", "session.2"))
+        assert problem(first) == problem(again)
+        assert (first.raws[0] == again.raws[0]) is is_one
