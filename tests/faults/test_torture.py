@@ -115,9 +115,9 @@ def test_all_equals_the_model_whatever_the_clock_says(
 
 
 def test_all_equals_the_model_after_a_full_disk(
-    confined: Platform, survived: dict[str, Counter[str]], fault_seed: int
+    confined: Platform, survived: dict[str, Counter[str]], costly_seed: int
 ) -> None:
-    run = TortureRun(confined, fault_seed, "disk")
+    run = TortureRun(confined, costly_seed, "disk")
     run.go([blows.fill_disk] * BLOWS)
     survived["disk"] += run.counts
 

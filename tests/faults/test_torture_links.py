@@ -80,10 +80,10 @@ def test_all_equals_the_model_through_a_mapping(
     survived["mapping"] += run.counts
 
 
-def test_all_equals_the_model_through_opc_ua(platform: Platform, survived: Table, fault_seed: int) -> None:
+def test_all_equals_the_model_through_opc_ua(platform: Platform, survived: Table, costly_seed: int) -> None:
     # One sender: the values of a node come in the order of their times.
     scene = Scene(way=lambda count: OpcUaWay(platform, count), dialect=OPC_UA, senders=1)
-    run = TortureRun(platform, fault_seed, "opcua", scene)
+    run = TortureRun(platform, costly_seed, "opcua", scene)
     run.go(run.rng.sample([*NETWORK, *BROKER, *SERVER], BLOWS))
     survived["opcua"] += run.counts
 
