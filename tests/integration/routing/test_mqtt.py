@@ -158,8 +158,8 @@ def test_what_may_not_be_published_holds_up_its_own_topic_alone(
                     await until(lambda: _tried(parts, 5))
         assert {message.topic.split("/")[1] for message in client.came} == ({"t0"} if varies else set())
         letters = await _letters(parts)
-        assert [letter.tries for letter in letters] == [3] * varies
-        assert all("not allowed" in letter.error for letter in letters)
+        assert len(letters) == varies
+        assert all(letter.tries >= 3 and "not allowed" in letter.error for letter in letters)
 
     with Mosquitto(tmp_path, f"acl_file {acl}") as limited:
         with_parts(database, body)
