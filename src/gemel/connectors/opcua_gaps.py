@@ -51,16 +51,16 @@ class Track:
         self.gap: Gap | None = None
         self.last: Any = None
 
-    def came(self, time_us: int, *, overflow: bool, ahead: bool = False) -> bool:
+    def came(self, time_us: int, *, overflow: bool, vague: bool = False) -> bool:
         """Note a change that the subscription brought; False where values are missing that nothing can bring.
 
         The last that came is how far the node is known, though its time be before that of others: the source's clock
-        may have been set back. One whose time is `ahead` of any clock's says nothing of how far that is.
+        may have been set back. One whose time is `vague`, far ahead or none of its own, says nothing of how far that is.
         """
         before_us = self._live_us if self._came else self._known_us
         doubtful = overflow or not self._came
         self._came = True
-        if not ahead:
+        if not vague:
             self._live_us = time_us
         if not doubtful or before_us is None or time_us <= before_us:
             return not overflow or before_us is not None

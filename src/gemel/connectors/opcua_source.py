@@ -246,8 +246,10 @@ class OpcUaSource:
         node = self._nodes[number]
         code = 0 if value.StatusCode is None else value.StatusCode.value
         time_us = _time_us(value)
-        ahead = time_us > now_us() + self._ahead_us
-        if not node.track.came(time_us, overflow=is_overflow(code), ahead=ahead):
+        # A node that has no value yet is said to have none now, by the server's clock.
+        nothing = value.SourceTimestamp is None and (value.Value is None or value.Value.Value is None)
+        vague = nothing or time_us > now_us() + self._ahead_us
+        if not node.track.came(time_us, overflow=is_overflow(code), vague=vague):
             name = "/".join(node.variable.path)
             draft.problems.append(f"changes of {name} may be missing: no history of it closes the gap")
         message, node.track.last = self._message(draft, node, value, time_us, node.track.last)

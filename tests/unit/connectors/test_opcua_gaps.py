@@ -111,10 +111,10 @@ def test_nothing_happened_meanwhile() -> None:
 def test_a_time_far_ahead_says_nothing_of_what_is_before_it() -> None:
     track = Track(None, None, closes=True)
     track.came(10, overflow=False)
-    track.came(1_000_000, overflow=False, ahead=True)
+    track.came(1_000_000, overflow=False, vague=True)
     assert track.position(0.0) == 10
     again = Track(10, None, closes=True)
-    again.came(1_000_000, overflow=False, ahead=True)
+    again.came(1_000_000, overflow=False, vague=True)
     assert again.gap is not None
     assert again.read([10, 15, 1_000_000], 100, None, 0.0)
     again.came(20, overflow=False)
