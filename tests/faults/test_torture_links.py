@@ -15,8 +15,7 @@ from bench.platform import Platform, free_port, running
 from support.mosquitto import Mosquitto
 from support.tcp_proxy import TcpProxy
 from support.torture import blows
-from support.torture.dialects import DEVICE, DEVICE_MAPPING, OPC_UA
-from support.torture.opcua_way import OpcUaWay
+from support.torture.dialects import DEVICE, DEVICE_MAPPING
 from support.torture.run import Blow, Scene, TortureRun
 from support.torture.sinks import KafkaSink, RouteSink, WebhookSink
 from support.torture.stage import learn
@@ -78,14 +77,6 @@ def test_all_equals_the_model_through_a_mapping(
     run = TortureRun(platform, fault_seed, "mapping", scene)
     run.go(run.rng.sample([*NETWORK, *BROKER, *SERVER], BLOWS))
     survived["mapping"] += run.counts
-
-
-def test_all_equals_the_model_through_opc_ua(platform: Platform, survived: Table, costly_seed: int) -> None:
-    # One sender: the values of a node come in the order of their times.
-    scene = Scene(way=lambda count: OpcUaWay(platform, count), dialect=OPC_UA, senders=1)
-    run = TortureRun(platform, costly_seed, "opcua", scene)
-    run.go(run.rng.sample([*NETWORK, *BROKER, *SERVER], BLOWS))
-    survived["opcua"] += run.counts
 
 
 def test_all_equals_the_model_through_kafka(

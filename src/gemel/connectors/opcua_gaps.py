@@ -55,7 +55,7 @@ class Track:
         """Note a change that the subscription brought; False where values are missing that nothing can bring.
 
         The last that came is how far the node is known, though its time be before that of others: the source's clock
-        may have been set back. One whose time is `vague`, far ahead or none of its own, says nothing of how far that is.
+        may have been set back. One whose time is `vague`, far ahead or none of its own, says nothing of that.
         """
         before_us = self._live_us if self._came else self._known_us
         doubtful = overflow or not self._came
