@@ -57,6 +57,13 @@ CODES: dict[str, Code] = {
         "A part of the server has ended, which should run as long as the server.",
         "Start the server anew; its log says what ended.",
     ),
+    "ColdStoreUnavailable": Code(
+        "The store of cold history cannot be reached, or refuses.",
+        "Check its path or URL, and the credentials in the server's environment.",
+    ),
+    "ColdFileMissing": Code(
+        "A file of cold history is gone from its store.", "Restore it from a copy; `gemel doctor` names all."
+    ),
     "DatabaseFull": Code(
         "The database's disk is full; nothing of this request was kept.",
         "Have room made (docs/runbooks/retention.md), then send it again.",
