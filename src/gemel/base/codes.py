@@ -64,6 +64,10 @@ CODES: dict[str, Code] = {
     "ColdFileMissing": Code(
         "A file of cold history is gone from its store.", "Restore it from a copy; `gemel doctor` names all."
     ),
+    "ColdReadTooLarge": Code(
+        "A read needs more samples of cold weeks than are staged for one at once.",
+        "Ask for fewer series, or a shorter time.",
+    ),
     "DatabaseFull": Code(
         "The database's disk is full; nothing of this request was kept.",
         "Have room made (docs/runbooks/retention.md), then send it again.",

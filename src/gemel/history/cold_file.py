@@ -86,8 +86,8 @@ def write_cold(rows: ColdRows) -> Written:
     return written
 
 
-def read_cold(file: Any, series: Sequence[int], low_us: int, high_us: int) -> ColdFile:
-    """Return the rows of some series with source times from `low_us` to `high_us` (µs, inclusive), in order.
+def read_cold(file: Any, series: Sequence[int] | Ints | None, low_us: int, high_us: int) -> ColdFile:
+    """Return the rows of some series, None for all, with source times from `low_us` to `high_us` (µs, inclusive), in order.
 
     `file` is what pyarrow can open. Only row groups that may have some of them are read.
     """
@@ -95,7 +95,7 @@ def read_cold(file: Any, series: Sequence[int], low_us: int, high_us: int) -> Co
     from pyarrow import parquet
 
     opened = parquet.ParquetFile(file, page_checksum_verification=True)
-    wanted = np.unique(np.array(series, np.int64))
+    wanted = None if series is None else np.unique(np.array(series, np.int64))
     groups = [
         index
         for index in range(opened.num_row_groups)
@@ -104,16 +104,19 @@ def read_cold(file: Any, series: Sequence[int], low_us: int, high_us: int) -> Co
     table = opened.read_row_groups(groups)
     times = table.column("time")
     mask = pc.and_(pc.greater_equal(times, low_us), pc.less_equal(times, high_us))
-    mask = pc.and_(mask, pc.is_in(table.column("series"), value_set=_ints(wanted)))
+    if wanted is not None:
+        mask = pc.and_(mask, pc.is_in(table.column("series"), value_set=_ints(wanted)))
     return ColdFile(_rows(table.filter(mask)), len(groups), opened.num_row_groups)
 
 
-def _may_have(group: Any, wanted: Ints, low_us: int, high_us: int) -> bool:
+def _may_have(group: Any, wanted: Ints | None, low_us: int, high_us: int) -> bool:
     if not group.num_rows:
         return False
     series, times = group.column(0).statistics, group.column(1).statistics
     if times.min > high_us or times.max < low_us:
         return False
+    if wanted is None:
+        return True
     at = int(np.searchsorted(wanted, series.min))
     return at < len(wanted) and int(wanted[at]) <= series.max
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gemel.base.clock import from_us, iso_us, to_us
+from gemel.history.cold import Page, stage_between, thaw
 from gemel.history.changes import append
 from gemel.history.lasts import forget_lasts
 from gemel.history.moves import Stretch
@@ -118,12 +119,17 @@ class Correction(NamedTuple):
 
 async def cut_range(tx: ReadTransaction, wanted: Range, limit: int) -> int:
     """Return up to which source time (µs, exclusive) a range has at most `limit` samples; its own end where it has."""
+    await stage_between(tx, wanted.series, (wanted.from_us, wanted.to_us), page=Page(limit + 1))
     row = await tx.row(CUT, wanted.parameters | {"limit": limit})
     return wanted.to_us if row is None else int(row[0])
 
 
 async def highest_revision(tx: ReadTransaction, wanted: Range) -> int:
     """Return the highest revision of a range's samples, also of those that lost their keys; -1 where it has none."""
+    if isinstance(tx, WriteTransaction):
+        await _thaw(tx, wanted)
+    else:
+        await stage_between(tx, wanted.series, (wanted.from_us, wanted.to_us))
     row = await tx.row(REVISION, wanted.parameters)
     return -1 if row is None else int(row[0])
 
@@ -135,6 +141,7 @@ async def delete_samples(tx: WriteTransaction, wanted: Range) -> dict[int, int]:
     goes, the last that remains becomes the state.
     """
     forget_lasts(tx)
+    await _thaw(tx, wanted)
     series = np.array(sorted(wanted.series), np.int64)
     await unpack(tx, series, *(np.full(len(series), us) for us in (wanted.from_us, wanted.to_us)))
     now = from_us(tx.stamp())
@@ -180,6 +187,11 @@ async def read_corrections(
     times = (from_us(stretch.to_us), from_us(stretch.from_us), from_us(stretch.known_at_us))
     rows = await tx.rows(READ, (list(twin_nos), *times))
     return [Correction(*row) for row in rows]
+
+
+async def _thaw(tx: WriteTransaction, wanted: Range) -> None:
+    series = np.array(sorted(wanted.series), np.int64)
+    await thaw(tx, series, *(np.full(len(series), us) for us in (wanted.from_us, wanted.to_us)))
 
 
 async def _fall_back(tx: WriteTransaction, wanted: Range) -> None:

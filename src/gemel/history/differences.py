@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from gemel.base.clock import from_us
-from gemel.history.moment import END_US, known_samples
+from gemel.history.cold import stage_state
+from gemel.history.moment import END_US, Moment, known_samples
 from gemel.history.paths import Paths, path_no_of, series_of, twin_no_of
 from gemel.history.stored import Stretch, stored_samples
 from gemel.history.values import canonical_json, decode
@@ -63,6 +64,8 @@ async def read_differences(
 ) -> list[ValueDifference]:
     """Return the values that differ, by series: `moments` are two source times (inclusive), and by when known; µs."""
     first_us, last_us, known_at_us = moments
+    for time_us in (first_us, last_us):
+        await stage_state(tx, [twin.twin_no for twin in twins], Moment(time_us, known_at_us))
     wanted = {
         "low": [series_of(twin.twin_no, 0) for twin in twins],
         "high": [series_of(twin.twin_no + 1, 0) for twin in twins],

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gemel.base.clock import from_us
+from gemel.history.cold import Page, stage_between, stage_last
 from gemel.history.moment import END_US, Moment, known_samples
 from gemel.history.paths import PathKey, Paths, path_no_of, series_of
-from gemel.history.stored import ROW, stored_samples
+from gemel.history.stored import ROW, cold_samples, stored_samples
 from gemel.history.stored import Stretch as Between
 from gemel.history.values import JSON, QUALITIES, REMOVED, Encoded, Rank, canonical_json, decode, rank
 from gemel.store.columns import BigintArray, bigints, timestamps
@@ -47,15 +48,17 @@ WITHIN = "source_time >= %(from)s AND source_time <= %(to)s AND source_time "
 AT = "to_timestamp(0) + (%(at)s {} (k.series {} %(past)s)::int) * interval '1 microsecond'"
 ONWARD, BACKWARD = f">= {AT.format('+', '<=')}", f"<= {AT.format('-', '>=')}"
 BEFORE = ("s.series", Between(None, "s.source_time"), "source_time < s.source_time", "DESC", "1")
+COLD_OF_S = cold_samples("s.series", "source_time = s.source_time", "late")
 # Whether the first value for a key came late is kept with the one that holds it now, or that a deletion took it from.
 # What is packed did not.
-LATE = """coalesce((
+LATE = f"""coalesce((
     SELECT h.late FROM sample_superseded AS h
     WHERE h.tenant = current_tenant() AND h.series = s.series AND h.source_time = s.source_time
       AND h.late IS NOT NULL AND h.superseded > %(known_at)s
     ORDER BY h.superseded LIMIT 1), (
     SELECT h.late FROM sample AS h
-    WHERE h.tenant = current_tenant() AND h.series = s.series AND h.source_time = s.source_time), false)"""
+    WHERE h.tenant = current_tenant() AND h.series = s.series AND h.source_time = s.source_time), (
+    SELECT h.late FROM {COLD_OF_S} AS h), false)"""
 
 LOST = f"""
 SELECT k.series, {US.format("k.source_time")}, {US.format("l.recorded")}, {US.format("l.superseded")}, l.num, l.kind,
@@ -139,6 +142,7 @@ async def read_moves(
     """Return at most `limit` moves of some series in a stretch, by time and series, beyond a place if given."""
     if not series or stretch.from_us > stretch.to_us:
         return []
+    await _stage(tx, series, stretch, limit, place)
     wanted = _parameters(stretch, place) | {"series": _numbers(series), "each": limit, "limit": limit}
     return await _finished(tx, series, stretch.known_at_us, await tx.rows(_sql(stretch), wanted))
 
@@ -146,9 +150,21 @@ async def read_moves(
 async def read_last(tx: ReadTransaction, series: Mapping[int, PathKey], moment: Moment) -> list[Move]:
     """Return the last move of each series at a moment, by series."""
     stretch = Stretch(0, moment.as_of_us, newest_first=True, known_at_us=moment.known_at_us)
+    await _stage(tx, series, stretch, 1, None)
     wanted = _parameters(stretch, None) | {"series": _numbers(series), "each": 1, "limit": len(series)}
     moves = await _finished(tx, series, moment.known_at_us, await tx.rows(_sql(stretch), wanted))
     return sorted(moves, key=lambda move: move.series)
+
+
+async def _stage(
+    tx: ReadTransaction, series: Mapping[int, PathKey], stretch: Stretch, limit: int, place: Place | None
+) -> None:
+    first_us, last_us, newest_first, known_at_us = stretch
+    if place is not None:
+        first_us, last_us = (first_us, min(last_us, place.time_us)) if newest_first else (place.time_us, last_us)
+    await stage_between(tx, series, (first_us, last_us), known_at_us, Page(limit, newest_first))
+    if not newest_first:
+        await stage_last(tx, series, first_us - 1, known_at_us)
 
 
 def _sql(stretch: Stretch) -> str:

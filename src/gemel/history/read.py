@@ -10,6 +10,8 @@ import numpy as np
 
 from gemel.base.clock import from_us
 from gemel.base.errors import InvalidError
+from gemel.history.cold import Page as ColdPage
+from gemel.history.cold import stage_between, stage_last
 from gemel.history.moment import END_US, known_samples
 from gemel.history.rolled import read_rolled
 from gemel.history.rollups import NUMBER
@@ -134,6 +136,8 @@ async def read_raw(
 ) -> Page[RawSample]:
     """Return samples of some series (series to path) by time, at most `limit`."""
     start = after or Cursor(window.from_us, -1)
+    span_us = (max(window.from_us, start.time_us), window.to_us)
+    await stage_between(tx, series, span_us, window.known_at_us, ColdPage(limit))
     sql = RAW.format(samples=known_samples(window.known_at_us, *RAW_SAMPLES))
     parameters = {"series": _array(series), "limit": limit} | _window(window, start)
     rows = [
@@ -197,6 +201,7 @@ async def _bucket_rows(
             for each in series
         }
         return await read_rolled(tx, stretches, every_us, limit, with_values=with_values)
+    await stage_between(tx, series, (max(window.from_us, start.time_us), window.to_us), window.known_at_us)
     sql = BUCKETS.format(samples=known_samples(window.known_at_us, *BUCKET_SAMPLES))
     parameters = {"series": _array(series), "every": every_us, "limit": limit}
     return await tx.rows(sql, parameters | _window(window, start))
@@ -237,6 +242,7 @@ async def _carried(
 async def _last_before(
     tx: ReadTransaction, series: Mapping[int, str], time_us: int, known_at_us: int
 ) -> dict[int, Any]:
+    await stage_last(tx, series, time_us - 1, known_at_us, good=True)
     sql = AS_OF.format(samples=known_samples(known_at_us, *LAST))
     parameters = {"series": _array(series), "high": _moment(time_us), "known_at": from_us(known_at_us)}
     return {row[0]: decode(*row[1:]) for row in await tx.rows(sql, parameters)}

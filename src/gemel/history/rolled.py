@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gemel.base.clock import from_us
+from gemel.history.cold import stage_between, stage_keys
 from gemel.history.moment import END_US
 from gemel.history.rollups import MINUTES, NUMBER, SAMPLES_MIN
 from gemel.history.stale import DAY_US, EVERY_SERIES
@@ -114,6 +115,8 @@ async def read_rolled(
     if not wanted:
         return []
     rolled, raw = await _cover(tx, wanted, every_us)
+    for piece in raw:
+        await stage_between(tx, [piece.series], (piece.from_us, piece.to_us))
     given: dict[str, Any] = {"every": every_us, "limit": limit}
     parts = []
     for level, pieces in rolled.items():
@@ -237,6 +240,7 @@ def _without(pieces: Iterable[_Piece], gone: Iterable[_Piece]) -> Iterator[_Piec
 
 async def _values(tx: ReadTransaction, rows: Sequence[Row]) -> dict[tuple[int, int], Row]:
     keys = np.unique(np.array([(row[0], row[each]) for row in rows for each in (5, 6)], np.int64), axis=0)
+    await stage_keys(tx, keys[:, 0], keys[:, 1])
     given = {
         "series": bigints(keys[:, 0]),
         "times": timestamps(keys[:, 1]),

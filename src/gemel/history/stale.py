@@ -35,17 +35,21 @@ async def mark_stale(tx: WriteTransaction, series: Ints, time_us: Ints) -> None:
     old = time_us < rolling_us
     if not old.any():
         return
+    frozen_us = tx.frozen_us or 0
     if len(series) < INLINE_MAX:
-        keys = _marks(series[old], time_us[old])
+        keys = _marks(series[old], time_us[old], frozen_us)
     else:
-        keys = await asyncio.to_thread(_marks, series[old], time_us[old])
+        keys = await asyncio.to_thread(_marks, series[old], time_us[old], frozen_us)
     await tx.execute(MARK, (tx.recorded_us, bigints(keys[:, 0]), timestamps(keys[:, 1])))
 
 
-def _marks(series: Ints, time_us: Ints) -> npt.NDArray[np.int64]:
+def _marks(series: Ints, time_us: Ints, frozen_us: int) -> npt.NDArray[np.int64]:
     days = time_us // DAY_US * DAY_US
     keys = np.unique(np.stack((series, days), axis=1), axis=0)
     if len(keys) > MARKS_MAX:
-        every = np.unique(days)
-        keys = np.stack((np.full(len(every), EVERY_SERIES, np.int64), every), axis=1)
+        # In frozen weeks all is not there to be folded again: it is the series that were written to alone.
+        cold = keys[:, 1] < frozen_us
+        every = np.unique(keys[~cold, 1])
+        all_of = np.stack((np.full(len(every), EVERY_SERIES, np.int64), every), axis=1)
+        keys = np.concatenate((all_of, keys[cold]))
     return keys

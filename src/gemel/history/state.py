@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from gemel.history.cold import stage_state
 from gemel.history.moment import LIVE, Moment, check_kept, last_samples
 from gemel.history.paths import PATH_BITS, PathKey, Paths, path_no_of, series_of, twin_no_of
 from gemel.history.promoted import forget_promoted
@@ -78,6 +79,7 @@ async def read_state(
     At a moment of the past deleted twins have theirs, too. Raises InvalidError (MomentBeforeRetention).
     """
     check_kept(tx, moment)
+    await stage_state(tx, twin_nos, moment)
     given = moment.parameters | {"nos": list(twin_nos)}
     return await state_by_twin(tx, paths, twin_nos, await tx.rows(state_of("%(nos)s::int[]", moment), given))
 

@@ -1,19 +1,22 @@
 """All samples of a series in a range: the one place that knows where they lie.
 
 A sample is a row of `sample`, or stands among others in a row of `sample_pack` or `sample_head`: there plain numbers
-that were newer than everything of their series as they came. Each key is in one of the three.
+that were newer than everything of their series as they came; or is in the file of a frozen week, of which the
+transaction has what was staged for it. Each key is in one of the four.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+from gemel.history.paths import PATH_BITS
 from gemel.history.samples import Ints
 from gemel.store.columns import bigints, timestamps
 from gemel.store.database import WriteTransaction
 
 __all__ = [
     "BUCKET_BITS",
+    "COLD_SLOTS",
     "EACH",
     "EACH_OF_HEAD",
     "KEYS",
@@ -21,6 +24,7 @@ __all__ = [
     "ROW",
     "WEEK",
     "Stretch",
+    "cold_samples",
     "sample_at",
     "stored_samples",
     "unpack",
@@ -57,10 +61,21 @@ HEADS = f"""(SELECT {{columns}} FROM (
     FROM sample_head AS pk CROSS JOIN LATERAL {EACH_OF_HEAD}
     WHERE pk.tenant = current_tenant() AND pk.bucket = {{series}} >> {BUCKET_BITS} {{since}} {{until}}) AS sample
     WHERE series = {{series}} AND {{where}} {{sort}})"""
+# What was read of cold files for this transaction (gemel.history.cold) comes with it, in settings by some series each.
+COLD_SLOTS = 1024
+COLD_US = "to_timestamp(0) + c.{} * interval '1 microsecond'"
+COLD = f"""(SELECT {{columns}} FROM (
+    SELECT c.s AS series, {COLD_US.format("t")} AS source_time, {COLD_US.format("r")} AS recorded, c.n AS num,
+           c.k AS kind, c.d::jsonb AS doc, c.v AS revision, c.q AS quality, c.l AS late
+    FROM (SELECT {{series}} AS no) AS one
+    CROSS JOIN LATERAL json_to_recordset(
+        nullif(current_setting('gemel.cold_' || ((no # (no >> {PATH_BITS})) & {COLD_SLOTS - 1}), true), '')::json)
+        AS c (s bigint, t bigint, r bigint, n float8, k smallint, d text, v int, q smallint, l boolean)
+    WHERE c.s = no) AS sample WHERE {{where}} {{sort}})"""
 # Rows are looked for beyond what is packed alone: so the leaves of weeks before that are not looked at.
 NEWEST = f"""(SELECT {{columns}} FROM (SELECT 1) AS one
     LEFT JOIN LATERAL (
-        SELECT * FROM ({{packs}} UNION ALL {{heads}}) AS packed ORDER BY source_time DESC LIMIT 1) AS pk ON true
+        SELECT * FROM ({{packs}} UNION ALL {{heads}} UNION ALL {{cold}}) AS packed ORDER BY source_time DESC LIMIT 1) AS pk ON true
     CROSS JOIN LATERAL (
         SELECT {", ".join(f"pk.{name}" for name in EVERY.split(", "))} WHERE pk.series IS NOT NULL
         UNION ALL
@@ -139,11 +154,17 @@ def stored_samples(
     sort, packs_sort = _sorts(order, limit)
     packs = PACKS.format(**given, since=packs_since, sort=packs_sort)
     heads = HEADS.format(**given, since=since, sort=sort or "OFFSET 0")
+    cold = COLD.format(**given, sort=sort)
     if newest:
         own = ", ".join(f"sample.{name}" for name in columns.split(", "))
-        return NEWEST.format(columns=own, series=series, where=where, packs=packs, heads=heads)
+        return NEWEST.format(columns=own, series=series, where=where, packs=packs, heads=heads, cold=cold)
     rows = ROWS.format(**given, sort=sort)
-    return f"(SELECT {columns} FROM ({rows} UNION ALL {packs} UNION ALL {heads}) AS sample {sort})"
+    return f"(SELECT {columns} FROM ({rows} UNION ALL {packs} UNION ALL {heads} UNION ALL {cold}) AS sample {sort})"
+
+
+def cold_samples(series: str, where: str, columns: str = ROW) -> str:
+    """Return SQL for those samples of one series alone that the transaction carries of cold files."""
+    return COLD.format(series=series, where=where, columns=columns, sort="")
 
 
 def sample_at(series: str, time: str, where: str) -> str:
@@ -155,7 +176,8 @@ def sample_at(series: str, time: str, where: str) -> str:
     since, until = _bounds(Stretch(time, time))
     heads = HEADS.format(**given, since=since, until=until, sort="OFFSET 0")
     rows = ROWS.format(**given, sort="")
-    return AT.format(columns="num, kind, doc", series=series, time=time, others=f"({rows} UNION ALL {heads})")
+    others = f"({rows} UNION ALL {heads} UNION ALL {COLD.format(**given, sort='')})"
+    return AT.format(columns="num, kind, doc", series=series, time=time, others=others)
 
 
 async def unpack(tx: WriteTransaction, series: Ints, low_us: Ints, high_us: Ints) -> None:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from gemel.base.clock import from_us
 from gemel.history.changes import CURRENT, FIRST, append_chunks, append_samples, pack_samples
+from gemel.history.cold import stage_keys, thaw
 from gemel.history.gaps import find_refused
 from gemel.history.heading import HeadRows, copy_head, pack_head
 from gemel.history.lasts import forget_lasts, note_lasts, recall_lasts
@@ -151,6 +152,7 @@ async def write_samples(tx: WriteTransaction, batch: SampleBatch) -> npt.NDArray
     """
     if not len(batch):
         return np.zeros(0, np.int8)
+    await thaw(tx, batch.series, batch.time_us, batch.time_us)
     last_us, gaps = await _last(tx, batch.series)
     refused = await find_refused(tx, batch, gaps) if gaps else None
     if refused is None:
@@ -267,6 +269,7 @@ async def foresee_samples(tx: ReadTransaction, batch: SampleBatch) -> npt.NDArra
     """Return the outcome that each sample would have, int8[n], and write nothing."""
     if not len(batch):
         return np.zeros(0, np.int8)
+    await stage_keys(tx, batch.series, batch.time_us)
     last_us, gaps = await _last(tx, batch.series)
     refused = await find_refused(tx, batch, gaps) if gaps else None
     taken = np.ones(len(batch), np.bool_) if refused is None else ~refused.mask

@@ -67,6 +67,15 @@ class Blobs:
             found = [info.path for info in self._files.get_file_info(below) if info.type == FileType.File]
         return sorted(path[len(self._root) + 1 :] for path in found)
 
+    def ages(self, folder: str) -> list[tuple[str, float]]:
+        """Return, for every file below a folder as `names` gives it, when it was last written (s since 1970)."""
+        from pyarrow.fs import FileSelector, FileType
+
+        with _told(self.url):
+            below = FileSelector(f"{self._root}/{folder}", allow_not_found=True, recursive=True)
+            found = [info for info in self._files.get_file_info(below) if info.type == FileType.File]
+        return sorted((info.path[len(self._root) + 1 :], info.mtime_ns / 1e9) for info in found)
+
     def delete(self, name: str) -> None:
         """Delete a file; one that is not there is no error."""
         with _told(self.url), suppress(FileNotFoundError):

@@ -66,7 +66,8 @@ SELECT set_config('gemel.tenant', %s, true), set_config('jit', 'off', true),
 LOCK_HEAD = """
 SELECT (extract(epoch FROM greatest(clock_timestamp(), recorded + interval '1 microsecond')) * 1000000)::bigint,
        change_no, (extract(epoch FROM rolling) * 1000000)::bigint,
-       graph_epoch, model_epoch, (extract(epoch FROM retention_line) * 1000000)::bigint, promoted
+       graph_epoch, model_epoch, (extract(epoch FROM retention_line) * 1000000)::bigint, promoted,
+       (extract(epoch FROM frozen) * 1000000)::bigint
 FROM tenant_head WHERE tenant = current_tenant() FOR NO KEY UPDATE"""
 CALLED_OFF = (asyncio.CancelledError, GeneratorExit)
 """What ends a transaction whose user is gone. Within a pipeline answers are left on its connection, which the next
@@ -78,7 +79,8 @@ UPDATE tenant_head SET recorded = to_timestamp(0) + %s * interval '1 microsecond
 WHERE tenant = current_tenant()"""
 SET_TIMEOUT = "SELECT set_config('statement_timeout', %s, true)"
 READ_HEAD = """
-SELECT graph_epoch, model_epoch, (extract(epoch FROM retention_line) * 1000000)::bigint, promoted
+SELECT graph_epoch, model_epoch, (extract(epoch FROM retention_line) * 1000000)::bigint, promoted,
+       (extract(epoch FROM frozen) * 1000000)::bigint
 FROM tenant_head WHERE tenant = current_tenant()"""
 
 
@@ -94,13 +96,17 @@ class ReadTransaction:
     """A snapshot of one tenant's data.
 
     `line_us` is the line before which its history is not kept whole, None where there is none; `promoted` the
-    numbers of the paths that are indexed.
+    numbers of the paths that are indexed. Before `frozen_us` weeks may be frozen, None where none is; `cold_url`
+    says where their files are.
     """
 
-    def __init__(self, connection: AsyncConnection[Row], tenant: int, head: Row) -> None:
+    def __init__(
+        self, connection: AsyncConnection[Row], tenant: int, head: Row, cold_url: str | None = None
+    ) -> None:
         self.connection = connection
         self.tenant = tenant
-        self._graph_epoch, self._model_epoch, self.line_us, promoted = head
+        self.cold_url = cold_url
+        self._graph_epoch, self._model_epoch, self.line_us, promoted, self.frozen_us = head
         self.promoted: tuple[int, ...] = tuple(promoted)
         self.notes: dict[object, Any] = {}
         """What a part wants to remember until the end of this transaction, under a key of its own."""
@@ -152,8 +158,9 @@ class WriteTransaction(ReadTransaction):
         head: Row,
         memory: dict[object, Any],
         laps: Laps,
+        cold_url: str | None = None,
     ) -> None:
-        super().__init__(connection, tenant, head[3:])
+        super().__init__(connection, tenant, head[3:], cold_url)
         self.memory = memory
         """What parts of this process remember of the tenant beyond a transaction; each says by what it still holds."""
         self.rolling_us: int | None = head[2]
@@ -269,7 +276,8 @@ class Database:
     `reachable` is false, at once. A full disk raises it, too (DatabaseFull).
     """
 
-    def __init__(self, dsn: str, *, connections_max: int = 16) -> None:
+    def __init__(self, dsn: str, *, connections_max: int = 16, cold_url: str | None = None) -> None:
+        self._cold_url = cold_url
         self._pool: AsyncConnectionPool[AsyncConnection[Row]] = AsyncConnectionPool(
             dsn,
             min_size=2,
@@ -325,7 +333,9 @@ class Database:
                     await connection.execute(READ)
                     await connection.execute(SET_READER, (str(tenant), _ms(READ_TIMEOUT_S)))
                     await head.execute(READ_HEAD)
-                yield ReadTransaction(connection, tenant, _there(await head.fetchone(), tenant))
+                yield ReadTransaction(
+                    connection, tenant, _there(await head.fetchone(), tenant), self._cold_url
+                )
             except errors.QueryCanceled as error:
                 raise InvalidError(
                     "TimeoutError", f"A read took longer than {READ_TIMEOUT_S:g} s.", "Ask for less at once."
@@ -364,7 +374,9 @@ class Database:
                     await connection.execute(SET_TENANT, (str(tenant),))
                     await head.execute(LOCK_HEAD)
                 row = _there(await head.fetchone(), tenant)
-                transaction = WriteTransaction(connection, tenant, row, self._memory(tenant), laps)
+                transaction = WriteTransaction(
+                    connection, tenant, row, self._memory(tenant), laps, self._cold_url
+                )
                 laps.end("lock")
                 yield transaction
                 await transaction.finish()

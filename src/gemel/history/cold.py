@@ -1,0 +1,341 @@
+"""What transactions need of frozen weeks: read from their files and carried by the transaction, or thawed for a change.
+
+A read transaction may write nothing and sees its own snapshot alone, so what is staged for it travels in settings that
+end with it: `stored_samples` reads them beside the rows. Files never change, and those that a snapshot names are kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from gemel.base.clock import from_us
+from gemel.base.errors import InvalidError, UnavailableError
+from gemel.history.cold_file import ColdRows, read_cold
+from gemel.history.moment import END_US, Moment
+from gemel.history.paths import PATH_BITS
+from gemel.history.samples import Ints
+from gemel.history.stored import COLD_SLOTS
+from gemel.history.values import BAD
+from gemel.history.weeks import WEEK_US
+from gemel.store.blobs import Blobs, open_blobs
+from gemel.store.columns import bigints, timestamps
+from gemel.store.database import ReadTransaction, WriteTransaction
+
+__all__ = ["STAGED_MAX", "Page", "stage_between", "stage_keys", "stage_last", "stage_state", "thaw"]
+
+STAGED_MAX = 200_000
+"""How many samples of files a transaction carries."""
+
+US = "(extract(epoch FROM {}) * 1000000)::bigint"
+WEEKS = f"""
+SELECT {US.format("week")}, name, {US.format("recorded")} FROM cold_week
+WHERE tenant = current_tenant() AND week > %s AND week <= %s ORDER BY week"""
+THAWED = f"""
+SELECT {US.format("week")}, series FROM cold_thawed
+WHERE tenant = current_tenant() AND week >= %s AND week <= %s"""
+# The first and the last sample of what a file has of a series are rows: between these alone it is asked.
+AROUND = """
+SELECT k.series FROM unnest(%(series)s::bigint[]) AS k (series)
+WHERE EXISTS (SELECT FROM sample WHERE tenant = current_tenant() AND sample.series = k.series
+              AND source_time >= %(week)s AND source_time < %(end)s AND source_time <= %(high)s)
+  AND EXISTS (SELECT FROM sample WHERE tenant = current_tenant() AND sample.series = k.series
+              AND source_time >= %(week)s AND source_time < %(end)s AND source_time >= %(low)s)"""
+SERIES = """
+SELECT l.series FROM unnest(%s::bigint[], %s::bigint[]) AS t (low, high)
+CROSS JOIN LATERAL (
+    SELECT series FROM latest WHERE tenant = current_tenant() AND series >= t.low AND series < t.high
+    UNION ALL
+    SELECT series FROM latest_ended WHERE tenant = current_tenant() AND series >= t.low AND series < t.high
+    OFFSET 0) AS l"""
+SET = "SELECT set_config('gemel.cold_' || slot, rows, true) FROM unnest(%s::int[], %s::text[]) AS k (slot, rows)"
+THAW = "INSERT INTO cold_thawed (tenant, week, series) SELECT current_tenant(), %s, unnest(%s::bigint[])"
+INSERT = """
+INSERT INTO sample (tenant, series, source_time, recorded, num, revision, quality, kind, doc, late)
+SELECT current_tenant(), series, source_time, recorded, num, revision, quality, kind, doc::jsonb, late
+FROM unnest(%s::bigint[], %s::timestamptz[], %s::timestamptz[], %s::float8[], %s::int[], %s::smallint[],
+            %s::smallint[], %s::text[], %s::boolean[])
+    AS r (series, source_time, recorded, num, revision, quality, kind, doc, late)"""
+
+Mask = npt.NDArray[np.bool_]
+Choice = Callable[[ColdRows], Ints]
+"""The positions of those of a file's rows that are wanted."""
+
+
+class Page(NamedTuple):
+    """How many samples of all series together are asked for, and whether the newest."""
+
+    limit: int
+    newest_first: bool = False
+
+
+class _Week(NamedTuple):
+    start_us: int
+    name: str
+    recorded_us: int
+
+
+@dataclass(slots=True)
+class _Staged:
+    """What a transaction carries: rows as JSON by slot and key; and by week the thawed series, once asked for."""
+
+    slots: defaultdict[int, dict[tuple[int, int], str]] = field(default_factory=lambda: defaultdict(dict))
+    count: int = 0
+
+
+async def stage_between(
+    tx: ReadTransaction,
+    series: Iterable[int],
+    span_us: tuple[int, int],
+    known_at_us: int = END_US,
+    page: Page | None = None,
+) -> None:
+    """Carry what is frozen of some series between two source times (µs, inclusive), as far as a page of them needs.
+
+    With a page, also the one before each of its samples, where that is in the same week.
+    Raises InvalidError (ColdReadTooLarge), UnavailableError (ColdStoreUnavailable, ColdFileMissing).
+    """
+    low_us, high_us = span_us
+    weeks = await _weeks(tx, low_us, high_us)
+    if page is not None and page.newest_first:
+        weeks.reverse()
+    numbers = np.array(sorted(series), np.int64)
+    taken = 0
+    for week in weeks:
+        back = page is not None and page.newest_first
+        begin_us = week.start_us if back else max(low_us, week.start_us)
+        taken += await _stage(tx, week, numbers, span_us, _choice(known_at_us, page), begin_us)
+        if page is not None and taken >= page.limit:
+            return
+
+
+async def stage_last(
+    tx: ReadTransaction,
+    series: Iterable[int] | None,
+    at_us: int,
+    known_at_us: int = END_US,
+    *,
+    good: bool = False,
+) -> None:
+    """Carry what the last samples up to a source time (µs, inclusive) need of frozen weeks; None: of all series.
+
+    `good`: the last that are not bad.
+    Raises as `stage_between` does.
+    """
+    # Of a week that ended before, the last is a row. That may be one that was not known yet: then it is looked for.
+    low_us = at_us if known_at_us >= END_US else 0
+    weeks = [
+        week
+        for week in await _weeks(tx, low_us, at_us)
+        if week.start_us + WEEK_US > at_us or week.recorded_us > known_at_us
+    ]
+    numbers = None if series is None else np.array(sorted(series), np.int64)
+    for week in weeks:
+        settled = week.recorded_us <= known_at_us
+        span_us = (at_us if settled else week.start_us, at_us)
+        await _stage(tx, week, numbers, span_us, _last_of_each(known_at_us, good=good), week.start_us)
+
+
+async def stage_state(tx: ReadTransaction, twin_nos: Iterable[int], moment: Moment) -> None:
+    """Carry what the state of twins (by number) at a moment needs of frozen weeks. Raises as `stage_between` does."""
+    if tx.frozen_us is None or (moment.as_of_us >= tx.frozen_us and moment.known_at_us >= END_US):
+        return
+    numbers = np.array(sorted(set(twin_nos)), np.int64) << PATH_BITS
+    rows = await tx.rows(SERIES, (bigints(numbers), bigints(numbers + (1 << PATH_BITS))))
+    await stage_last(tx, [row[0] for row in rows], moment.as_of_us, moment.known_at_us)
+
+
+async def stage_keys(tx: ReadTransaction, series: Ints, time_us: Ints) -> None:
+    """Carry what is frozen under some keys (int64[n] each). Raises as `stage_between` does."""
+    if not len(series):
+        return
+    keys = set(zip(series.tolist(), time_us.tolist(), strict=True))
+
+    def chosen(rows: ColdRows) -> Ints:
+        near = np.flatnonzero(np.isin(rows.samples.time_us, time_us))
+        own = zip(rows.samples.series[near].tolist(), rows.samples.time_us[near].tolist(), strict=True)
+        return near[np.array([key in keys for key in own], np.bool_)]
+
+    for week in await _weeks(tx, int(time_us.min()), int(time_us.max())):
+        own = (time_us >= week.start_us) & (time_us < week.start_us + WEEK_US)
+        if own.any():
+            span_us = (int(time_us[own].min()), int(time_us[own].max()))
+            await _stage(tx, week, np.unique(series[own]), span_us, chosen, span_us[0])
+
+
+async def thaw(tx: WriteTransaction, series: Ints, low_us: Ints, high_us: Ints) -> None:
+    """Make rows of what is frozen of some series in the weeks of source times (µs, inclusive), for a change.
+
+    Raises as `stage_between` does.
+    """
+    if tx.frozen_us is None or not len(series) or int(low_us.min()) >= tx.frozen_us:
+        return
+    for week in await _weeks(tx, int(low_us.min()), int(high_us.max())):
+        end_us = week.start_us + WEEK_US
+        own = np.unique(series[(low_us < end_us) & (high_us >= week.start_us)])
+        rows = await _read(tx, week, own, (week.start_us, end_us - 1), week.start_us)
+        if rows is None or not len(rows):
+            continue
+        await tx.execute(THAW, (from_us(week.start_us), bigints(np.unique(rows.samples.series))))
+        await tx.execute(INSERT, _columns(rows))
+
+
+async def _weeks(tx: ReadTransaction, low_us: int, high_us: int) -> list[_Week]:
+    if tx.frozen_us is None or low_us >= tx.frozen_us or high_us < 0:
+        return []
+    high_us = min(high_us, tx.frozen_us)
+    rows = await tx.rows(WEEKS, (from_us(max(0, low_us) - WEEK_US), from_us(high_us)))
+    return [_Week(*row) for row in rows]
+
+
+async def _stage(
+    tx: ReadTransaction,
+    week: _Week,
+    series: Ints | None,
+    span_us: tuple[int, int],
+    choice: Choice,
+    begin_us: int,
+) -> int:
+    """Carry chosen rows of a week from `begin_us` to the end of a span, of series that have some in it.
+
+    Return how many of them are in the span.
+    """
+    rows = await _read(tx, week, series, span_us, begin_us)
+    if rows is None or not len(rows):
+        return 0
+    positions = choice(rows)
+    staged: _Staged = tx.notes.setdefault(_Staged, _Staged())
+    touched: set[int] = set()
+    for position in positions.tolist():
+        number = int(rows.samples.series[position])
+        slot = (number ^ (number >> PATH_BITS)) & (COLD_SLOTS - 1)
+        key = (number, int(rows.samples.time_us[position]))
+        if key not in staged.slots[slot]:
+            staged.slots[slot][key] = _told(rows, position)
+            staged.count += 1
+            touched.add(slot)
+    if staged.count > STAGED_MAX:
+        raise InvalidError(
+            "ColdReadTooLarge",
+            f"This needs more than {STAGED_MAX:,} samples of cold weeks at once.",
+            "Ask for fewer series, or a shorter time.",
+        )
+    if touched:
+        slots = sorted(touched)
+        await tx.rows(SET, (slots, [f"[{','.join(staged.slots[slot].values())}]" for slot in slots]))
+    return int((rows.samples.time_us[positions] >= span_us[0]).sum())
+
+
+async def _read(
+    tx: ReadTransaction, week: _Week, series: Ints | None, span_us: tuple[int, int], from_time_us: int
+) -> ColdRows | None:
+    low_us, high_us = span_us
+    if series is not None:
+        given = {"series": bigints(series), "low": from_us(low_us), "high": from_us(high_us)}
+        given |= {"week": from_us(week.start_us), "end": from_us(week.start_us + WEEK_US)}
+        series = np.array([row[0] for row in await tx.rows(AROUND, given)], np.int64)
+        if not len(series):
+            return None
+    start = from_us(week.start_us)
+    thawed = np.array([row[1] for row in await tx.rows(THAWED, (start, start))], np.int64)
+    if series is not None:
+        series = np.setdiff1d(series, thawed)
+        if not len(series):
+            return None
+    blobs = _store(tx)
+    rows = await asyncio.to_thread(_read_file, blobs, week.name, series, (from_time_us, high_us))
+    return _taken(rows, np.flatnonzero(~np.isin(rows.samples.series, thawed))) if len(thawed) else rows
+
+
+def _store(tx: ReadTransaction) -> Blobs:
+    if not tx.cold_url:
+        raise UnavailableError(
+            "ColdStoreUnavailable", "Weeks are frozen, and it is not set where.", "Set GEMEL_COLD_STORE."
+        )
+    return _opened(tx.cold_url)
+
+
+@functools.cache
+def _opened(url: str) -> Blobs:
+    return open_blobs(url)
+
+
+def _read_file(blobs: Blobs, name: str, series: Ints | None, span_us: tuple[int, int]) -> ColdRows:
+    with blobs.open(name) as file:
+        return read_cold(file, series, *span_us).rows
+
+
+def _taken(rows: ColdRows, positions: Ints) -> ColdRows:
+    return ColdRows(rows.samples.take(positions), rows.superseded_us[positions], rows.late[positions])
+
+
+def _choice(known_at_us: int, page: Page | None) -> Choice:
+    def chosen(rows: ColdRows) -> Ints:
+        known: Ints = np.flatnonzero(rows.samples.recorded_us <= known_at_us)
+        if page is None or not len(known):
+            return known
+        # In the order of series and time: of each so many as the page may have of it, and one more.
+        series = rows.samples.series[known]
+        _, first, counts = np.unique(series, return_index=True, return_counts=True)
+        place = np.arange(len(known)) - np.repeat(first, counts)
+        if page.newest_first:
+            place = np.repeat(counts, counts) - 1 - place
+        part: Ints = known[place <= page.limit]
+        return part
+
+    return chosen
+
+
+def _last_of_each(known_at_us: int, *, good: bool) -> Choice:
+    def chosen(rows: ColdRows) -> Ints:
+        known = np.flatnonzero(
+            (rows.samples.recorded_us <= known_at_us) & ((rows.samples.quality < BAD) | (not good))
+        )
+        if not len(known):
+            return known
+        series = rows.samples.series[known]  # in the order of series and time
+        last: Ints = known[np.append(series[1:] != series[:-1], True)]  # noqa: FBT003
+        return last
+
+    return chosen
+
+
+def _told(rows: ColdRows, position: int) -> str:
+    sample = rows.samples.row(position)
+    num, doc = sample.value.num, sample.value.doc
+    told = {
+        "s": sample.series,
+        "t": sample.time_us,
+        "r": sample.recorded_us,
+        "n": num if num is None or math.isfinite(num) else str(num),
+        "k": sample.value.kind,
+        "d": doc,
+        "v": sample.revision,
+        "q": sample.quality,
+        "l": bool(rows.late[position]),
+    }
+    return json.dumps(told)
+
+
+def _columns(rows: ColdRows) -> tuple[object, ...]:
+    batch = rows.samples
+    return (
+        bigints(batch.series),
+        timestamps(batch.time_us),
+        timestamps(batch.recorded_us),
+        [None if math.isnan(num) else num for num in batch.num.tolist()],
+        batch.revision.tolist(),
+        batch.quality.tolist(),
+        batch.kind.tolist(),
+        batch.docs if batch.docs is not None else [None] * len(batch),
+        rows.late.tolist(),
+    )

@@ -1,0 +1,172 @@
+"""What is frozen reads as what lies in rows does, whatever is late, corrected, deleted, thawed and frozen again."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from gemel.base.clock import from_us
+from gemel.history import freezing, heading
+from gemel.history.corrections import Range, cut_range, delete_samples, highest_revision
+from gemel.history.freezing import Frozen, freeze, sweep
+from gemel.history.moment import END_US, Moment
+from gemel.history.moves import Stretch, read_last, read_moves
+from gemel.history.packing import pack_heads
+from gemel.history.read import Buckets, Cursor, Window, read_buckets, read_raw
+from gemel.history.samples import Sample, SampleBatch
+from gemel.history.values import Encoded, canonical_json
+from gemel.history.weeks import MONDAY_US, WEEK_US, Weeks
+from gemel.history.write import foresee_samples, write_samples
+from gemel.store.blobs import open_blobs
+from gemel.store.database import Database, ReadTransaction
+from support.postgres import Dsns
+from support.tenants import make_tenant
+
+SERIES = [(1 << 20) + 1, (1 << 20) + 2, (3 << 20) + 1, (40 << 20) + 1]
+PATHS = {series: f"p{series}" for series in SERIES}
+KEYS = {series: (path, "telemetry") for series, path in PATHS.items()}
+START_US = MONDAY_US + 2500 * WEEK_US
+RECORDED_US = 1_700_000_000_000_000
+DAY_US = 86_400_000_000
+
+
+def drawn(rng: random.Random, count: int) -> list[Sample]:
+    """Draw samples of some series over about four weeks: most newer than those before, some late, bad or corrections."""
+    samples: list[Sample] = []
+    now_us = START_US
+    for index in range(count):
+        now_us += rng.choice((1, 60_000_000, WEEK_US // 40))
+        back_us = rng.randrange(2 * WEEK_US) if rng.random() < 0.1 else 0
+        value = (
+            Encoded(None, 2, canonical_json(rng.choice(["a\"\\", 2**40, {"b": [1, None]}])))
+            if rng.random() < 0.1
+            else Encoded(float(rng.randrange(9)) / 8, rng.choice((0, 0, 0, 1)), None)
+        )
+        quality = rng.choice((0, 0, 0, 0, 1, 2))
+        time_us = max(START_US, now_us - back_us)
+        sample = Sample(rng.choice(SERIES), time_us, value, rng.choice((0, 0, 0, 1)), quality, RECORDED_US + index)
+        if samples and rng.random() < 0.08:
+            sample = rng.choice(samples)._replace(recorded_us=RECORDED_US + index)
+            if rng.random() < 0.7:
+                sample = sample._replace(value=Encoded(100.0 + index, 0, None))
+        samples.append(sample)
+    return samples
+
+
+class Pair:
+    """The same samples in two tenants: in one in the database alone, in the other frozen wherever they can be."""
+
+    def __init__(self, db: Database, dsns: Dsns, folder: Path) -> None:
+        self.db, self.dsns, self.blobs = db, dsns, open_blobs(str(folder))
+        self.rows, self.cold = make_tenant(dsns), make_tenant(dsns)
+        with psycopg.connect(dsns.owner, autocommit=True) as owner:
+            owner.execute("UPDATE tenant_head SET rolled = %s", (from_us(START_US + 100 * WEEK_US),))
+
+    async def write(self, samples: Sequence[Sample]) -> None:
+        batch = SampleBatch.of(samples)
+        await Weeks(self.db).ensure(batch.time_us)
+
+        async def foreseen(tx: ReadTransaction) -> list[int]:
+            return (await foresee_samples(tx, batch)).tolist()
+
+        expected = await self.both(foreseen)
+        outcomes = []
+        for tenant in (self.rows, self.cold):
+            async with self.db.write(tenant) as tx:
+                outcomes.append((await write_samples(tx, batch)).tolist())
+        assert outcomes[0] == outcomes[1] == expected
+
+    async def delete(self, low_us: int, high_us: int, series: int) -> None:
+        wanted = Range({series: KEYS[series]}, low_us, high_us)
+        await self.both(lambda tx: cut_range(tx, wanted, 3))
+        await self.both(lambda tx: highest_revision(tx, wanted))
+        counts = []
+        for tenant in (self.rows, self.cold):
+            async with self.db.write(tenant) as tx:
+                tx._recorded_us = RECORDED_US + 5_000  # noqa: SLF001 - stamps are equal in both
+                counts.append(await delete_samples(tx, wanted))
+        assert counts[0] == counts[1]
+
+    def freeze(self, weeks: int) -> list[Frozen]:
+        with psycopg.connect(self.dsns.owner, autocommit=True) as owner:
+            pack_heads(owner, 1, 0)
+        return freeze(self.dsns.owner, self.blobs, self.cold, from_us(START_US + weeks * WEEK_US))
+
+    async def both(self, read: Any) -> Any:
+        """Return what a read gives, which must be the same of both."""
+        found = []
+        for tenant in (self.rows, self.cold):
+            async with self.db.read(tenant) as tx:
+                found.append(await read(tx))
+        assert found[0] == found[1]
+        return found[0]
+
+    async def count(self, table: str) -> int:
+        return int((await self.db.query(self.cold, f"SELECT count(*) FROM {table}"))[0][0])
+
+
+@asynccontextmanager
+async def pair(dsns: Dsns, folder: Path) -> AsyncIterator[Pair]:
+    db = Database(dsns.serve, cold_url=str(folder))
+    await db.open()
+    try:
+        yield Pair(db, dsns, folder)
+    finally:
+        await db.close()
+
+
+async def compare(rng: random.Random, two: Pair, samples: Sequence[Sample]) -> None:
+    """Read a random stretch, as known at a random time, in every way that there is."""
+    low_us, high_us = sorted(rng.choice(samples).time_us + rng.randrange(-2, 3) for _ in range(2))
+    known_us = rng.choice((RECORDED_US + rng.randrange(len(samples)), END_US))
+    window = Window(low_us, high_us, known_us)
+    series = dict(rng.sample(sorted(PATHS.items()), rng.randrange(1, 4)))
+    keys = {number: KEYS[number] for number in series}
+    limit = rng.choice((1, 3, 1000))
+    after = rng.choice((None, Cursor(rng.choice(samples).time_us, rng.choice(SERIES))))
+    buckets = Buckets(
+        rng.choice((3_600_000_000, WEEK_US)), ["mean", "first", "last", "count"], rng.random() < 0.5
+    )
+    stretch = Stretch(low_us, high_us, newest_first=rng.random() < 0.5, known_at_us=known_us)
+    await two.both(lambda tx: read_raw(tx, series, window, limit, after))
+    await two.both(lambda tx: read_buckets(tx, series, window, buckets, 50))
+    await two.both(lambda tx: read_moves(tx, keys, stretch, limit))
+    await two.both(lambda tx: read_last(tx, keys, Moment(high_us, known_us)))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_frozen_reads_as_rows_do(
+    database: Dsns, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, seed: int
+) -> None:
+    rng = random.Random(seed)
+    samples = drawn(rng, 400)
+    monkeypatch.setattr(heading, "BATCH_MIN", 1)
+    monkeypatch.setattr(heading, "BUCKET_MIN", 1)
+    monkeypatch.setattr(freezing, "KEPT_MIN", rng.choice((3, 3, 16)))
+
+    async def main() -> None:
+        async with pair(database, tmp_path) as two:
+            rest, frozen, thawed = list(samples), 0, 0
+            while rest:
+                size = rng.randrange(1, 60)
+                part, rest = rest[:size], rest[size:]
+                await two.write(part)
+                thawed += await two.count("cold_thawed")
+                if rng.random() < 0.6:
+                    frozen += sum(week.samples for week in two.freeze(rng.randrange(1, 5)))
+                if rng.random() < 0.15:
+                    low_us = rng.choice(samples).time_us
+                    await two.delete(low_us, low_us + rng.choice((1, DAY_US, WEEK_US)), rng.choice(SERIES))
+                for _ in range(3):
+                    await compare(rng, two, samples)
+            assert frozen > 0
+            assert thawed > 0
+
+    asyncio.run(main())
