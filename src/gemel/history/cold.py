@@ -125,10 +125,11 @@ async def stage_last(
     known_at_us: int = END_US,
     *,
     good: bool = False,
+    depth: int = 1,
 ) -> None:
     """Carry what the last samples up to a source time (µs, inclusive) need of frozen weeks; None: of all series.
 
-    `good`: the last that are not bad.
+    `good`: the last that are not bad; `depth`: how many of each series, at most 2.
     Raises as `stage_between` does.
     """
     # Of a week that ended before, the last is a row. That may be one that was not known yet: then it is looked for.
@@ -142,7 +143,7 @@ async def stage_last(
     for week in weeks:
         settled = week.recorded_us <= known_at_us
         span_us = (at_us if settled else week.start_us, at_us)
-        await _stage(tx, week, numbers, span_us, _last_of_each(known_at_us, good=good), week.start_us)
+        await _stage(tx, week, numbers, span_us, _last_of_each(known_at_us, depth, good=good), week.start_us)
 
 
 async def stage_state(tx: ReadTransaction, twin_nos: Iterable[int], moment: Moment) -> None:
@@ -284,29 +285,30 @@ def _choice(known_at_us: int, page: Page | None) -> Choice:
         if page is None or not len(known):
             return known
         # In the order of series and time: of each so many as the page may have of it, and one more.
-        series = rows.samples.series[known]
-        _, first, counts = np.unique(series, return_index=True, return_counts=True)
-        place = np.arange(len(known)) - np.repeat(first, counts)
-        if page.newest_first:
-            place = np.repeat(counts, counts) - 1 - place
-        part: Ints = known[place <= page.limit]
+        part: Ints = known[_places(rows.samples.series[known])[int(page.newest_first)] <= page.limit]
         return part
 
     return chosen
 
 
-def _last_of_each(known_at_us: int, *, good: bool) -> Choice:
+def _last_of_each(known_at_us: int, depth: int, *, good: bool) -> Choice:
     def chosen(rows: ColdRows) -> Ints:
         known = np.flatnonzero(
             (rows.samples.recorded_us <= known_at_us) & ((rows.samples.quality < BAD) | (not good))
         )
         if not len(known):
             return known
-        series = rows.samples.series[known]  # in the order of series and time
-        last: Ints = known[np.append(series[1:] != series[:-1], True)]  # noqa: FBT003
-        return last
+        part: Ints = known[_places(rows.samples.series[known])[1] < depth]
+        return part
 
     return chosen
+
+
+def _places(series: Ints) -> tuple[Ints, Ints]:
+    """Return the place of each of some sorted numbers among those that are equal, from the first and from the last."""
+    _, first, counts = np.unique(series, return_index=True, return_counts=True)
+    place = np.arange(len(series)) - np.repeat(first, counts)
+    return place, np.repeat(counts, counts) - 1 - place
 
 
 def _told(rows: ColdRows, position: int) -> str:

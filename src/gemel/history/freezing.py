@@ -75,6 +75,8 @@ SELECT count(*), sum(mark) FROM (
     UNION ALL
     SELECT hashtextextended(format('%%s %%s %%s', series, source_times, recorded_times), 0)
     FROM sample_pack WHERE {OWN_PACKS}) AS lying"""
+# What others lost a key to stays beside them: they stay, too.
+CORRECTED = f"SELECT DISTINCT series, {US.format('source_time')} FROM sample_superseded WHERE {OWN_ROWS}"
 NAMED = "SELECT name, digest FROM cold_week WHERE tenant = %(tenant)s AND week = %(week)s"
 THAWED = "SELECT series FROM cold_thawed WHERE tenant = %(tenant)s AND week = %(week)s"
 LOCK = "SELECT tenant FROM tenant_head WHERE tenant = %(tenant)s FOR NO KEY UPDATE"
@@ -121,6 +123,7 @@ class _Read(NamedTuple):
     """What a week has, in the database and in its old file if it has one; and what the comparison will be with."""
 
     rows: ColdRows
+    corrected: npt.NDArray[np.bool_]
     fingerprint: tuple[object, ...]
     named: tuple[object, ...] | None
 
@@ -176,7 +179,7 @@ def _freeze(owner: psycopg.Connection, blobs: Blobs, place: _Place) -> Frozen:
     read = _read(owner, blobs, place)
     if read is None:
         return Frozen(place.tenant, day, left="what came last is not settled yet")
-    kept = _bounds(read.rows.samples)
+    kept = _bounds(read.rows.samples) | read.corrected
     cold, hot = _part(read.rows, ~kept), _part(read.rows, kept)
     if not len(cold) and read.named is None:
         return Frozen(place.tenant, day, left="no series has enough samples")
@@ -206,12 +209,15 @@ def _read(owner: psycopg.Connection, blobs: Blobs, place: _Place) -> _Read | Non
         named = owner.execute(NAMED, place.given).fetchone()
         thawed = np.array([row[0] for row in owner.execute(THAWED, place.given)], np.int64)
         fingerprint = _one(owner, FINGERPRINT, place)
+        corrected = set(owner.execute(CORRECTED, place.given).fetchall())
     if named is not None:
         with blobs.open(str(named[0])) as file:
             week_us = to_us(place.start)
             old = read_cold(file, None, week_us, week_us + WEEK_US - 1).rows
         rows = _joined(rows, _part(old, ~np.isin(old.samples.series, thawed)))
-    return _Read(rows, fingerprint, named)
+    keys = zip(rows.samples.series.tolist(), rows.samples.time_us.tolist(), strict=True)
+    mask = np.array([key in corrected for key in keys], np.bool_) if corrected else np.zeros(len(rows), np.bool_)
+    return _Read(rows, mask, fingerprint, named)
 
 
 def _exchange(
@@ -240,12 +246,15 @@ def _one(owner: psycopg.Connection, statement: str, place: _Place) -> tuple[obje
 
 
 def _bounds(samples: SampleBatch) -> npt.NDArray[np.bool_]:
-    """Say of each sample whether it stays: as the first, last or last good of its series, or of one that has few."""
+    """Say of each sample whether it stays: as the first, one of the last two, or the last good of its series, or as one
+    of few. What bounds a week is asked for most, and for the last, what was before it.
+    """
     order = np.lexsort((samples.time_us, samples.series))
     kept = np.zeros(len(samples), np.bool_)
     _, first, counts = np.unique(samples.series[order], return_index=True, return_counts=True)
     kept[order[first]] = True
     kept[order[first + counts - 1]] = True
+    kept[order[first + np.maximum(counts - 2, 0)]] = True
     good = order[samples.quality[order] < BAD]
     _, last = np.unique(samples.series[good][::-1], return_index=True)
     kept[good[len(good) - 1 - last]] = True

@@ -150,7 +150,7 @@ async def read_moves(
 async def read_last(tx: ReadTransaction, series: Mapping[int, PathKey], moment: Moment) -> list[Move]:
     """Return the last move of each series at a moment, by series."""
     stretch = Stretch(0, moment.as_of_us, newest_first=True, known_at_us=moment.known_at_us)
-    await _stage(tx, series, stretch, 1, None)
+    await stage_last(tx, series, moment.as_of_us, moment.known_at_us, depth=2)
     wanted = _parameters(stretch, None) | {"series": _numbers(series), "each": 1, "limit": len(series)}
     moves = await _finished(tx, series, moment.known_at_us, await tx.rows(_sql(stretch), wanted))
     return sorted(moves, key=lambda move: move.series)
