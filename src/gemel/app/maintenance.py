@@ -10,6 +10,7 @@ import structlog
 from gemel.base.clock import now_us
 from gemel.base.settings import Settings
 from gemel.history.changes import forget_changes
+from gemel.history.freezing import apply_freezing
 from gemel.history.retention import apply_retention
 from gemel.history.weeks import Weeks
 from gemel.ingest.expiry import apply_expiry
@@ -42,6 +43,9 @@ class Maintenance:
                 if retained.leaves:
                     self._weeks.forget()
                     log.info("retention", leaves=retained.leaves, deleted=retained.deleted)
+                frozen = await asyncio.to_thread(apply_freezing, self._owner_dsn, self._settings.cold_store)
+                if frozen:
+                    log.info("weeks frozen", weeks=[week._asdict() for week in frozen])
             except Exception as error:
                 # Whatever it was: without weeks made ahead, writes would fail before long.
                 log.warning("maintenance failed", error=f"{type(error).__name__}: {error}")

@@ -147,7 +147,7 @@ class _Serving:
         self._ready = False
         self._ending = False
         self._refreshing: asyncio.Task[None] | None = None
-        self._database = Database(storage.serve_dsn)
+        self._database = Database(storage.serve_dsn, cold_url=settings.cold_store)
 
     async def run(self, on_ready: Callable[[str], None] | None) -> None:
         """Serve, and put everything away at the end, though the signal that asked for it cancels this task."""

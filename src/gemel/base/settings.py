@@ -90,6 +90,12 @@ class Settings:
         "",
         "What jobs, webhooks and sources may call beside public addresses: host names, host:port, networks (CIDR).",
     )
+    cold_store: str = setting(
+        "GEMEL_COLD_STORE",
+        "",
+        "Where frozen weeks of history are: an absolute folder, or s3://BUCKET/PREFIX?region=…&endpoint=…. "
+        "Default: `cold` in the data directory.",
+    )
     event_source: str = setting(
         "GEMEL_EVENT_SOURCE",
         "gemel",
@@ -119,6 +125,7 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) ->
     if not values.get("data_dir"):
         values["data_dir"] = Path(platformdirs.user_data_dir("gemel", appauthor=False))
     values["data_dir"] = Path(values["data_dir"]).expanduser().absolute()
+    values.setdefault("cold_store", str(values["data_dir"] / "cold"))
     return Settings(**values)
 
 

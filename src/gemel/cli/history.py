@@ -18,6 +18,7 @@ from gemel.base.errors import InvalidError
 from gemel.cli import output
 from gemel.cli.command import command, group
 from gemel.cli.correct import register as register_correct
+from gemel.cli.freeze import register as register_freeze
 from gemel.cli.options import MomentOptions, ServerOptions
 from gemel.cli.retain import register as register_retain
 
@@ -114,6 +115,7 @@ def show(
 
 
 register_retain(app)
+register_freeze(app)
 register_correct(app)
 
 

@@ -9,6 +9,7 @@ from gemel.base.errors import NotFoundError
 from gemel.graph.context import GraphContext
 from gemel.graph.live import LiveTwin, TwinRow
 from gemel.graph.timeline import FOREVER_US
+from gemel.history.cold import stage_last, stage_state
 from gemel.history.moment import LIVE, SPAN_THEN, Moment, check_kept
 from gemel.history.state import STATE_COLUMNS, read_state, state_by_twin, state_from, state_join, state_of
 from gemel.store.columns import texts
@@ -71,6 +72,7 @@ SELECT page.*, (SELECT set_config('gemel.page', array_agg(no)::text, true) FROM 
 Document = dict[str, Any]
 # One twin is read with its state, in one statement whose plan is kept; what is of the twin is looked up once.
 LIVE_ROW = f"SELECT {WITHOUT_FLOOR} FROM twin AS t WHERE t.tenant = current_tenant() AND t.twin_id = %(id)s"
+NUMBERS = "SELECT DISTINCT twin_no FROM twin_span WHERE tenant = current_tenant() AND twin_id = %s"
 THEN_ROW = f"SELECT {COLUMNS_THEN} FROM twin_span AS s WHERE {WHERE_THEN} AND s.twin_id = %(id)s"
 ONE = f"""
 SELECT t.*, {STATE_COLUMNS} FROM ({{row}} OFFSET 0) AS t ({", ".join(TwinRow._fields)}) {{state}}
@@ -121,6 +123,7 @@ async def documents(
 ) -> dict[int, Document]:
     """Return the bodies of those twins that there are, by their numbers, as GET gives them; in one round trip."""
     check_kept(tx, moment)
+    await stage_state(tx, twin_nos, moment)
     given = moment.parameters | {"nos": list(twin_nos)}
     own, state = (Statement(text, given) for text in _documents_of(GIVEN, moment))
     return await _bodies(tx, context, *await tx.together(own, state))
@@ -134,6 +137,8 @@ async def named_documents(
     It takes one round trip: the database keeps the numbers for the statements that follow.
     """
     check_kept(tx, moment)
+    if moment != LIVE:
+        await stage_last(tx, None, *moment)
     page = naming._replace(sql=NAMING.format(naming.sql))
     own, state = (Statement(text, moment.parameters) for text in _documents_of(NAMED, moment))
     rows, *found = await tx.together(page, own, state)
@@ -168,6 +173,8 @@ async def _one(tx: ReadTransaction, context: GraphContext, twin_id: str, moment:
     if moment == LIVE:
         rows = await tx.rows(ONE.format(row=LIVE_ROW, state=state), {"id": twin_id})
     else:
+        if tx.frozen_us is not None:
+            await stage_state(tx, [row[0] for row in await tx.rows(NUMBERS, (twin_id,))], moment)
         sql = ONE.format(row=THEN_ROW, state=state)
         rows = await tx.rows(sql, moment.parameters | {"id": twin_id})
     if not rows:

@@ -86,29 +86,30 @@ class _Week(NamedTuple):
 
 @dataclass(slots=True)
 class _Staged:
-    """What a transaction carries: rows as JSON by slot and key; and by week the thawed series, once asked for."""
+    """What a transaction carries: rows as JSON by slot and key; and of which moments it has all last samples."""
 
     slots: defaultdict[int, dict[tuple[int, int], str]] = field(default_factory=lambda: defaultdict(dict))
     count: int = 0
+    moments: set[tuple[int, int]] = field(default_factory=set)
 
 
 async def stage_between(
     tx: ReadTransaction,
-    series: Iterable[int],
+    series: Iterable[int] | None,
     span_us: tuple[int, int],
     known_at_us: int = END_US,
     page: Page | None = None,
 ) -> None:
-    """Carry what is frozen of some series between two source times (µs, inclusive), as far as a page of them needs.
+    """Carry what is frozen of some series, None for all, between two source times (µs, inclusive).
 
-    With a page, also the one before each of its samples, where that is in the same week.
+    It goes as far as a page of them needs. With a page, also the one before each of its samples, where that is in the same week.
     Raises InvalidError (ColdReadTooLarge), UnavailableError (ColdStoreUnavailable, ColdFileMissing).
     """
     low_us, high_us = span_us
     weeks = await _weeks(tx, low_us, high_us)
     if page is not None and page.newest_first:
         weeks.reverse()
-    numbers = np.array(sorted(series), np.int64)
+    numbers = None if series is None else np.array(sorted(series), np.int64)
     taken = 0
     for week in weeks:
         back = page is not None and page.newest_first
@@ -134,6 +135,9 @@ async def stage_last(
     """
     # Of a week that ended before, the last is a row. That may be one that was not known yet: then it is looked for.
     low_us = at_us if known_at_us >= END_US else 0
+    staged: _Staged = tx.notes.setdefault(_Staged, _Staged())
+    if series is None and (at_us, known_at_us) in staged.moments:
+        return
     weeks = [
         week
         for week in await _weeks(tx, low_us, at_us)
@@ -144,6 +148,8 @@ async def stage_last(
         settled = week.recorded_us <= known_at_us
         span_us = (at_us if settled else week.start_us, at_us)
         await _stage(tx, week, numbers, span_us, _last_of_each(known_at_us, depth, good=good), week.start_us)
+    if series is None:
+        staged.moments.add((at_us, known_at_us))
 
 
 async def stage_state(tx: ReadTransaction, twin_nos: Iterable[int], moment: Moment) -> None:

@@ -87,7 +87,7 @@ def write_cold(rows: ColdRows) -> Written:
 
 
 def read_cold(file: Any, series: Sequence[int] | Ints | None, low_us: int, high_us: int) -> ColdFile:
-    """Return the rows of some series, None for all, with source times from `low_us` to `high_us` (µs, inclusive), in order.
+    """Return the rows of some series, None for all, with source times in a range (µs, inclusive), in order.
 
     `file` is what pyarrow can open. Only row groups that may have some of them are read.
     """

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from gemel.base.clock import from_us, iso_us, to_us
-from gemel.history.cold import Page, stage_between, thaw
 from gemel.history.changes import append
+from gemel.history.cold import Page, stage_between, thaw
 from gemel.history.lasts import forget_lasts
 from gemel.history.moves import Stretch
 from gemel.history.paths import PathKey

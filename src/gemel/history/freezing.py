@@ -20,16 +20,27 @@ import psycopg
 import structlog
 
 from gemel.base.clock import from_us, to_us
-from gemel.base.errors import InternalError
+from gemel.base.errors import InternalError, NotFoundError
 from gemel.history.cold_file import NEVER, ColdRows, read_cold, write_cold
 from gemel.history.samples import SampleBatch
 from gemel.history.stored import EACH
 from gemel.history.values import BAD
 from gemel.history.weeks import WEEK_US
-from gemel.store.blobs import Blobs
+from gemel.store.blobs import Blobs, open_blobs
 from gemel.store.columns import bigints, register, timestamps
 
-__all__ = ["KEPT_MIN", "Frozen", "freeze", "sweep"]
+__all__ = [
+    "KEPT_MIN",
+    "Aged",
+    "Cold",
+    "Frozen",
+    "apply_freezing",
+    "freeze",
+    "read_cold_weeks",
+    "read_freezing",
+    "set_freezing",
+    "sweep",
+]
 
 KEPT_MIN = 16
 """A series that has fewer samples in a week stays in the database with all of them."""
@@ -43,7 +54,7 @@ ONE_AT_A_TIME = "SELECT pg_advisory_lock(hashtext('gemel.retention'))"
 ONE_ENDS = "SELECT pg_advisory_unlock(hashtext('gemel.retention'))"
 LIMITS = """
 SELECT least(%(before)s, h.rolled), h.retention_line FROM tenant_head AS h WHERE tenant = %(tenant)s"""
-WEEKS = f"""
+WEEKS = """
 SELECT DISTINCT week FROM (
     SELECT date_bin('168 hours', first_time, '1970-01-05 00:00+00') AS week FROM sample_pack
     WHERE tenant = %(tenant)s AND first_time < %(before)s
@@ -96,6 +107,14 @@ ON CONFLICT (tenant, week) DO UPDATE SET name = excluded.name, digest = excluded
 FORGET_THAWED = "DELETE FROM cold_thawed WHERE tenant = %(tenant)s AND week = %(week)s"
 DRAW = "UPDATE tenant_head SET frozen = greatest(frozen, %(end)s) WHERE tenant = %(tenant)s"
 NAMES = "SELECT name FROM cold_week"
+SET_DAYS = "UPDATE tenant SET freeze_days = %s WHERE name = %s"
+AGED = """
+SELECT t.tenant, t.name, coalesce(t.freeze_days, d.freeze_days) FROM tenant AS t
+CROSS JOIN (SELECT freeze_days FROM tenant WHERE tenant = 0) AS d WHERE t.tenant <> 0 ORDER BY t.tenant"""
+COLD = """
+SELECT t.name, to_char(c.week AT TIME ZONE 'UTC', 'YYYY-MM-DD'), c.name, c.samples, c.bytes,
+       (SELECT count(*) FROM cold_thawed AS h WHERE h.tenant = c.tenant AND h.week = c.week)
+FROM cold_week AS c JOIN tenant AS t USING (tenant) ORDER BY c.tenant, c.week"""
 
 log = structlog.get_logger(__name__)
 
@@ -108,6 +127,25 @@ class Frozen(NamedTuple):
     samples: int = 0
     bytes: int = 0
     left: str | None = None
+
+
+class Aged(NamedTuple):
+    """After how many days a tenant's weeks are frozen; None for never."""
+
+    tenant: int
+    name: str
+    days: int | None
+
+
+class Cold(NamedTuple):
+    """A frozen week of a tenant (by name): its file, and how many series were thawed out of it since."""
+
+    tenant: str
+    week: str
+    file: str
+    samples: int
+    bytes: int
+    thawed: int
 
 
 class _Place(NamedTuple):
@@ -128,7 +166,9 @@ class _Read(NamedTuple):
     named: tuple[object, ...] | None
 
 
-def freeze(owner_dsn: str, blobs: Blobs, tenant: int, before: datetime, *, dry_run: bool = False) -> list[Frozen]:
+def freeze(
+    owner_dsn: str, blobs: Blobs, tenant: int, before: datetime, *, dry_run: bool = False
+) -> list[Frozen]:
     """Freeze every week of a tenant that ended before a time and is settled; return what became of each.
 
     A week of which series were thawed is frozen anew. Each is a step of its own; one caller works, others wait.
@@ -145,12 +185,52 @@ def freeze(owner_dsn: str, blobs: Blobs, tenant: int, before: datetime, *, dry_r
     return found
 
 
+def set_freezing(owner_dsn: str, days: int | None, tenant: str | None = None) -> None:
+    """Say after how many days weeks are frozen, for one tenant or as the default of all; None takes that away.
+
+    Raises NotFoundError (TenantNotFound).
+    """
+    with psycopg.connect(owner_dsn, autocommit=True) as owner:
+        if not owner.execute(SET_DAYS, (days, tenant or "platform")).rowcount:
+            raise NotFoundError(
+                "TenantNotFound", f"There is no tenant {tenant!r}.", "See `gemel tenant list`."
+            )
+
+
+def read_freezing(owner_dsn: str) -> list[Aged]:
+    """Return after how many days the weeks of each tenant are frozen."""
+    with psycopg.connect(owner_dsn, autocommit=True) as owner:
+        return [Aged(*row) for row in owner.execute(AGED)]
+
+
+def read_cold_weeks(owner_dsn: str) -> list[Cold]:
+    """Return all weeks that are frozen, by tenant and time."""
+    with psycopg.connect(owner_dsn, autocommit=True) as owner:
+        return [Cold(*row) for row in owner.execute(COLD)]
+
+
+def apply_freezing(owner_dsn: str, cold_url: str, *, now: datetime | None = None) -> list[Frozen]:
+    """Freeze what is due by the age that is set, and delete files that nothing names; nothing where no age is set."""
+    found: list[Frozen] = []
+    due = [each for each in read_freezing(owner_dsn) if each.days is not None]
+    if not due and not read_cold_weeks(owner_dsn):
+        return found
+    blobs = open_blobs(cold_url)
+    for each in due:
+        before = (now or datetime.now(UTC)) - timedelta(days=each.days or 0)
+        found += freeze(owner_dsn, blobs, each.tenant, before)
+    sweep(owner_dsn, blobs)
+    return found
+
+
 def sweep(owner_dsn: str, blobs: Blobs, *, older_s: float = ORPHAN_S) -> list[str]:
     """Delete the files that nothing names and that are older; return their names."""
     with psycopg.connect(owner_dsn, autocommit=True) as owner, _alone(owner):
         named = {row[0] for row in owner.execute(NAMES)}
         gone = [
-            name for name, changed_s in blobs.ages("") if name not in named and time.time() - changed_s >= older_s
+            name
+            for name, changed_s in blobs.ages("")
+            if name not in named and time.time() - changed_s >= older_s
         ]
         for name in gone:
             blobs.delete(name)
@@ -216,7 +296,9 @@ def _read(owner: psycopg.Connection, blobs: Blobs, place: _Place) -> _Read | Non
             old = read_cold(file, None, week_us, week_us + WEEK_US - 1).rows
         rows = _joined(rows, _part(old, ~np.isin(old.samples.series, thawed)))
     keys = zip(rows.samples.series.tolist(), rows.samples.time_us.tolist(), strict=True)
-    mask = np.array([key in corrected for key in keys], np.bool_) if corrected else np.zeros(len(rows), np.bool_)
+    mask = (
+        np.array([key in corrected for key in keys], np.bool_) if corrected else np.zeros(len(rows), np.bool_)
+    )
     return _Read(rows, mask, fingerprint, named)
 
 
@@ -228,7 +310,11 @@ def _exchange(
         owner.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
         owner.execute(LOCK, place.given)
         named = owner.execute(NAMED, place.given).fetchone()
-        if _one(owner, UNSETTLED, place)[0] or _one(owner, FINGERPRINT, place) != read.fingerprint or named != read.named:
+        if (
+            _one(owner, UNSETTLED, place)[0]
+            or _one(owner, FINGERPRINT, place) != read.fingerprint
+            or named != read.named
+        ):
             return False
         owner.execute(DELETE_PACKS, place.given)
         owner.execute(DELETE_ROWS, place.given)

@@ -161,7 +161,9 @@ async def _stage(
 ) -> None:
     first_us, last_us, newest_first, known_at_us = stretch
     if place is not None:
-        first_us, last_us = (first_us, min(last_us, place.time_us)) if newest_first else (place.time_us, last_us)
+        first_us, last_us = (
+            (first_us, min(last_us, place.time_us)) if newest_first else (place.time_us, last_us)
+        )
     await stage_between(tx, series, (first_us, last_us), known_at_us, Page(limit, newest_first))
     if not newest_first:
         await stage_last(tx, series, first_us - 1, known_at_us)

@@ -55,6 +55,7 @@ SELECT coalesce(sum(samples), 0) - count(DISTINCT series) FROM (
     SELECT un.series, count(*) FROM sample_head AS pk CROSS JOIN LATERAL {EACH_OF_HEAD}
     WHERE tenant = %(tenant)s AND first_time < %(line)s AND un.source_time < %(line)s
     GROUP BY un.series) AS old"""
+COUNT_COLD = "SELECT coalesce(sum(samples), 0) FROM cold_week WHERE tenant = %(tenant)s AND week < %(line)s"
 # What remains of a series from before the line becomes rows, which are thinned as such: of the packs, the newest.
 LOOSEN_HEADS = f"""
 WITH gone AS (DELETE FROM sample_head WHERE tenant = %(tenant)s AND first_time < %(line)s RETURNING *)
@@ -72,6 +73,9 @@ WITH gone AS (
     DELETE FROM sample_pack WHERE tenant = %(tenant)s AND first_time < %(line)s RETURNING source_times)
 SELECT coalesce(sum(cardinality(source_times)), 0) FROM gone"""
 DELETE_SUPERSEDED = "DELETE FROM sample_superseded WHERE tenant = %s AND source_time < %s"
+# Of what is frozen the last of each series is among the rows. The files go once nobody reads them any more (sweep).
+FORGET_COLD = "DELETE FROM cold_week WHERE tenant = %s AND week < %s RETURNING samples"
+FORGET_THAWED = "DELETE FROM cold_thawed WHERE tenant = %s AND week < %s"
 FORGET_ROLLUPS = "DELETE FROM rollup WHERE tenant = %s AND bucket < %s"
 KEEP: LiteralString = """
 INSERT INTO {kept} SELECT DISTINCT ON (s.tenant, s.series) s.* FROM {leaf} AS s
@@ -154,7 +158,7 @@ def apply_retention(owner_dsn: str, *, now: datetime | None = None) -> Retained:
             connection.execute(DELETE_SUPERSEDED, (number, line))
             if number in lines.moved:
                 connection.execute(FORGET_ROLLUPS, (number, line))
-            packed = _delete_packs(connection, number, line)
+            packed = _delete_packs(connection, number, line) + _forget_cold(connection, number, line)
             if line != lines.everyone:
                 rows = connection.execute(DELETE_OLD, (number, line, line)).rowcount
                 deleted[lines.names[number]] = packed + rows
@@ -201,7 +205,8 @@ def _foresee(connection: psycopg.Connection, lines: _Lines) -> Retained:
     deleted: dict[str, int] = {}
     for number, line in lines.by_tenant.items():
         counted = connection.execute(COUNT_OLD, {"tenant": number, "line": line}).fetchone()
-        deleted[lines.names[number]] = int(counted[0]) if counted else 0
+        cold = connection.execute(COUNT_COLD, {"tenant": number, "line": line}).fetchone()
+        deleted[lines.names[number]] = sum(int(row[0]) for row in (counted, cold) if row)
     leaves = [] if lines.everyone is None else _leaves_before(connection, lines.everyone)
     return Retained(leaves, deleted, lines.told())
 
@@ -214,6 +219,12 @@ def _delete_packs(connection: psycopg.Connection, tenant: int, line: datetime) -
         connection.execute(LOOSEN_PACKS, given)
         deleted = connection.execute(DELETE_PACKS, given).fetchone()
     return int(deleted[0]) if deleted else 0
+
+
+def _forget_cold(connection: psycopg.Connection, tenant: int, line: datetime) -> int:
+    with connection.transaction():
+        connection.execute(FORGET_THAWED, (tenant, line))
+        return sum(int(row[0]) for row in connection.execute(FORGET_COLD, (tenant, line)).fetchall())
 
 
 def _day(line: datetime) -> str:

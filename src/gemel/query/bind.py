@@ -36,6 +36,7 @@ __all__ = [
     "bind_models",
     "bind_paths",
     "doubtful",
+    "longest_window",
     "roles_of",
     "wanted_models",
     "wanted_paths",
@@ -75,6 +76,11 @@ def roles_of(query: Query) -> tuple[str, ...]:
     """Return the roles that a path of the query may have: telemetry only where it asks for samples."""
     windows = any(isinstance(of.field, Window) for of in _subjects(query))
     return ("property", "telemetry") if windows else ("property",)
+
+
+def longest_window(query: Query) -> int:
+    """Return how far back (µs) the query asks for samples; 0 where it asks for none."""
+    return max((of.field.span_us for of in _subjects(query) if isinstance(of.field, Window)), default=0)
 
 
 def wants_names(query: Query) -> bool:

@@ -13,9 +13,18 @@ from gemel.base.clock import now_us
 from gemel.base.errors import InvalidError
 from gemel.graph.context import GraphContext
 from gemel.graph.paging import check_page_size
+from gemel.history.cold import stage_between, stage_last
 from gemel.history.moment import LIVE as NOW
 from gemel.history.moment import Moment, check_kept
-from gemel.query.bind import Catalog, doubtful, roles_of, wanted_models, wanted_paths, wants_names
+from gemel.query.bind import (
+    Catalog,
+    doubtful,
+    longest_window,
+    roles_of,
+    wanted_models,
+    wanted_paths,
+    wants_names,
+)
 from gemel.query.clauses import Query
 from gemel.query.compiler import analyse, compile_query, steps_of
 from gemel.query.explain import explained
@@ -167,6 +176,7 @@ async def _page(
 ) -> tuple[list[Document], Key | None, tuple[str, ...]]:
     """Return the rows, the key after which there are more or None, and the warnings."""
     catalog = await _prepared(run, query)
+    await _stage(run, query, position)
     wanted = run.wanted(position)
     tables = tables_at(run.moment, catalog.path_nos)
     compiled = compile_query(query, catalog, Window(position.after, wanted + 1, position.now_us), tables)
@@ -181,6 +191,17 @@ async def _page(
     if layout.key is None or len(rows) <= wanted or not kept:
         return items, None, compiled.warnings
     return items, tuple(kept[-1][place] for place in layout.key), compiled.warnings
+
+
+async def _stage(run: _Run, query: Query, position: Position) -> None:
+    """Have what is frozen of what the query may ask for."""
+    if run.moment != NOW:
+        await stage_last(run.tx, None, *run.moment)
+    span_us = longest_window(query)
+    if span_us:
+        await stage_between(
+            run.tx, None, (position.now_us - span_us, position.now_us), run.moment.known_at_us
+        )
 
 
 async def _explained(

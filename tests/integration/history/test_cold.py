@@ -20,6 +20,8 @@ from gemel.history.moment import END_US, Moment
 from gemel.history.moves import Stretch, read_last, read_moves
 from gemel.history.packing import pack_heads
 from gemel.history.read import Buckets, Cursor, Window, read_buckets, read_raw
+from gemel.history.retention import apply_retention
+from gemel.history.rollups import fold_tenant
 from gemel.history.samples import Sample, SampleBatch
 from gemel.history.values import Encoded, canonical_json
 from gemel.history.weeks import MONDAY_US, WEEK_US, Weeks
@@ -45,13 +47,15 @@ def drawn(rng: random.Random, count: int) -> list[Sample]:
         now_us += rng.choice((1, 60_000_000, WEEK_US // 40))
         back_us = rng.randrange(2 * WEEK_US) if rng.random() < 0.1 else 0
         value = (
-            Encoded(None, 2, canonical_json(rng.choice(["a\"\\", 2**40, {"b": [1, None]}])))
+            Encoded(None, 2, canonical_json(rng.choice(['a"\\', 2**40, {"b": [1, None]}])))
             if rng.random() < 0.1
             else Encoded(float(rng.randrange(9)) / 8, rng.choice((0, 0, 0, 1)), None)
         )
         quality = rng.choice((0, 0, 0, 0, 1, 2))
         time_us = max(START_US, now_us - back_us)
-        sample = Sample(rng.choice(SERIES), time_us, value, rng.choice((0, 0, 0, 1)), quality, RECORDED_US + index)
+        sample = Sample(
+            rng.choice(SERIES), time_us, value, rng.choice((0, 0, 0, 1)), quality, RECORDED_US + index
+        )
         if samples and rng.random() < 0.08:
             sample = rng.choice(samples)._replace(recorded_us=RECORDED_US + index)
             if rng.random() < 0.7:
@@ -90,7 +94,7 @@ class Pair:
         counts = []
         for tenant in (self.rows, self.cold):
             async with self.db.write(tenant) as tx:
-                tx._recorded_us = RECORDED_US + 5_000  # noqa: SLF001 - stamps are equal in both
+                tx._recorded_us = RECORDED_US + 5_000
                 counts.append(await delete_samples(tx, wanted))
         assert counts[0] == counts[1]
 
@@ -170,3 +174,147 @@ def test_frozen_reads_as_rows_do(
             assert thawed > 0
 
     asyncio.run(main())
+
+
+def test_what_ends_before_the_commit_leaves_the_rows(
+    database: Dsns, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    samples = [
+        Sample(SERIES[0], START_US + n, Encoded(float(n), 0, None), 0, 0, RECORDED_US + n) for n in range(40)
+    ]
+    window = Window(START_US, START_US + DAY_US)
+
+    async def main() -> None:
+        async with pair(database, tmp_path) as two:
+            await two.write(samples)
+
+            def end(*_: object) -> bool:
+                raise KeyboardInterrupt
+
+            with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+                patch.setattr(freezing, "_exchange", end)
+                two.freeze(1)
+            assert await two.count("sample") == 40
+            assert await two.count("cold_week") == 0
+            orphan = two.blobs.names("")
+            assert len(orphan) == 1
+            assert len((await two.both(lambda tx: read_raw(tx, PATHS, window, 100))).rows) == 40
+            assert sweep(database.owner, two.blobs) == [], "who reads still may read it"
+            assert sweep(database.owner, two.blobs, older_s=0) == orphan
+            frozen = two.freeze(1)
+            assert [week.samples for week in frozen] == [37]
+            assert await two.count("sample") == 3
+            assert sweep(database.owner, two.blobs, older_s=0) == []
+            assert len((await two.both(lambda tx: read_raw(tx, PATHS, window, 100))).rows) == 40
+
+    asyncio.run(main())
+
+
+def test_what_is_written_meanwhile_ends_the_attempt(
+    database: Dsns, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    samples = [
+        Sample(SERIES[0], START_US + n, Encoded(float(n), 0, None), 0, 0, RECORDED_US + n) for n in range(40)
+    ]
+
+    async def main() -> None:
+        async with pair(database, tmp_path) as two:
+            await two.write(samples[:10] + samples[11:])
+            exchange = freezing._exchange
+
+            def late(*given: Any) -> bool:
+                asyncio.run_coroutine_threadsafe(two.write([samples[10]]), loop).result(30)
+                return exchange(*given)
+
+            loop = asyncio.get_running_loop()
+            with monkeypatch.context() as patch:
+                patch.setattr(freezing, "_exchange", late)
+                left = await asyncio.to_thread(two.freeze, 1)
+            assert [week.left for week in left] == ["it was written to meanwhile"]
+            assert await two.count("sample") == 40
+            assert [week.samples for week in two.freeze(1)] == [37]
+
+    asyncio.run(main())
+
+
+def test_a_file_is_of_one_tenant_and_named_to_it_alone(database: Dsns, tmp_path: Path) -> None:
+    samples = [
+        Sample(SERIES[0], START_US + n, Encoded(float(n), 0, None), 0, 0, RECORDED_US + n) for n in range(40)
+    ]
+
+    async def main() -> None:
+        async with pair(database, tmp_path) as two:
+            await two.write(samples)
+            two.freeze(1)
+            assert await two.count("cold_week") == 1
+            assert await two.db.query(two.rows, "SELECT * FROM cold_week") == []
+            for statement in (
+                "DELETE FROM cold_week",
+                "UPDATE cold_week SET name = ''",
+                "DELETE FROM cold_thawed",
+            ):
+                with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                    await two.db.query(two.cold, statement, read_only=False)
+
+    asyncio.run(main())
+
+
+def test_retention_forgets_frozen_weeks_and_keeps_the_last(database: Dsns, tmp_path: Path) -> None:
+    samples = [
+        Sample(SERIES[n % 2], START_US + n * WEEK_US // 40, Encoded(float(n), 0, None), 0, 0, RECORDED_US + n)
+        for n in range(120)
+    ]
+
+    async def main() -> None:
+        async with pair(database, tmp_path) as two:
+            await two.write(samples)
+            assert len(two.freeze(2)) == 2
+            with psycopg.connect(database.owner, autocommit=True) as owner:
+                owner.execute(
+                    "UPDATE tenant SET retention_days = 7 WHERE tenant = ANY(%s)", ([two.rows, two.cold],)
+                )
+            retained = apply_retention(database.owner, now=from_us(START_US + 3 * WEEK_US))
+            assert len(set(retained.deleted.values())) == 1, retained
+            assert await two.count("cold_week") == 0
+            assert len(sweep(database.owner, two.blobs, older_s=0)) == 2
+            window = Window(START_US, START_US + 3 * WEEK_US)
+            left = await two.both(lambda tx: read_raw(tx, PATHS, window, 1000))
+            assert len(left.rows) == 42
+            with psycopg.connect(database.owner, autocommit=True) as owner:
+                owner.execute("UPDATE tenant SET retention_days = NULL")
+
+    asyncio.run(main())
+
+
+def test_roll_ups_of_frozen_weeks_stay_and_are_corrected(database: Dsns, tmp_path: Path) -> None:
+    every_us = 60_000_000
+    samples = [
+        Sample(SERIES[n % 2], START_US + n * every_us, Encoded(float(n % 8), 0, None), 0, 0, RECORDED_US + n)
+        for n in range(1000)
+    ]
+    buckets = Buckets(3_600_000_000, ["mean", "min", "max", "first", "last", "count"])
+    window = Window(START_US, START_US + DAY_US)
+
+    async def main() -> None:
+        async with pair(database, tmp_path) as two:
+            await two.write(samples)
+            fold(database, two, START_US + 4 * WEEK_US)
+            assert len(two.freeze(1)) == 1
+            read = lambda tx: read_buckets(tx, PATHS, window, buckets, 1000)  # noqa: E731
+            before = await two.both(read)
+            late = samples[100]._replace(value=Encoded(99.0, 0, None), recorded_us=RECORDED_US + 9000)
+            await two.write([late])
+            assert await two.count("cold_thawed") == 1
+            after = await two.both(read)
+            assert after != before
+            fold(database, two, START_US + 4 * WEEK_US)
+            assert await two.both(read) == after
+
+    asyncio.run(main())
+
+
+def fold(dsns: Dsns, two: Pair, now_us: int) -> None:
+    with psycopg.connect(dsns.owner, autocommit=True) as owner:
+        owner.execute("UPDATE tenant_head SET rolled = NULL WHERE rolling IS NULL")
+        for tenant in (two.rows, two.cold):
+            fold_tenant(owner, tenant, now_us, settle_us=-(10**18))

@@ -3,6 +3,9 @@
 -- All frozen weeks end by then. Null: there are none.
 ALTER TABLE tenant_head ADD COLUMN frozen timestamptz;
 
+-- After how many days a tenant's weeks are frozen. Null: as the platform's default, which is never.
+ALTER TABLE tenant ADD COLUMN freeze_days int CHECK (freeze_days > 0);
+
 CREATE TABLE cold_week (
     tenant int NOT NULL REFERENCES tenant,
     week timestamptz NOT NULL,                        -- the Monday on which it begins
