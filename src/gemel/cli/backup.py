@@ -40,15 +40,26 @@ def backup(
     local: LocalOptions,
 ) -> None:
     """Write one consistent state of everything, keys too, to a file that only you can read."""
+    from gemel.history.freezing import read_cold_weeks
     from gemel.store.backup import backup as write
 
     with acting(local) as found, recorded(found, Act("database.backup", str(file.resolve()))):
         manifest = write(found.owner_dsn, found.install, found.data_dir, file)
+        cold = read_cold_weeks(found.owner_dsn)
+    left = {"files": len(cold), "bytes": sum(week.bytes for week in cold)}
     bytes_in_all = sum(member.bytes for member in manifest.members.values())
     if local.as_json:
-        output.print_json({"file": str(file), "created": manifest.created, "bytes": bytes_in_all})
+        output.print_json(
+            {"file": str(file), "created": manifest.created, "bytes": bytes_in_all, "leftOut": left}
+        )
     else:
         output.note(f"Wrote {file}: {bytes_in_all / 1e6:,.1f} MB, as of {manifest.created}.")
+        if cold:
+            where = local.settings().cold_store
+            output.note(
+                f"Not in it: {len(cold)} files of frozen weeks, {left['bytes'] / 1e6:,.1f} MB, in {where}. "
+                "Copy them, too."
+            )
 
 
 def restore(

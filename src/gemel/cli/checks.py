@@ -285,6 +285,19 @@ def queues(facts: Facts) -> Finding:
     return ok(f"{len(found)} of MQTT sources tried, all messages kept" if found else "no MQTT sources")
 
 
+def cold(facts: Facts) -> Finding:
+    """Judge whether the files of frozen weeks are there."""
+    found = facts.cold
+    if found is None:
+        return Finding(Verdict.SKIPPED, "The database does not run.")
+    if found.fault is not None:
+        return Finding(Verdict.FAIL, found.fault.message, remedy_of(found.fault) or "")
+    if found.bad:
+        said = f"{len(found.bad)} of {found.weeks} files are gone or not as they were: {', '.join(found.bad[:3])}"
+        return Finding(Verdict.FAIL, f"{said}.", "Restore them from a copy; what is in them cannot be read.")
+    return ok(f"{found.weeks} weeks frozen, all files there" if found.weeks else "no weeks frozen")
+
+
 CHECKS: dict[str, Callable[[Facts], Finding]] = {
     "python": python,
     "extras": extras,
@@ -302,4 +315,5 @@ CHECKS: dict[str, Callable[[Facts], Finding]] = {
     "clock": clock,
     "quarantine": quarantined,
     "broker queues": queues,
+    "cold weeks": cold,
 }

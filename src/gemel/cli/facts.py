@@ -20,7 +20,7 @@ from gemel.base.errors import GemelError, NotFoundError, UnauthenticatedError
 from gemel.base.settings import Settings
 from gemel.cli.operate import database_fault
 
-__all__ = ["Facts", "QueueFacts", "ServerFacts", "gather", "skew_s"]
+__all__ = ["ColdFacts", "Facts", "QueueFacts", "ServerFacts", "gather", "skew_s"]
 
 EXTRAS = {"arrow": "pyarrow", "grpc": "grpc"}
 PROGRAMS = ("postgres", "initdb", "pg_dump", "pg_restore")
@@ -56,6 +56,15 @@ class ServerFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class ColdFacts:
+    """How many weeks are frozen, which of their files are gone or of another size, and why that is not known."""
+
+    weeks: int
+    bad: tuple[str, ...] = ()
+    fault: GemelError | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What was seen of this machine. A mode is None where there is no such file.
 
@@ -84,6 +93,7 @@ class Facts:
     unknown: tuple[str, ...] = ()
     schema_fault: GemelError | None = None
     locks: int | None = None
+    cold: ColdFacts | None = None
     server: ServerFacts = field(default_factory=ServerFacts)
 
 
@@ -121,6 +131,7 @@ def gather(settings: Settings, port: int, *, probe: bool = False) -> Facts:
         unknown=unknown,
         schema_fault=schema_fault,
         locks=_locks(settings),
+        cold=_cold(settings, running=holder is not None) if pending == () else None,
         server=_server(settings, probe=probe),
     )
 
@@ -213,6 +224,30 @@ def _schema(
     known = [step.name for step in available()]
     missing = tuple(name for name in known if name not in done)
     return missing, tuple(name for name in done if name not in known), None
+
+
+def _cold(settings: Settings, *, running: bool) -> ColdFacts | None:
+    """Compare what is frozen with what its store has; None where the database is not to be had."""
+    if not (running or settings.database_url):
+        return None
+    import psycopg
+
+    from gemel.app import operator
+    from gemel.history.freezing import read_cold_weeks
+    from gemel.store.blobs import open_blobs
+
+    weeks = []
+    try:
+        with operator(settings, migrated=False) as acting:
+            weeks = read_cold_weeks(acting.owner_dsn)
+        there = (
+            {each.name: each.bytes for each in open_blobs(settings.cold_store).listed("")} if weeks else {}
+        )
+    except GemelError as error:
+        return ColdFacts(len(weeks), (), error)
+    except psycopg.Error as error:
+        return ColdFacts(0, (), database_fault(error))
+    return ColdFacts(len(weeks), tuple(week.file for week in weeks if there.get(week.file) != week.bytes))
 
 
 def _locks(settings: Settings) -> int | None:

@@ -102,7 +102,8 @@ async def stage_between(
 ) -> None:
     """Carry what is frozen of some series, None for all, between two source times (µs, inclusive).
 
-    It goes as far as a page of them needs. With a page, also the one before each of its samples, where that is in the same week.
+    It goes as far as a page of them needs; with a page, also the one before each of its samples, where that is in
+    the same week.
     Raises InvalidError (ColdReadTooLarge), UnavailableError (ColdStoreUnavailable, ColdFileMissing).
     """
     low_us, high_us = span_us

@@ -228,9 +228,9 @@ def sweep(owner_dsn: str, blobs: Blobs, *, older_s: float = ORPHAN_S) -> list[st
     with psycopg.connect(owner_dsn, autocommit=True) as owner, _alone(owner):
         named = {row[0] for row in owner.execute(NAMES)}
         gone = [
-            name
-            for name, changed_s in blobs.ages("")
-            if name not in named and time.time() - changed_s >= older_s
+            file.name
+            for file in blobs.listed("")
+            if file.name not in named and time.time() - file.changed_s >= older_s
         ]
         for name in gone:
             blobs.delete(name)
@@ -326,14 +326,15 @@ def _exchange(
 
 
 def _one(owner: psycopg.Connection, statement: str, place: _Place) -> tuple[object, ...]:
-    row = owner.execute(statement, place.given).fetchone()  # type: ignore[arg-type]
+    row = owner.execute(statement, place.given).fetchone()
     assert row is not None
     return tuple(row)
 
 
 def _bounds(samples: SampleBatch) -> npt.NDArray[np.bool_]:
-    """Say of each sample whether it stays: as the first, one of the last two, or the last good of its series, or as one
-    of few. What bounds a week is asked for most, and for the last, what was before it.
+    """Say of each sample whether it stays: as one of the ends of its series, or of one that has few.
+
+    These are the first, the last two and the last good one: what is asked of a week from outside of it.
     """
     order = np.lexsort((samples.time_us, samples.series))
     kept = np.zeros(len(samples), np.bool_)
@@ -359,7 +360,7 @@ def _rows(found: list[tuple[object, ...]]) -> ColdRows:
         kind=np.array(columns[4], np.int16),
         revision=np.array(columns[5], np.int32),
         quality=np.array(columns[6], np.int16),
-        docs=docs if any(doc is not None for doc in docs) else None,  # type: ignore[arg-type]
+        docs=docs if any(doc is not None for doc in docs) else None,
     )
     return ColdRows(batch, np.full(len(found), NEVER, np.int64), np.array(columns[8], np.bool_))
 

@@ -75,7 +75,8 @@ COLD = f"""(SELECT {{columns}} FROM (
 # Rows are looked for beyond what is packed alone: so the leaves of weeks before that are not looked at.
 NEWEST = f"""(SELECT {{columns}} FROM (SELECT 1) AS one
     LEFT JOIN LATERAL (
-        SELECT * FROM ({{packs}} UNION ALL {{heads}} UNION ALL {{cold}}) AS packed ORDER BY source_time DESC LIMIT 1) AS pk ON true
+        SELECT * FROM ({{packs}} UNION ALL {{heads}} UNION ALL {{cold}}) AS packed
+        ORDER BY source_time DESC LIMIT 1) AS pk ON true
     CROSS JOIN LATERAL (
         SELECT {", ".join(f"pk.{name}" for name in EVERY.split(", "))} WHERE pk.series IS NOT NULL
         UNION ALL

@@ -11,15 +11,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
 from gemel.base.errors import EnvironmentFaultError, InvalidError, UnavailableError
 
-__all__ = ["Blobs", "open_blobs"]
+__all__ = ["Blobs", "Listed", "open_blobs"]
 
 OPTIONS = frozenset({"region", "endpoint"})
 HINT = "As in /var/lib/gemel-cold, or s3://BUCKET/PREFIX?region=eu-central-1&endpoint=https://s3.example.com."
+
+
+class Listed(NamedTuple):
+    """A file: its name, how many bytes it has, and when it was last written (s since 1970)."""
+
+    name: str
+    bytes: int
+    changed_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +75,16 @@ class Blobs:
             found = [info.path for info in self._files.get_file_info(below) if info.type == FileType.File]
         return sorted(path[len(self._root) + 1 :] for path in found)
 
-    def ages(self, folder: str) -> list[tuple[str, float]]:
-        """Return, for every file below a folder as `names` gives it, when it was last written (s since 1970)."""
+    def listed(self, folder: str) -> list[Listed]:
+        """Return every file below a folder, as `names` does, with its size and age."""
         from pyarrow.fs import FileSelector, FileType
 
         with _told(self.url):
             below = FileSelector(f"{self._root}/{folder}", allow_not_found=True, recursive=True)
             found = [info for info in self._files.get_file_info(below) if info.type == FileType.File]
-        return sorted((info.path[len(self._root) + 1 :], info.mtime_ns / 1e9) for info in found)
+        return sorted(
+            Listed(info.path[len(self._root) + 1 :], info.size, info.mtime_ns / 1e9) for info in found
+        )
 
     def delete(self, name: str) -> None:
         """Delete a file; one that is not there is no error."""

@@ -65,7 +65,9 @@ TIERS = {
 }
 """The tier of each table; of those that are not named it is OTHER."""
 OTHER = "other"
-SAMPLED = ("head", "packs", "rows")
+COLD = "cold"
+"""The tier of the files of frozen weeks, outside of the database."""
+SAMPLED = ("head", "packs", "rows", COLD)
 """The tiers that samples are in: each is in one of them."""
 HELD = {"sample": "1", "sample_head": "cardinality(source_times)", "sample_pack": "cardinality(source_times)"}
 """How many samples a row of a table holds."""
@@ -95,7 +97,9 @@ SET bytes = excluded.bytes, samples = excluded.samples, changed = excluded.chang
 WHERE (t.bytes, t.samples) IS DISTINCT FROM (excluded.bytes, excluded.samples)"""
 READ = "SELECT tier, bytes, samples, changed FROM tenant_stored WHERE tenant = current_tenant() ORDER BY tier"
 ALL = "SELECT tenant, tier, bytes, samples, changed FROM tenant_stored ORDER BY tenant, tier"
-UNOWNED = "SELECT pg_database_size(current_database()) - coalesce(sum(bytes), 0) FROM tenant_stored"
+UNOWNED = """
+SELECT pg_database_size(current_database()) - coalesce(sum(bytes), 0) FROM tenant_stored WHERE tier <> 'cold'"""
+COLD_FILES = "SELECT tenant, sum(bytes)::bigint, sum(samples)::bigint FROM cold_week GROUP BY tenant"
 
 
 class Stored(NamedTuple):
@@ -154,6 +158,8 @@ class Gauge:
             for tenant, samples, size in self._shares(owner, relation):
                 held = sums[tenant, tier]
                 sums[tenant, tier] = Size(held.bytes + size, held.samples + samples)
+        for tenant, size, samples in owner.execute(COLD_FILES):
+            sums[tenant, COLD] = Size(size, samples)
         return dict(sums)
 
     def _shares(self, owner: psycopg.Connection, relation: _Relation) -> list[_Share]:

@@ -40,7 +40,7 @@ DAY_US = 86_400_000_000
 
 
 def drawn(rng: random.Random, count: int) -> list[Sample]:
-    """Draw samples of some series over about four weeks: most newer than those before, some late, bad or corrections."""
+    """Draw samples of some series over about four weeks: some late, bad, odd or corrections."""
     samples: list[Sample] = []
     now_us = START_US
     for index in range(count):
@@ -78,7 +78,7 @@ class Pair:
         await Weeks(self.db).ensure(batch.time_us)
 
         async def foreseen(tx: ReadTransaction) -> list[int]:
-            return (await foresee_samples(tx, batch)).tolist()
+            return list(map(int, await foresee_samples(tx, batch)))
 
         expected = await self.both(foreseen)
         outcomes = []
@@ -191,9 +191,10 @@ def test_what_ends_before_the_commit_leaves_the_rows(
             def end(*_: object) -> bool:
                 raise KeyboardInterrupt
 
-            with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            with monkeypatch.context() as patch:
                 patch.setattr(freezing, "_exchange", end)
-                two.freeze(1)
+                with pytest.raises(KeyboardInterrupt):
+                    two.freeze(1)
             assert await two.count("sample") == 40
             assert await two.count("cold_week") == 0
             orphan = two.blobs.names("")

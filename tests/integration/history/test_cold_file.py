@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from gemel.history import cold_file
 from gemel.history.cold_file import NEVER, ColdRows, read_cold, write_cold
 from gemel.history.samples import Sample, SampleBatch
 from gemel.history.values import JSON, REMOVED, Encoded
@@ -131,6 +130,6 @@ def test_what_cannot_be_read_back_is_not_written(monkeypatch: pytest.MonkeyPatch
         def getvalue(self) -> bytes:
             return real(self)[:-20]
 
-    monkeypatch.setattr(cold_file.io, "BytesIO", Worse)
+    monkeypatch.setattr("gemel.history.cold_file.io.BytesIO", Worse)
     with pytest.raises((pa.ArrowException, OSError)):
         write_cold(many(1, 10))
