@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from gemel.base.clock import from_us
 from gemel.base.errors import InvalidError, UnavailableError
@@ -66,7 +65,6 @@ FROM unnest(%s::bigint[], %s::timestamptz[], %s::timestamptz[], %s::float8[], %s
             %s::smallint[], %s::text[], %s::boolean[])
     AS r (series, source_time, recorded, num, revision, quality, kind, doc, late)"""
 
-Mask = npt.NDArray[np.bool_]
 Choice = Callable[[ColdRows], Ints]
 """The positions of those of a file's rows that are wanted."""
 

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from gemel.base.errors import InternalError
 from gemel.history.samples import Ints, SampleBatch
 
-__all__ = ["ColdFile", "ColdRows", "Written", "read_cold", "write_cold"]
+__all__ = ["NEVER", "ColdFile", "ColdRows", "Written", "read_cold", "write_cold"]
 
 GROUP_ROWS = 16_384
 """Rows of a row group: what the read of one value reads at least."""

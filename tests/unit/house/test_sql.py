@@ -35,6 +35,8 @@ OWNERS = {
     "sample_head_leaf": "history",
     "sample_pack": "history",
     "sample_superseded": "history",
+    "cold_week": "history",
+    "cold_thawed": "history",
     "change": "history",
     "origin": "history",
     "correction": "history",
@@ -66,6 +68,7 @@ OWNERS = {
 """Which package owns each table: it alone knows the columns."""
 
 SHARED = {
+    ("store", "cold_week"),  # what a tenant costs: the bytes of its files
     ("history", "tenant"),  # retention: the days that each tenant keeps; roll-ups: which tenants there are
     ("history", "tenant_head"),  # the line under which nothing is taken again; how far roll-ups reach
     ("security", "tenant_head"),  # a tenant is born with its head
@@ -81,6 +84,8 @@ SHARED = {
 
 ROWS_ALONE = re.compile(r"\b(FROM|JOIN|UPDATE|INTO) sample\b")
 KNOWS_ROWS = {
+    "cold.py",
+    "freezing.py",
     "stored.py",
     "rollups.py",
     "write.py",
