@@ -13,6 +13,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -35,6 +36,9 @@ __all__ = ["STAGED_MAX", "Page", "stage_between", "stage_keys", "stage_last", "s
 STAGED_MAX = 200_000
 """How many samples of files a transaction carries."""
 
+PIECE_ROWS = 64
+"""How many of them are parsed together."""
+
 US = "(extract(epoch FROM {}) * 1000000)::bigint"
 WEEKS = f"""
 SELECT {US.format("week")}, name, {US.format("recorded")} FROM cold_week
@@ -56,7 +60,7 @@ CROSS JOIN LATERAL (
     UNION ALL
     SELECT series FROM latest_ended WHERE tenant = current_tenant() AND series >= t.low AND series < t.high
     OFFSET 0) AS l"""
-SET = "SELECT set_config('gemel.cold_' || slot, rows, true) FROM unnest(%s::int[], %s::text[]) AS k (slot, rows)"
+SET = "SELECT set_config('gemel.cold_' || name, told, true) FROM unnest(%s::text[], %s::text[]) AS k (name, told)"
 THAW = "INSERT INTO cold_thawed (tenant, week, series) SELECT current_tenant(), %s, unnest(%s::bigint[])"
 INSERT = """
 INSERT INTO sample (tenant, series, source_time, recorded, num, revision, quality, kind, doc, late)
@@ -84,11 +88,31 @@ class _Week(NamedTuple):
 
 @dataclass(slots=True)
 class _Staged:
-    """What a transaction carries: rows as JSON by slot and key; and of which moments it has all last samples."""
+    """What a transaction carries: keys, lists of pieces as JSON by slot; and of which moments all last samples."""
 
-    slots: defaultdict[int, dict[tuple[int, int], str]] = field(default_factory=lambda: defaultdict(dict))
-    count: int = 0
+    keys: set[tuple[int, int]] = field(default_factory=set)
+    slots: defaultdict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
+    pieces: int = 0
     moments: set[tuple[int, int]] = field(default_factory=set)
+
+    def add(self, rows: ColdRows, positions: Ints) -> dict[str, str]:
+        """Take some rows, in the order of series and time; return the settings that change, by name."""
+        settings: dict[str, str] = {}
+        series, time_us = rows.samples.series[positions], rows.samples.time_us[positions]
+        self.keys.update(zip(series.tolist(), time_us.tolist(), strict=True))
+        place = _places(series)[0]
+        starts = np.flatnonzero(place % PIECE_ROWS == 0).tolist()
+        touched = set()
+        for start, end in pairwise([*starts, len(positions)]):
+            number = int(series[start])
+            slot = (number ^ (number >> PATH_BITS)) & (COLD_SLOTS - 1)
+            ends = {"a": int(time_us[start]), "z": int(time_us[end - 1])}
+            self.slots[slot].append(json.dumps({"s": number, "p": self.pieces} | ends))
+            told = ",".join(_told(rows, position) for position in positions[start:end].tolist())
+            settings[f"piece_{self.pieces}"] = f"[{told}]"
+            self.pieces += 1
+            touched.add(slot)
+        return settings | {str(slot): f"[{','.join(self.slots[slot])}]" for slot in touched}
 
 
 async def stage_between(
@@ -220,24 +244,17 @@ async def _stage(
         return 0
     positions = choice(rows)
     staged: _Staged = tx.notes.setdefault(_Staged, _Staged())
-    touched: set[int] = set()
-    for position in positions.tolist():
-        number = int(rows.samples.series[position])
-        slot = (number ^ (number >> PATH_BITS)) & (COLD_SLOTS - 1)
-        key = (number, int(rows.samples.time_us[position]))
-        if key not in staged.slots[slot]:
-            staged.slots[slot][key] = _told(rows, position)
-            staged.count += 1
-            touched.add(slot)
-    if staged.count > STAGED_MAX:
+    keys = zip(rows.samples.series[positions].tolist(), rows.samples.time_us[positions].tolist(), strict=True)
+    new = positions[np.array([key not in staged.keys for key in keys], np.bool_)]
+    if len(staged.keys) + len(new) > STAGED_MAX:
         raise InvalidError(
             "ColdReadTooLarge",
             f"This needs more than {STAGED_MAX:,} samples of cold weeks at once.",
             "Ask for fewer series, or a shorter time.",
         )
-    if touched:
-        slots = sorted(touched)
-        await tx.rows(SET, (slots, [f"[{','.join(staged.slots[slot].values())}]" for slot in slots]))
+    if len(new):
+        settings = staged.add(rows, new)
+        await tx.rows(SET, (list(settings), list(settings.values())))
     return int((rows.samples.time_us[positions] >= span_us[0]).sum())
 
 
@@ -320,7 +337,6 @@ def _told(rows: ColdRows, position: int) -> str:
     sample = rows.samples.row(position)
     num, doc = sample.value.num, sample.value.doc
     told = {
-        "s": sample.series,
         "t": sample.time_us,
         "r": sample.recorded_us,
         "n": num if num is None or math.isfinite(num) else str(num),

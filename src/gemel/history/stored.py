@@ -61,17 +61,22 @@ HEADS = f"""(SELECT {{columns}} FROM (
     FROM sample_head AS pk CROSS JOIN LATERAL {EACH_OF_HEAD}
     WHERE pk.tenant = current_tenant() AND pk.bucket = {{series}} >> {BUCKET_BITS} {{since}} {{until}}) AS sample
     WHERE series = {{series}} AND {{where}} {{sort}})"""
-# What was read of cold files for this transaction (gemel.history.cold) comes with it, in settings by some series each.
+# What was read of cold files for this transaction (gemel.history.cold) comes with it, in settings: for some series each
+# a list of pieces, and the pieces, of which only those are parsed that a stretch meets.
 COLD_SLOTS = 1024
-COLD_US = "to_timestamp(0) + c.{} * interval '1 microsecond'"
+COLD_US = "to_timestamp(0) + {} * interval '1 microsecond'"
 COLD = f"""(SELECT {{columns}} FROM (
-    SELECT c.s AS series, {COLD_US.format("t")} AS source_time, {COLD_US.format("r")} AS recorded, c.n AS num,
+    SELECT pk.s AS series, {COLD_US.format("c.t")} AS source_time, {COLD_US.format("c.r")} AS recorded, c.n AS num,
            c.k AS kind, c.d::jsonb AS doc, c.v AS revision, c.q AS quality, c.l AS late
     FROM (SELECT {{series}} AS no) AS one
-    CROSS JOIN LATERAL json_to_recordset(
-        nullif(current_setting('gemel.cold_' || ((no # (no >> {PATH_BITS})) & {COLD_SLOTS - 1}), true), '')::json)
-        AS c (s bigint, t bigint, r bigint, n float8, k smallint, d text, v int, q smallint, l boolean)
-    WHERE c.s = no) AS sample WHERE {{where}} {{sort}})"""
+    CROSS JOIN LATERAL (
+        SELECT s, p, {COLD_US.format("a")} AS first_time, {COLD_US.format("z")} AS last_time
+        FROM json_to_recordset(
+            nullif(current_setting('gemel.cold_' || ((no # (no >> {PATH_BITS})) & {COLD_SLOTS - 1}), true), '')::json)
+            AS piece (s bigint, p int, a bigint, z bigint)) AS pk
+    CROSS JOIN LATERAL json_to_recordset(current_setting('gemel.cold_piece_' || pk.p)::json)
+        AS c (t bigint, r bigint, n float8, k smallint, d text, v int, q smallint, l boolean)
+    WHERE pk.s = no {{since}} {{until}}) AS sample WHERE {{where}} {{sort}})"""
 # Rows are looked for beyond what is packed alone: so the leaves of weeks before that are not looked at.
 NEWEST = f"""(SELECT {{columns}} FROM (SELECT 1) AS one
     LEFT JOIN LATERAL (
@@ -155,7 +160,7 @@ def stored_samples(
     sort, packs_sort = _sorts(order, limit)
     packs = PACKS.format(**given, since=packs_since, sort=packs_sort)
     heads = HEADS.format(**given, since=since, sort=sort or "OFFSET 0")
-    cold = COLD.format(**given, sort=sort)
+    cold = COLD.format(**given, since=since, sort=sort)
     if newest:
         own = ", ".join(f"sample.{name}" for name in columns.split(", "))
         return NEWEST.format(columns=own, series=series, where=where, packs=packs, heads=heads, cold=cold)
@@ -165,7 +170,7 @@ def stored_samples(
 
 def cold_samples(series: str, where: str, columns: str = ROW) -> str:
     """Return SQL for those samples of one series alone that the transaction carries of cold files."""
-    return COLD.format(series=series, where=where, columns=columns, sort="")
+    return COLD.format(series=series, where=where, columns=columns, since="", until="", sort="")
 
 
 def sample_at(series: str, time: str, where: str) -> str:

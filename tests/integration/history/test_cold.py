@@ -14,6 +14,7 @@ import pytest
 
 from gemel.base.clock import from_us
 from gemel.history import freezing, heading
+from gemel.history.cold import stage_last, stage_state
 from gemel.history.corrections import Range, cut_range, delete_samples, highest_revision
 from gemel.history.freezing import Frozen, freeze, sweep
 from gemel.history.moment import END_US, Moment
@@ -23,11 +24,12 @@ from gemel.history.read import Buckets, Cursor, Window, read_buckets, read_raw
 from gemel.history.retention import apply_retention
 from gemel.history.rollups import fold_tenant
 from gemel.history.samples import Sample, SampleBatch
+from gemel.history.state import state_of
 from gemel.history.values import Encoded, canonical_json
 from gemel.history.weeks import MONDAY_US, WEEK_US, Weeks
 from gemel.history.write import foresee_samples, write_samples
 from gemel.store.blobs import open_blobs
-from gemel.store.database import Database, ReadTransaction
+from gemel.store.database import Database, ReadTransaction, Row
 from support.postgres import Dsns
 from support.tenants import make_tenant
 
@@ -143,6 +145,18 @@ async def compare(rng: random.Random, two: Pair, samples: Sequence[Sample]) -> N
     await two.both(lambda tx: read_buckets(tx, series, window, buckets, 50))
     await two.both(lambda tx: read_moves(tx, keys, stretch, limit))
     await two.both(lambda tx: read_last(tx, keys, Moment(high_us, known_us)))
+    all_of = rng.random() < 0.5
+    await two.both(lambda tx: states(tx, Moment(high_us, known_us), all_of=all_of))
+
+
+async def states(tx: ReadTransaction, moment: Moment, *, all_of: bool) -> list[Row]:
+    """Return the state of the twins at a moment, staged for all series there are, or for theirs."""
+    twin_nos = sorted({series >> 20 for series in SERIES})
+    if all_of:
+        await stage_last(tx, None, *moment)
+    else:
+        await stage_state(tx, twin_nos, moment)
+    return await tx.rows(state_of("%(nos)s::int[]", moment), moment.parameters | {"nos": twin_nos})
 
 
 @pytest.mark.parametrize("seed", range(8))
