@@ -8,7 +8,7 @@ import pytest
 from gemel.base.errors import EnvironmentFaultError, InvalidError, UnauthenticatedError
 from gemel.base.settings import Settings
 from gemel.cli.checks import CHECKS, Verdict
-from gemel.cli.facts import Facts, QueueFacts, ServerFacts, skew_s
+from gemel.cli.facts import ColdFacts, Facts, QueueFacts, ServerFacts, skew_s
 
 GIB = 1 << 30
 HERE = Settings(data_dir=Path("/srv/gemel"))
@@ -28,6 +28,7 @@ WELL = Facts(
     free_bytes=50 * GIB,
     programs={"postgres": "postgres (PostgreSQL) 18.1"},
     pending=(),
+    cold=ColdFacts(3),
     server=REACHED,
 )
 OWN = replace(WELL, settings=replace(HERE, database_url="postgresql://x"))
@@ -69,6 +70,9 @@ def test_all_is_well_where_it_is() -> None:
         ("broker queues", tried(QueueFacts("a", 5000, 5000)), Verdict.OK, "1 of MQTT sources"),
         ("broker queues", tried(QueueFacts("a", fault=NOT_ASKED)), Verdict.WARN, "a: It declines"),
         ("broker queues", replace(WELL, server=replace(REACHED, queues=None)), Verdict.SKIPPED, "--probe"),
+        ("cold weeks", replace(WELL, cold=None), Verdict.SKIPPED, "not run"),
+        ("cold weeks", replace(WELL, cold=ColdFacts(3, ("1/a.parquet",))), Verdict.FAIL, "1 of 3 files"),
+        ("cold weeks", replace(WELL, cold=ColdFacts(3, (), NOT_ASKED)), Verdict.FAIL, "It declines"),
         ("database locks", replace(OWN, locks=None), Verdict.SKIPPED, "not reached"),
         ("database locks", replace(OWN, locks=64), Verdict.WARN, "64"),
         ("database locks", replace(OWN, locks=2048), Verdict.OK, "2048"),
