@@ -31,6 +31,7 @@ from gemel.history.write import foresee_samples, write_samples
 from gemel.store.blobs import open_blobs
 from gemel.store.database import Database, ReadTransaction, Row
 from support.postgres import Dsns
+from support.s3 import s3_server
 from support.tenants import make_tenant
 
 SERIES = [(1 << 20) + 1, (1 << 20) + 2, (3 << 20) + 1, (40 << 20) + 1]
@@ -69,7 +70,7 @@ def drawn(rng: random.Random, count: int) -> list[Sample]:
 class Pair:
     """The same samples in two tenants: in one in the database alone, in the other frozen wherever they can be."""
 
-    def __init__(self, db: Database, dsns: Dsns, folder: Path) -> None:
+    def __init__(self, db: Database, dsns: Dsns, folder: Path | str) -> None:
         self.db, self.dsns, self.blobs = db, dsns, open_blobs(str(folder))
         self.rows, self.cold = make_tenant(dsns), make_tenant(dsns)
         with psycopg.connect(dsns.owner, autocommit=True) as owner:
@@ -119,7 +120,7 @@ class Pair:
 
 
 @asynccontextmanager
-async def pair(dsns: Dsns, folder: Path) -> AsyncIterator[Pair]:
+async def pair(dsns: Dsns, folder: Path | str) -> AsyncIterator[Pair]:
     db = Database(dsns.serve, cold_url=str(folder))
     await db.open()
     try:
@@ -333,3 +334,22 @@ def fold(dsns: Dsns, two: Pair, now_us: int) -> None:
         owner.execute("UPDATE tenant_head SET rolled = NULL WHERE rolling IS NULL")
         for tenant in (two.rows, two.cold):
             fold_tenant(owner, tenant, now_us, settle_us=-(10**18))
+
+
+def test_a_bucket_holds_weeks_as_a_folder_does(database: Dsns, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    samples = [
+        Sample(SERIES[0], START_US + n, Encoded(float(n), 0, None), 0, 0, RECORDED_US + n) for n in range(40)
+    ]
+    window = Window(START_US, START_US + DAY_US)
+
+    async def main(url: str) -> None:
+        async with pair(database, url) as two:
+            await two.write(samples)
+            assert [week.samples for week in two.freeze(1)] == [37]
+            assert len((await two.both(lambda tx: read_raw(tx, PATHS, window, 100))).rows) == 40
+
+    with s3_server("plant") as endpoint:
+        asyncio.run(main(f"s3://plant/cold?region=us-east-1&endpoint={endpoint}"))
