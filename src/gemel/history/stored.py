@@ -182,7 +182,7 @@ def sample_at(series: str, time: str, where: str) -> str:
     since, until = _bounds(Stretch(time, time))
     heads = HEADS.format(**given, since=since, until=until, sort="OFFSET 0")
     rows = ROWS.format(**given, sort="")
-    others = f"({rows} UNION ALL {heads} UNION ALL {COLD.format(**given, sort='')})"
+    others = f"({rows} UNION ALL {heads} UNION ALL {COLD.format(**given, since=since, until=until, sort='')})"
     return AT.format(columns="num, kind, doc", series=series, time=time, others=others)
 
 
