@@ -10,7 +10,7 @@ import structlog
 from gemel.base.clock import now_us
 from gemel.base.settings import Settings
 from gemel.history.changes import forget_changes
-from gemel.history.freezing import apply_freezing
+from gemel.history.cold_weeks import apply_freezing
 from gemel.history.retention import apply_retention
 from gemel.history.weeks import Weeks
 from gemel.ingest.expiry import apply_expiry

@@ -40,7 +40,7 @@ def backup(
     local: LocalOptions,
 ) -> None:
     """Write one consistent state of everything, keys too, to a file that only you can read."""
-    from gemel.history.freezing import read_cold_weeks
+    from gemel.history.cold_weeks import read_cold_weeks
     from gemel.store.backup import backup as write
 
     with acting(local) as found, recorded(found, Act("database.backup", str(file.resolve()))):

@@ -233,7 +233,7 @@ def _cold(settings: Settings, *, running: bool) -> ColdFacts | None:
     import psycopg
 
     from gemel.app import operator
-    from gemel.history.freezing import read_cold_weeks
+    from gemel.history.cold_weeks import read_cold_weeks
     from gemel.store.blobs import open_blobs
 
     weeks = []

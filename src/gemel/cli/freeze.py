@@ -14,7 +14,8 @@ from gemel.cli.operate import Act, acting, recorded
 from gemel.cli.options import LocalOptions
 
 if TYPE_CHECKING:
-    from gemel.history.freezing import Aged, Frozen
+    from gemel.history.cold_weeks import Aged
+    from gemel.history.freezing import Frozen
 
 __all__ = ["register"]
 
@@ -53,7 +54,7 @@ def register(app: typer.Typer) -> None:
 
 def freeze(local: LocalOptions, wanted: Wanted) -> None:
     """Move old weeks of history into files (GEMEL_COLD_STORE); they are read as before, and cost a tenth."""
-    from gemel.history.freezing import read_cold_weeks, read_freezing, set_freezing
+    from gemel.history.cold_weeks import read_cold_weeks, read_freezing, set_freezing
 
     if sum((wanted.before is not None, wanted.days is not None, wanted.never)) > 1:
         raise InvalidError(
@@ -98,8 +99,8 @@ def freeze(local: LocalOptions, wanted: Wanted) -> None:
 def _freeze(local: LocalOptions, owner_dsn: str, wanted: Wanted) -> list[Frozen]:
     from datetime import UTC, datetime
 
-    from gemel.history.freezing import freeze as apply
-    from gemel.history.freezing import read_freezing
+    from gemel.history.cold_weeks import freeze as apply
+    from gemel.history.cold_weeks import read_freezing
     from gemel.store.blobs import open_blobs
 
     try:

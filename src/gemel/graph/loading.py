@@ -9,7 +9,7 @@ from gemel.base.errors import NotFoundError
 from gemel.graph.context import GraphContext
 from gemel.graph.live import LiveTwin, TwinRow
 from gemel.graph.timeline import FOREVER_US
-from gemel.history.cold import stage_last, stage_state
+from gemel.history.cold import is_frozen, stage_state
 from gemel.history.moment import LIVE, SPAN_THEN, Moment, check_kept
 from gemel.history.state import STATE_COLUMNS, read_state, state_by_twin, state_from, state_join, state_of
 from gemel.store.columns import texts
@@ -134,11 +134,13 @@ async def named_documents(
 ) -> tuple[list[Row], dict[int, Document]]:
     """Run a statement whose first column is the numbers of twins; return its rows, and the bodies of the twins.
 
-    It takes one round trip: the database keeps the numbers for the statements that follow.
+    It takes one round trip: the database keeps the numbers for the statements that follow. Where files may be needed
+    it takes several.
     """
     check_kept(tx, moment)
-    if moment != LIVE:
-        await stage_last(tx, None, *moment)
+    if is_frozen(tx, moment):
+        rows = await tx.rows(*naming[:2], keeps_plan=naming.keeps_plan)
+        return rows, await documents(tx, context, [row[0] for row in rows if row[0] is not None], moment)
     page = naming._replace(sql=NAMING.format(naming.sql))
     own, state = (Statement(text, moment.parameters) for text in _documents_of(NAMED, moment))
     rows, *found = await tx.together(page, own, state)
@@ -173,7 +175,7 @@ async def _one(tx: ReadTransaction, context: GraphContext, twin_id: str, moment:
     if moment == LIVE:
         rows = await tx.rows(ONE.format(row=LIVE_ROW, state=state), {"id": twin_id})
     else:
-        if tx.frozen_us is not None:
+        if is_frozen(tx, moment):
             await stage_state(tx, [row[0] for row in await tx.rows(NUMBERS, (twin_id,))], moment)
         sql = ONE.format(row=THEN_ROW, state=state)
         rows = await tx.rows(sql, moment.parameters | {"id": twin_id})

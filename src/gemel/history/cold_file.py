@@ -1,42 +1,28 @@
 """Samples of one tenant and week as a Parquet file, of which one series is read without the rest.
 
-Rows stand in the order of series, source time and recorded time; each row group has statistics of the first two, so
-that a reader takes only the row groups that its series can be in. Values that lost their key stand among the others,
-with the time at which they did.
+Rows stand in the order of series and source time; each row group has statistics of both, so that a reader takes only
+the row groups that its series and times can be in.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from gemel.base.errors import InternalError
+from gemel.history.cold_rows import ColdRows
 from gemel.history.samples import Ints, SampleBatch
 
-__all__ = ["NEVER", "ColdFile", "ColdRows", "Written", "read_cold", "write_cold"]
+__all__ = ["ColdFile", "Written", "each_group", "read_cold", "series_in", "write_cold"]
 
 GROUP_ROWS = 16_384
 """Rows of a row group: what the read of one value reads at least."""
-NEVER = -1
-"""Stands for a value that did not lose its key."""
-
-
-@dataclass(frozen=True, slots=True)
-class ColdRows:
-    """Samples and, for each, when it lost its key (int64[n], µs) or NEVER, and whether it came late (bool[n])."""
-
-    samples: SampleBatch
-    superseded_us: Ints
-    late: npt.NDArray[np.bool_]
-
-    def __len__(self) -> int:
-        return len(self.samples)
+COLUMNS = ("series", "time", "recorded", "num", "kind", "revision", "quality", "late", "doc")
 
 
 class Written(NamedTuple):
@@ -55,35 +41,28 @@ class ColdFile(NamedTuple):
     groups: int
 
 
-def write_cold(rows: ColdRows) -> Written:
-    """Return samples as the content of a file; equal samples in whatever order give an equal file."""
+def write_cold(parts: Iterable[ColdRows]) -> Written:
+    """Return samples as the content of a file; equal samples give an equal file, in whatever parts they come.
+
+    Each part has its series whole, and those of a part are greater than those before: so not all is in memory at once.
+    """
     import pyarrow as pa
     from pyarrow import parquet
 
-    order = np.lexsort((rows.samples.recorded_us, rows.samples.time_us, rows.samples.series))
-    table = _table(pa, rows.samples.take(order), rows.superseded_us[order], rows.late[order])
-    sink = io.BytesIO()
-    parquet.write_table(
-        table,
-        sink,
-        row_group_size=GROUP_ROWS,
-        compression="zstd",
-        write_statistics=["series", "time"],
-        use_dictionary=["kind", "revision", "quality", "late", "doc"],
-        column_encoding={
-            "series": "DELTA_BINARY_PACKED",
-            "time": "DELTA_BINARY_PACKED",
-            "recorded": "DELTA_BINARY_PACKED",
-            "superseded": "DELTA_BINARY_PACKED",
-            "num": "BYTE_STREAM_SPLIT",
-        },
-        write_page_checksum=True,
-        store_schema=False,
-    )
+    sink, marks, count = io.BytesIO(), [], 0
+    writer = None
+    for rows in _groups(parts):
+        table = _table(pa, rows)
+        if writer is None:
+            writer = parquet.ParquetWriter(sink, table.schema, **_format())
+        writer.write_table(table, row_group_size=GROUP_ROWS)
+        marks.append(_mark(table))
+        count += len(rows)
+    assert writer is not None
+    writer.close()
     content = sink.getvalue()
-    written = Written(content, hashlib.sha256(content).hexdigest(), len(rows))
-    _verify(written, table)
-    return written
+    _verify(pa, content, marks)
+    return Written(content, hashlib.sha256(content).hexdigest(), count)
 
 
 def read_cold(file: Any, series: Sequence[int] | Ints | None, low_us: int, high_us: int) -> ColdFile:
@@ -109,6 +88,24 @@ def read_cold(file: Any, series: Sequence[int] | Ints | None, low_us: int, high_
     return ColdFile(_rows(table.filter(mask)), len(groups), opened.num_row_groups)
 
 
+def each_group(file: Any) -> Iterator[ColdRows]:
+    """Return all rows of a file, by row group."""
+    from pyarrow import parquet
+
+    opened = parquet.ParquetFile(file, page_checksum_verification=True)
+    for group in range(opened.num_row_groups):
+        yield _rows(opened.read_row_group(group))
+
+
+def series_in(file: Any) -> Ints:
+    """Return the series of a file, in order."""
+    from pyarrow import parquet
+
+    column = parquet.ParquetFile(file, page_checksum_verification=True).read(["series"]).column("series")
+    found: Ints = np.unique(column.to_numpy())
+    return found
+
+
 def _may_have(group: Any, wanted: Ints | None, low_us: int, high_us: int) -> bool:
     if not group.num_rows:
         return False
@@ -121,14 +118,43 @@ def _may_have(group: Any, wanted: Ints | None, low_us: int, high_us: int) -> boo
     return at < len(wanted) and int(wanted[at]) <= series.max
 
 
-def _table(pa: Any, samples: SampleBatch, superseded_us: Ints, late: npt.NDArray[np.bool_]) -> Any:
+def _format() -> dict[str, Any]:
+    return {
+        "compression": "zstd",
+        "write_statistics": ["series", "time"],
+        "use_dictionary": ["kind", "revision", "quality", "late", "doc"],
+        "column_encoding": {
+            "series": "DELTA_BINARY_PACKED",
+            "time": "DELTA_BINARY_PACKED",
+            "recorded": "DELTA_BINARY_PACKED",
+            "num": "BYTE_STREAM_SPLIT",
+        },
+        "write_page_checksum": True,
+        "store_schema": False,
+    }
+
+
+def _groups(parts: Iterable[ColdRows]) -> Iterator[ColdRows]:
+    """Return rows in their order as row groups, all but the last of which are full; at least one."""
+    held, count = [ColdRows.none()], 0
+    for part in parts:
+        held.append(part.ordered())
+        count += len(part)
+        while count > GROUP_ROWS:
+            rows = ColdRows.joined(held)
+            yield rows.take(np.arange(GROUP_ROWS))
+            held, count = [rows.take(np.arange(GROUP_ROWS, count))], count - GROUP_ROWS
+    yield ColdRows.joined(held)
+
+
+def _table(pa: Any, rows: ColdRows) -> Any:
+    samples, late = rows.samples, rows.late
     docs = samples.docs if samples.docs is not None else [None] * len(samples)
     return pa.table(
         {
             "series": pa.array(samples.series, pa.int64()),
             "time": pa.array(samples.time_us, pa.int64()),
             "recorded": pa.array(samples.recorded_us, pa.int64()),
-            "superseded": pa.array(superseded_us, pa.int64()),
             "num": pa.array(samples.num, pa.float64()),
             "kind": pa.array(samples.kind.astype(np.int32), pa.int32()),
             "revision": pa.array(samples.revision, pa.int32()),
@@ -155,7 +181,7 @@ def _rows(table: Any) -> ColdRows:
         quality=column("quality").astype(np.int16),
         docs=docs.to_pylist() if docs.null_count < len(docs) else None,
     )
-    return ColdRows(batch, column("superseded"), column("late").astype(np.bool_))
+    return ColdRows(batch, column("late").astype(np.bool_))
 
 
 def _ints(values: Ints) -> Any:
@@ -164,15 +190,20 @@ def _ints(values: Ints) -> Any:
     return pa.array(values, pa.int64())
 
 
-def _verify(written: Written, table: Any) -> None:
+def _mark(table: Any) -> bytes:
+    """Return what tells a table from every other: also by the bits of its NaNs."""
+    told = hashlib.sha256()
+    for name in COLUMNS:
+        column = table.column(name)
+        told.update(repr(column.to_pylist()).encode() if name == "doc" else column.to_numpy().tobytes())
+    return told.digest()
+
+
+def _verify(pa: Any, content: bytes, marks: Sequence[bytes]) -> None:
     """Read a file back and compare, before anything that it stands for goes."""
-    import pyarrow as pa
     from pyarrow import parquet
 
-    found = parquet.read_table(pa.BufferReader(written.content), page_checksum_verification=True)
-    for name in table.column_names:
-        mine, theirs = table.column(name).combine_chunks(), found.column(name).combine_chunks()
-        if name == "num":  # NaN equals nothing, but its bits are the same
-            mine, theirs = mine.view(pa.int64()), theirs.view(pa.int64())
-        if not mine.equals(theirs):
-            raise InternalError("InternalError", f"The cold file's column {name} is not as it was written.")
+    found = parquet.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
+    read = [_mark(found.read_row_group(group)) for group in range(found.num_row_groups)]
+    if read != marks:
+        raise InternalError("InternalError", "The cold file is not as it was written.")

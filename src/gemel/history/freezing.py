@@ -1,8 +1,10 @@
-"""Freezing: whole old weeks of a tenant leave the database for a file, but for what bounds each series in them.
+"""Freezing: a whole old week of a tenant leaves the database for a file, but for what bounds each series in it.
 
-The file is written, read back and compared before anything goes. Then, under the tenant's head, what lies in the
-database is compared with what was read, it is deleted, and the file is named, in one transaction: whatever ends
-before the commit leaves the rows and a file that nothing names. Runs on the owner's connection, which sees all tenants.
+The file is written, read back and compared before anything goes, and is named while it counts for no series: those in
+it are marked as thawed. Then series by series, some in a transaction under the tenant's head, what lies in the database
+is compared with what the file was made of; what is equal is deleted but for its bounds, and its mark with it. What was
+written to meanwhile stays marked, for the next time. So writers wait for some thousand samples at most, and whatever
+ends in between leaves a state that is whole. Runs on the owner's connection, which sees all tenants.
 """
 
 from __future__ import annotations
@@ -10,347 +12,376 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import psycopg
-import structlog
+from psycopg import sql
 
-from gemel.base.clock import from_us, to_us
-from gemel.base.errors import InternalError, NotFoundError
-from gemel.history.cold_file import NEVER, ColdRows, read_cold, write_cold
-from gemel.history.samples import SampleBatch
+from gemel.base.clock import from_us
+from gemel.base.errors import InternalError
+from gemel.history.cold_file import Written, each_group, series_in, write_cold
+from gemel.history.cold_rows import ColdRows, insert_rows
+from gemel.history.samples import Ints, SampleBatch
+from gemel.history.stale import EVERY_SERIES
 from gemel.history.stored import EACH
 from gemel.history.values import BAD
-from gemel.history.weeks import WEEK_US
-from gemel.store.blobs import Blobs, open_blobs
-from gemel.store.columns import bigints, register, timestamps
+from gemel.store.blobs import Blobs
+from gemel.store.columns import bigints
 
-__all__ = [
-    "KEPT_MIN",
-    "Aged",
-    "Cold",
-    "Frozen",
-    "apply_freezing",
-    "freeze",
-    "read_cold_weeks",
-    "read_freezing",
-    "set_freezing",
-    "sweep",
-]
+__all__ = ["KEPT_MIN", "Frozen", "freeze_week", "weeks_due"]
+
+Flags = npt.NDArray[np.bool_]
 
 KEPT_MIN = 16
 """A series that has fewer samples in a week stays in the database with all of them."""
-ORPHAN_S = 86_400
-"""How old a file is at least that nothing names, before it is deleted: who reads still may."""
+SLICE_SAMPLES = 20_000
+"""About how many samples leave the database in a transaction: writers wait for its end."""
+FETCH_ROWS = 50_000
+"""About how many rows are in memory as they are read; more where one series alone has more."""
+MARKS = 10_000
+"""How many series are marked in a transaction."""
+SHRINK_ROWS = 200_000
+"""A leaf with more rows, of other tenants that is, is not written anew: whoever reads of it waits for that."""
+SHRINK_BYTES = 1 << 20
+"""So much larger than twice its rows a leaf is before it is."""
 LOCK_TIMEOUT = "5s"
+SHRINK_TIMEOUT = "200ms"
+"""How long the exchange of a leaf waits for its readers, and the next readers for it, before it gives way."""
+ATTEMPTS = 10
 
 US = "(extract(epoch FROM {}) * 1000000)::bigint"
-# The same as retention takes: neither works on what the other does.
-ONE_AT_A_TIME = "SELECT pg_advisory_lock(hashtext('gemel.retention'))"
-ONE_ENDS = "SELECT pg_advisory_unlock(hashtext('gemel.retention'))"
 LIMITS = """
 SELECT least(%(before)s, h.rolled), h.retention_line FROM tenant_head AS h WHERE tenant = %(tenant)s"""
 WEEKS = """
-SELECT DISTINCT week FROM (
-    SELECT date_bin('168 hours', first_time, '1970-01-05 00:00+00') AS week FROM sample_pack
-    WHERE tenant = %(tenant)s AND first_time < %(before)s
-    UNION ALL
-    SELECT date_bin('168 hours', source_time, '1970-01-05 00:00+00') FROM sample
-    WHERE tenant = %(tenant)s AND source_time < %(before)s) AS used
-WHERE week + interval '168 hours' <= %(before)s AND (%(line)s::timestamptz IS NULL OR week >= %(line)s)
-  AND (NOT EXISTS (SELECT FROM cold_week AS c WHERE c.tenant = %(tenant)s AND c.week = used.week)
-       OR EXISTS (SELECT FROM cold_thawed AS c WHERE c.tenant = %(tenant)s AND c.week = used.week))
-ORDER BY week"""
-# What is in the head is packed within a minute; stale roll-ups are folded from what is here.
-UNSETTLED = """
-SELECT EXISTS (SELECT FROM sample_head WHERE tenant = %(tenant)s AND first_time < %(end)s AND last_time >= %(week)s)
-    OR EXISTS (SELECT FROM rollup_stale WHERE tenant = %(tenant)s AND day >= %(week)s AND day < %(end)s)"""
+SELECT w.week FROM (
+    SELECT to_date(right(c.relname, 10), 'YYYY_MM_DD')::timestamp AT TIME ZONE 'UTC' AS week
+    FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
+    WHERE i.inhparent = 'sample'::regclass AND c.relname ~ '^sample_\\d{4}_\\d\\d_\\d\\d$') AS w
+LEFT JOIN cold_week AS c ON c.tenant = %(tenant)s AND c.week = w.week
+WHERE w.week + interval '168 hours' <= %(before)s AND (%(line)s::timestamptz IS NULL OR w.week >= %(line)s)
+  AND (c.name IS NULL
+       OR EXISTS (SELECT FROM cold_thawed AS t WHERE t.tenant = %(tenant)s AND t.week = w.week))
+ORDER BY w.week"""
 OWN_ROWS = "tenant = %(tenant)s AND source_time >= %(week)s AND source_time < %(end)s"
 OWN_PACKS = "tenant = %(tenant)s AND first_time >= %(week)s AND first_time < %(end)s"
+USED = f"""
+SELECT EXISTS (SELECT FROM sample WHERE {OWN_ROWS}) OR EXISTS (SELECT FROM sample_pack WHERE {OWN_PACKS})"""
+# What is in the head is packed within a minute; stale roll-ups are folded from what is here.
+HELD = "EXISTS (SELECT FROM sample_head WHERE tenant = %(tenant)s AND first_time < %(end)s AND last_time >= %(week)s)"
+STALE = "EXISTS (SELECT FROM rollup_stale WHERE tenant = %(tenant)s AND day >= %(week)s AND day < %(end)s {})"
+UNSETTLED = f"SELECT {HELD} OR {STALE.format('')}"
+# Days of some series may be stale here: these were written to.
+HINDERED = f"SELECT {HELD} OR {STALE.format('AND series = %(every)s')}"
 READ = f"""
-SELECT series, {US.format("source_time")}, {US.format("recorded")}, num, kind, revision, quality, doc::text, late
-FROM sample WHERE {OWN_ROWS}
-UNION ALL
-SELECT pk.series, {US.format("un.source_time")}, {US.format("un.recorded")}, un.num, coalesce(un.kind, 0), 0, 0, NULL,
-       false
-FROM sample_pack AS pk CROSS JOIN LATERAL {EACH} WHERE {OWN_PACKS}"""
-# Whatever changes a sample records it anew.
-FINGERPRINT = f"""
-SELECT count(*), sum(mark) FROM (
-    SELECT hashtextextended(format('%%s %%s %%s', series, source_time, recorded), 0) AS mark
+SELECT * FROM (
+    SELECT series, {US.format("source_time")}, {US.format("recorded")}, num, kind, revision, quality, doc::text, late
     FROM sample WHERE {OWN_ROWS}
     UNION ALL
-    SELECT hashtextextended(format('%%s %%s %%s', series, source_times, recorded_times), 0)
-    FROM sample_pack WHERE {OWN_PACKS}) AS lying"""
+    SELECT pk.series, {US.format("un.source_time")}, {US.format("un.recorded")}, un.num, coalesce(un.kind, 0), 0, 0,
+           NULL, false
+    FROM sample_pack AS pk CROSS JOIN LATERAL {EACH} WHERE {OWN_PACKS}) AS lying ORDER BY 1, 2"""
+# Whatever changes a sample records it anew.
+FINGERPRINTS = f"""
+SELECT series, count(*), sum(mark)::text FROM (
+    SELECT series, hash_record_extended(ROW(source_time, recorded), 0) AS mark FROM sample WHERE {OWN_ROWS} {{0}}
+    UNION ALL
+    SELECT series, hash_record_extended(ROW(source_times, recorded_times), 0)
+    FROM sample_pack WHERE {OWN_PACKS} {{0}}) AS lying
+GROUP BY series"""
+AMONG = "AND series = ANY(%(series)s)"
 # What others lost a key to stays beside them: they stay, too.
 CORRECTED = f"SELECT DISTINCT series, {US.format('source_time')} FROM sample_superseded WHERE {OWN_ROWS}"
-NAMED = "SELECT name, digest FROM cold_week WHERE tenant = %(tenant)s AND week = %(week)s"
+NAMED = "SELECT name FROM cold_week WHERE tenant = %(tenant)s AND week = %(week)s"
 THAWED = "SELECT series FROM cold_thawed WHERE tenant = %(tenant)s AND week = %(week)s"
+MARK = """
+INSERT INTO cold_thawed (tenant, week, series) SELECT %(tenant)s, %(week)s, unnest(%(series)s::bigint[])
+ON CONFLICT DO NOTHING"""
 LOCK = "SELECT tenant FROM tenant_head WHERE tenant = %(tenant)s FOR NO KEY UPDATE"
-DELETE_ROWS = f"DELETE FROM sample WHERE {OWN_ROWS}"
-DELETE_PACKS = f"DELETE FROM sample_pack WHERE {OWN_PACKS}"
-KEEP = """
-INSERT INTO sample (tenant, series, source_time, recorded, num, revision, quality, kind, doc, late)
-SELECT %s, series, source_time, recorded, num, revision, quality, kind, doc::jsonb, late
-FROM unnest(%s::bigint[], %s::timestamptz[], %s::timestamptz[], %s::float8[], %s::int[], %s::smallint[],
-            %s::smallint[], %s::text[], %s::boolean[])
-    AS r (series, source_time, recorded, num, revision, quality, kind, doc, late)"""
 NAME = """
 INSERT INTO cold_week (tenant, week, name, digest, samples, bytes, recorded)
 VALUES (%(tenant)s, %(week)s, %(name)s, %(digest)s, %(samples)s, %(bytes)s, %(recorded)s)
 ON CONFLICT (tenant, week) DO UPDATE SET name = excluded.name, digest = excluded.digest, samples = excluded.samples,
     bytes = excluded.bytes, recorded = greatest(cold_week.recorded, excluded.recorded), frozen = clock_timestamp()"""
-FORGET_THAWED = "DELETE FROM cold_thawed WHERE tenant = %(tenant)s AND week = %(week)s"
 DRAW = "UPDATE tenant_head SET frozen = greatest(frozen, %(end)s) WHERE tenant = %(tenant)s"
-NAMES = "SELECT name FROM cold_week"
-SET_DAYS = "UPDATE tenant SET freeze_days = %s WHERE name = %s"
-AGED = """
-SELECT t.tenant, t.name, coalesce(t.freeze_days, d.freeze_days) FROM tenant AS t
-CROSS JOIN (SELECT freeze_days FROM tenant WHERE tenant = 0) AS d WHERE t.tenant <> 0 ORDER BY t.tenant"""
-COLD = """
-SELECT t.name, to_char(c.week AT TIME ZONE 'UTC', 'YYYY-MM-DD'), c.name, c.samples, c.bytes,
-       (SELECT count(*) FROM cold_thawed AS h WHERE h.tenant = c.tenant AND h.week = c.week)
-FROM cold_week AS c JOIN tenant AS t USING (tenant) ORDER BY c.tenant, c.week"""
-
-log = structlog.get_logger(__name__)
+DELETE_ROWS = f"DELETE FROM sample WHERE {OWN_ROWS} {AMONG}"
+DELETE_PACKS = f"DELETE FROM sample_pack WHERE {OWN_PACKS} {AMONG}"
+UNMARK = f"DELETE FROM cold_thawed WHERE tenant = %(tenant)s AND week = %(week)s {AMONG}"
+CLEAR = sql.SQL("VACUUM (ANALYZE) {}")
+SHRINK = sql.SQL("VACUUM (FULL) {}")
+SIZE = "SELECT reltuples::bigint, pg_table_size(oid) FROM pg_class WHERE oid = %s::regclass"
+ROW_BYTES = 150
+SETTINGS = f"SET jit = off; SET work_mem = '32MB'; SET lock_timeout = '{LOCK_TIMEOUT}'"
 
 
 class Frozen(NamedTuple):
-    """What became of a week of a tenant: samples and bytes of its file; or why it was left, for a later time."""
+    """What became of a week of a tenant: samples and bytes of its file; or why it was left, for a later time.
+
+    `behind` series stay in the database, because they were written to meanwhile, until the next time.
+    """
 
     tenant: int
     week: str
     samples: int = 0
     bytes: int = 0
+    behind: int = 0
     left: str | None = None
 
 
-class Aged(NamedTuple):
-    """After how many days a tenant's weeks are frozen; None for never."""
+class Place(NamedTuple):
+    """A week of a tenant, by its Monday."""
 
-    tenant: int
-    name: str
-    days: int | None
-
-
-class Cold(NamedTuple):
-    """A frozen week of a tenant (by name): its file, and how many series were thawed out of it since."""
-
-    tenant: str
-    week: str
-    file: str
-    samples: int
-    bytes: int
-    thawed: int
-
-
-class _Place(NamedTuple):
     tenant: int
     start: datetime
 
     @property
+    def day(self) -> str:
+        """The Monday, as YYYY-MM-DD."""
+        return f"{self.start:%Y-%m-%d}"
+
+    @property
     def given(self) -> dict[str, object]:
-        return {"tenant": self.tenant, "week": self.start, "end": self.start + timedelta(days=7)}
+        """The parameters of statements."""
+        end = self.start + timedelta(days=7)
+        return {"tenant": self.tenant, "week": self.start, "end": end, "every": EVERY_SERIES}
 
 
-class _Read(NamedTuple):
-    """What a week has, in the database and in its old file if it has one; and what the comparison will be with."""
+@dataclass(slots=True)
+class _Moving:
+    """What may leave the database: what was seen of each series; of how many samples some go, and what stays of them."""
 
-    rows: ColdRows
-    corrected: npt.NDArray[np.bool_]
-    fingerprint: tuple[object, ...]
-    named: tuple[object, ...] | None
-
-
-def freeze(
-    owner_dsn: str, blobs: Blobs, tenant: int, before: datetime, *, dry_run: bool = False
-) -> list[Frozen]:
-    """Freeze every week of a tenant that ended before a time and is settled; return what became of each.
-
-    A week of which series were thawed is frozen anew. Each is a step of its own; one caller works, others wait.
-    """
-    found = []
-    with psycopg.connect(owner_dsn, autocommit=True) as owner:
-        register(owner)
-        with _alone(owner):
-            for place in _due(owner, tenant, before):
-                if dry_run:
-                    found.append(Frozen(tenant, f"{place.start:%Y-%m-%d}"))
-                    continue
-                found.append(_freeze(owner, blobs, place))
-    return found
+    seen: dict[int, tuple[int, str]]
+    sizes: dict[int, int] = field(default_factory=dict)
+    kept: list[ColdRows] = field(default_factory=list)
+    recorded_us: int = 0
 
 
-def set_freezing(owner_dsn: str, days: int | None, tenant: str | None = None) -> None:
-    """Say after how many days weeks are frozen, for one tenant or as the default of all; None takes that away.
+class _Old(NamedTuple):
+    """The file that a week has, None for none, the series that are marked, and those for which the file counts."""
 
-    Raises NotFoundError (TenantNotFound).
-    """
-    with psycopg.connect(owner_dsn, autocommit=True) as owner:
-        if not owner.execute(SET_DAYS, (days, tenant or "platform")).rowcount:
-            raise NotFoundError(
-                "TenantNotFound", f"There is no tenant {tenant!r}.", "See `gemel tenant list`."
-            )
+    name: str | None
+    marked: Ints
+    counts: Ints
 
 
-def read_freezing(owner_dsn: str) -> list[Aged]:
-    """Return after how many days the weeks of each tenant are frozen."""
-    with psycopg.connect(owner_dsn, autocommit=True) as owner:
-        return [Aged(*row) for row in owner.execute(AGED)]
-
-
-def read_cold_weeks(owner_dsn: str) -> list[Cold]:
-    """Return all weeks that are frozen, by tenant and time."""
-    with psycopg.connect(owner_dsn, autocommit=True) as owner:
-        return [Cold(*row) for row in owner.execute(COLD)]
-
-
-def apply_freezing(owner_dsn: str, cold_url: str, *, now: datetime | None = None) -> list[Frozen]:
-    """Freeze what is due by the age that is set, and delete files that nothing names; nothing where no age is set."""
-    found: list[Frozen] = []
-    due = [each for each in read_freezing(owner_dsn) if each.days is not None]
-    if not due and not read_cold_weeks(owner_dsn):
-        return found
-    blobs = open_blobs(cold_url)
-    for each in due:
-        before = (now or datetime.now(UTC)) - timedelta(days=each.days or 0)
-        found += freeze(owner_dsn, blobs, each.tenant, before)
-    sweep(owner_dsn, blobs)
-    return found
-
-
-def sweep(owner_dsn: str, blobs: Blobs, *, older_s: float = ORPHAN_S) -> list[str]:
-    """Delete the files that nothing names and that are older; return their names."""
-    with psycopg.connect(owner_dsn, autocommit=True) as owner, _alone(owner):
-        named = {row[0] for row in owner.execute(NAMES)}
-        gone = [
-            file.name
-            for file in blobs.listed("")
-            if file.name not in named and time.time() - file.changed_s >= older_s
-        ]
-        for name in gone:
-            blobs.delete(name)
-    return gone
-
-
-@contextmanager
-def _alone(owner: psycopg.Connection) -> Iterator[None]:
-    owner.execute(ONE_AT_A_TIME)
-    try:
-        yield
-    finally:
-        owner.execute(ONE_ENDS)
-
-
-def _due(owner: psycopg.Connection, tenant: int, before: datetime) -> list[_Place]:
+def weeks_due(owner: psycopg.Connection, tenant: int, before: datetime) -> list[Place]:
+    """Return a tenant's weeks that ended before a time, have samples, and are not frozen or were written to since."""
+    owner.execute(SETTINGS)
     limits = owner.execute(LIMITS, {"tenant": tenant, "before": before}).fetchone()
     if limits is None or limits[0] is None:
         return []
     given = {"tenant": tenant, "before": limits[0], "line": limits[1]}
-    return [_Place(tenant, row[0].astimezone(UTC)) for row in owner.execute(WEEKS, given)]
+    places = [Place(tenant, row[0].astimezone(UTC)) for row in owner.execute(WEEKS, given)]
+    return [place for place in places if _one(owner, USED, place)]
 
 
-def _freeze(owner: psycopg.Connection, blobs: Blobs, place: _Place) -> Frozen:
-    day = f"{place.start:%Y-%m-%d}"
-    read = _read(owner, blobs, place)
-    if read is None:
-        return Frozen(place.tenant, day, left="what came last is not settled yet")
-    kept = _bounds(read.rows.samples) | read.corrected
-    cold, hot = _part(read.rows, ~kept), _part(read.rows, kept)
-    if not len(cold) and read.named is None:
-        return Frozen(place.tenant, day, left="no series has enough samples")
-    written = write_cold(cold)
-    name = f"{place.tenant}/{day}/{written.digest}.parquet"
+def freeze_week(owner: psycopg.Connection, blobs: Blobs, place: Place) -> Frozen:
+    """Freeze a week, as far as nobody writes to it meanwhile."""
+    try:
+        return _freeze(owner, blobs, place)
+    except psycopg.errors.LockNotAvailable:
+        return Frozen(place.tenant, place.day, left="others held it up; what went is frozen")
+
+
+def _freeze(owner: psycopg.Connection, blobs: Blobs, place: Place) -> Frozen:
+    with owner.transaction():
+        owner.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        if _one(owner, UNSETTLED, place):
+            return Frozen(place.tenant, place.day, left="what came last is not settled yet")
+        old = _read_old(owner, blobs, place)
+        moving = _Moving(_fingerprints(owner, FINGERPRINTS.format(""), place.given))
+        written = write_cold(_parts(owner, blobs, place, old, moving))
+    name = _put(blobs, place, written)
+    told = {"digest": written.digest, "samples": written.rows, "bytes": len(written.content)}
+    _name(owner, place, moving, told | {"name": name, "recorded": from_us(moving.recorded_us)})
+    behind = _move(owner, place, moving, sorted({*moving.sizes, *old.marked.tolist()}))
+    _shrink(owner, f"sample_{place.start:%Y_%m_%d}")
+    return Frozen(place.tenant, place.day, written.rows, len(written.content), behind)
+
+
+def _read_old(owner: psycopg.Connection, blobs: Blobs, place: Place) -> _Old:
+    named = owner.execute(NAMED, place.given).fetchone()
+    marked = np.array(sorted(row[0] for row in owner.execute(THAWED, place.given)), np.int64)
+    if named is None:
+        return _Old(None, marked, np.zeros(0, np.int64))
+    with blobs.open(str(named[0])) as file:
+        return _Old(str(named[0]), marked, np.setdiff1d(series_in(file), marked))
+
+
+def _parts(
+    owner: psycopg.Connection, blobs: Blobs, place: Place, old: _Old, moving: _Moving
+) -> Iterator[ColdRows]:
+    """Return what the file is to have, by series; note what is to leave the database for it, and what stays."""
+    corrected = set(owner.execute(CORRECTED, place.given).fetchall())
+    groups = _old_parts(blobs, old)
+    waiting = next(groups, None)
+    for rows in _read(owner, place):
+        moving.recorded_us = max(moving.recorded_us, int(rows.samples.recorded_us.max()))
+        last = int(rows.samples.series[-1])
+        parts = [_going(rows.take(~np.isin(rows.samples.series, old.counts)), corrected, moving)]
+        while waiting is not None:
+            parts.append(waiting.take(waiting.samples.series <= last))
+            rest = waiting.take(waiting.samples.series > last)
+            if len(rest):
+                waiting = rest
+                break
+            waiting = next(groups, None)
+        yield ColdRows.joined(parts)
+    while waiting is not None:
+        yield waiting
+        waiting = next(groups, None)
+
+
+def _old_parts(blobs: Blobs, old: _Old) -> Iterator[ColdRows]:
+    if old.name is not None:
+        with blobs.open(old.name) as file:
+            for rows in each_group(file):
+                yield rows.take(np.isin(rows.samples.series, old.counts))
+
+
+def _read(owner: psycopg.Connection, place: Place) -> Iterator[ColdRows]:
+    """Return what lies in the database of a week, some whole series at a time, in order."""
+    held: list[tuple[object, ...]] = []
+    with owner.cursor("lying", binary=True) as cursor:
+        cursor.execute(READ, place.given)
+        while found := cursor.fetchmany(FETCH_ROWS):
+            last = found[-1][0]
+            cut = next((at for at, row in enumerate(found) if row[0] == last), 0)
+            if cut or (held and held[-1][0] != last):
+                yield _rows([*held, *found[:cut]])
+                held = []
+            held += found[cut:]
+    if held:
+        yield _rows(held)
+
+
+def _going(rows: ColdRows, corrected: set[tuple[object, ...]], moving: _Moving) -> ColdRows:
+    """Return those of some rows that are to go, and note what stays of their series."""
+    kept = _bounds(rows.samples)
+    if corrected:
+        keys = zip(rows.samples.series.tolist(), rows.samples.time_us.tolist(), strict=True)
+        kept |= np.array([key in corrected for key in keys], np.bool_)
+    going = rows.take(~kept)
+    series, counts = np.unique(going.samples.series, return_counts=True)
+    moving.sizes |= dict(zip(series.tolist(), counts.tolist(), strict=True))
+    moving.kept.append(rows.take(kept & np.isin(rows.samples.series, series)))
+    return going
+
+
+def _put(blobs: Blobs, place: Place, written: Written) -> str:
+    name = f"{place.tenant}/{place.day}/{written.digest}.parquet"
     blobs.put(name, written.content)
     if hashlib.sha256(blobs.get(name)).hexdigest() != written.digest:
         raise InternalError("InternalError", f"The cold store gives {name} back as another.")
-    told = {
-        "name": name,
-        "digest": written.digest,
-        "samples": len(cold),
-        "bytes": len(written.content),
-        "recorded": from_us(int(read.rows.samples.recorded_us.max(initial=0))),
-    }
-    if not _exchange(owner, place, read, hot, told):
-        return Frozen(place.tenant, day, left="it was written to meanwhile")
-    return Frozen(place.tenant, day, len(cold), len(written.content))
+    return name
 
 
-def _read(owner: psycopg.Connection, blobs: Blobs, place: _Place) -> _Read | None:
+def _name(owner: psycopg.Connection, place: Place, moving: _Moving, told: dict[str, object]) -> None:
+    """Name a file that counts for none of the series which are to move: for the others it has what the old one had."""
+    numbers = np.array(sorted(moving.sizes), np.int64)
+    for start in range(0, len(numbers), MARKS):
+        owner.execute(MARK, _among(place, numbers[start : start + MARKS]))
     with owner.transaction():
-        owner.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        if _one(owner, UNSETTLED, place)[0]:
-            return None
-        rows = _rows(owner.cursor(binary=True).execute(READ, place.given).fetchall())
-        named = owner.execute(NAMED, place.given).fetchone()
-        thawed = np.array([row[0] for row in owner.execute(THAWED, place.given)], np.int64)
-        fingerprint = _one(owner, FINGERPRINT, place)
-        corrected = set(owner.execute(CORRECTED, place.given).fetchall())
-    if named is not None:
-        with blobs.open(str(named[0])) as file:
-            week_us = to_us(place.start)
-            old = read_cold(file, None, week_us, week_us + WEEK_US - 1).rows
-        rows = _joined(rows, _part(old, ~np.isin(old.samples.series, thawed)))
-    keys = zip(rows.samples.series.tolist(), rows.samples.time_us.tolist(), strict=True)
-    mask = (
-        np.array([key in corrected for key in keys], np.bool_) if corrected else np.zeros(len(rows), np.bool_)
-    )
-    return _Read(rows, mask, fingerprint, named)
-
-
-def _exchange(
-    owner: psycopg.Connection, place: _Place, read: _Read, hot: ColdRows, told: dict[str, object]
-) -> bool:
-    """Take what is in the file out of the database, and name the file; False where things are not as they were read."""
-    with owner.transaction():
-        owner.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
         owner.execute(LOCK, place.given)
-        named = owner.execute(NAMED, place.given).fetchone()
-        if (
-            _one(owner, UNSETTLED, place)[0]
-            or _one(owner, FINGERPRINT, place) != read.fingerprint
-            or named != read.named
-        ):
-            return False
-        owner.execute(DELETE_PACKS, place.given)
-        owner.execute(DELETE_ROWS, place.given)
-        owner.execute(KEEP, (place.tenant, *_columns(hot)))
         owner.execute(NAME, place.given | told)
-        owner.execute(FORGET_THAWED, place.given)
         owner.execute(DRAW, place.given)
-    return True
 
 
-def _one(owner: psycopg.Connection, statement: str, place: _Place) -> tuple[object, ...]:
+def _move(owner: psycopg.Connection, place: Place, moving: _Moving, numbers: list[int]) -> int:
+    """Let series leave the database that are as they were read; return how many are not."""
+    behind = 0
+    kept = ColdRows.joined(moving.kept)
+    for part in _slices(numbers, moving.sizes):
+        given = _among(place, np.array(part, np.int64))
+        with owner.transaction():
+            owner.execute(LOCK, place.given)
+            if _one(owner, HINDERED, place):
+                behind += len(part)
+                continue
+            now = _fingerprints(owner, FINGERPRINTS.format(AMONG), given)
+            same = [number for number in part if now.get(number) == moving.seen.get(number)]
+            behind += len(part) - len(same)
+            gone = np.array([number for number in same if number in moving.sizes], np.int64)
+            owner.execute(DELETE_PACKS, _among(place, gone))
+            owner.execute(DELETE_ROWS, _among(place, gone))
+            owner.execute(*insert_rows(kept.take(np.isin(kept.samples.series, gone)), place.tenant))
+            owner.execute(UNMARK, _among(place, np.array(same, np.int64)))
+    return behind
+
+
+def _slices(numbers: list[int], sizes: dict[int, int]) -> Iterator[list[int]]:
+    part: list[int] = []
+    samples = 0
+    for number in numbers:
+        part.append(number)
+        samples += sizes.get(number, KEPT_MIN)
+        if samples >= SLICE_SAMPLES:
+            yield part
+            part, samples = [], 0
+    if part:
+        yield part
+
+
+def _shrink(owner: psycopg.Connection, leaf: str) -> None:
+    """Give the place of what left a leaf back to the disk, where what the leaf still has is soon written anew.
+
+    It has the rows of all tenants: it is done with the last of them. Where readers leave no moment for it, it is
+    not done.
+    """
+    name = sql.Identifier(leaf)
+    owner.execute(CLEAR.format(name))
+    size = owner.execute(SIZE, (leaf,)).fetchone()
+    assert size is not None
+    rows, bytes_in_all = size
+    if rows > SHRINK_ROWS or bytes_in_all < 2 * rows * ROW_BYTES + SHRINK_BYTES:
+        return
+    owner.execute(f"SET lock_timeout = '{SHRINK_TIMEOUT}'")
+    for _ in range(ATTEMPTS):
+        with suppress(psycopg.errors.LockNotAvailable):
+            owner.execute(SHRINK.format(name))
+            break
+        time.sleep(0.5)
+    owner.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
+
+
+def _fingerprints(
+    owner: psycopg.Connection, statement: str, given: dict[str, object]
+) -> dict[int, tuple[int, str]]:
+    return {row[0]: (row[1], row[2]) for row in owner.execute(statement, given)}
+
+
+def _among(place: Place, series: Ints) -> dict[str, object]:
+    return place.given | {"series": bigints(series)}
+
+
+def _one(owner: psycopg.Connection, statement: str, place: Place) -> bool:
     row = owner.execute(statement, place.given).fetchone()
-    assert row is not None
-    return tuple(row)
+    return row is not None and bool(row[0])
 
 
-def _bounds(samples: SampleBatch) -> npt.NDArray[np.bool_]:
-    """Say of each sample whether it stays: as one of the ends of its series, or of one that has few.
+def _bounds(samples: SampleBatch) -> Flags:
+    """Say of each sample, ordered by series and time, whether it stays: as an end of its series, or of one with few.
 
     These are the first, the last two and the last good one: what is asked of a week from outside of it.
     """
-    order = np.lexsort((samples.time_us, samples.series))
     kept = np.zeros(len(samples), np.bool_)
-    _, first, counts = np.unique(samples.series[order], return_index=True, return_counts=True)
-    kept[order[first]] = True
-    kept[order[first + counts - 1]] = True
-    kept[order[first + np.maximum(counts - 2, 0)]] = True
-    good = order[samples.quality[order] < BAD]
+    _, first, counts = np.unique(samples.series, return_index=True, return_counts=True)
+    kept[first] = True
+    kept[first + counts - 1] = True
+    kept[first + np.maximum(counts - 2, 0)] = True
+    good = np.flatnonzero(samples.quality < BAD)
     _, last = np.unique(samples.series[good][::-1], return_index=True)
     kept[good[len(good) - 1 - last]] = True
-    kept[order] |= np.repeat(counts < KEPT_MIN, counts)
+    kept |= np.repeat(counts < KEPT_MIN, counts)
     return kept
 
 
 def _rows(found: list[tuple[object, ...]]) -> ColdRows:
-    columns = list(zip(*found, strict=True)) or [()] * 9
+    columns = list(zip(*found, strict=True))
     docs = list(columns[7])
     batch = SampleBatch(
         series=np.array(columns[0], np.int64),
@@ -362,31 +393,4 @@ def _rows(found: list[tuple[object, ...]]) -> ColdRows:
         quality=np.array(columns[6], np.int16),
         docs=docs if any(doc is not None for doc in docs) else None,
     )
-    return ColdRows(batch, np.full(len(found), NEVER, np.int64), np.array(columns[8], np.bool_))
-
-
-def _joined(one: ColdRows, other: ColdRows) -> ColdRows:
-    return ColdRows(
-        SampleBatch.concatenate([one.samples, other.samples]),
-        np.concatenate((one.superseded_us, other.superseded_us)),
-        np.concatenate((one.late, other.late)),
-    )
-
-
-def _part(rows: ColdRows, mask: npt.NDArray[np.bool_]) -> ColdRows:
-    return ColdRows(rows.samples.take(mask), rows.superseded_us[mask], rows.late[mask])
-
-
-def _columns(rows: ColdRows) -> tuple[object, ...]:
-    batch = rows.samples
-    return (
-        bigints(batch.series),
-        timestamps(batch.time_us),
-        timestamps(batch.recorded_us),
-        [None if np.isnan(num) else num for num in batch.num.tolist()],
-        batch.revision.tolist(),
-        batch.quality.tolist(),
-        batch.kind.tolist(),
-        batch.docs if batch.docs is not None else [None] * len(batch),
-        rows.late.tolist(),
-    )
+    return ColdRows(batch, np.array(columns[8], np.bool_))

@@ -63,7 +63,7 @@ HEADS = f"""(SELECT {{columns}} FROM (
     WHERE series = {{series}} AND {{where}} {{sort}})"""
 # What was read of cold files for this transaction (gemel.history.cold) comes with it, in settings: for some series each
 # a list of pieces, and the pieces, of which only those are parsed that a stretch meets.
-COLD_SLOTS = 1024
+COLD_SLOTS = 16_384
 COLD_US = "to_timestamp(0) + {} * interval '1 microsecond'"
 COLD = f"""(SELECT {{columns}} FROM (
     SELECT pk.s AS series, {COLD_US.format("c.t")} AS source_time, {COLD_US.format("c.r")} AS recorded, c.n AS num,

@@ -238,6 +238,7 @@ async def tell_first_samples(tx: WriteTransaction, first: FirstSamples, stamp_us
     batch = replace(first.batch, time_us=times_us, recorded_us=recorded_us)
     await write_promoted(tx, batch)
     await mark_stale(tx, batch.series, times_us)
+    await mark_new(tx, batch.series, times_us)
     await append_samples(tx, batch, np.full(len(batch), CURRENT | FIRST, np.uint8))
 
 

@@ -20,7 +20,9 @@ from gemel.base.clock import Clock
 from gemel.base.errors import Detail, GemelError
 from gemel.graph.context import GraphContext
 from gemel.graph.directory import Directory
+from gemel.history.cold import thaw_ahead
 from gemel.history.ordering import DUPLICATE, OUTCOMES
+from gemel.history.weeks import WEEK_US
 from gemel.history.write import foresee_samples
 from gemel.ingest import seen
 from gemel.ingest.bodies import weigh_json
@@ -161,6 +163,9 @@ class Ingest:
 
         resolved, origin = resolve() if len(events) <= INLINE_EVENTS else await self._compute(resolve)
         await self._parts.context.weeks.ensure(resolved.batch.time_us)
+        late = resolved.batch.time_us < self.clock() - WEEK_US
+        if late.any():
+            await thaw_ahead(self._db, tenant, resolved.batch.series[late], resolved.batch.time_us[late])
         request.laps.end("validate")
         return Prepared(request, rules, frozenset(view.twins), view.epochs, resolved, origin, trace, runs)
 

@@ -20,12 +20,14 @@ from gemel.query.tree import (
     OneOf,
     Operand,
     Operator,
+    Part,
     Property,
     Stored,
     StoredInstant,
     StoredNames,
     StoredWindow,
     Test,
+    Version,
     Window,
     map_tests,
 )
@@ -40,6 +42,7 @@ __all__ = [
     "roles_of",
     "wanted_models",
     "wanted_paths",
+    "wants_all",
     "wants_names",
 ]
 
@@ -81,6 +84,11 @@ def roles_of(query: Query) -> tuple[str, ...]:
 def longest_window(query: Query) -> int:
     """Return how far back (µs) the query asks for samples; 0 where it asks for none."""
     return max((of.field.span_us for of in _subjects(query) if isinstance(of.field, Window)), default=0)
+
+
+def wants_all(query: Query) -> bool:
+    """Say whether a query asks for what follows from all values of a twin."""
+    return any(isinstance(of.field, Version | Part) for of in _subjects(query))
 
 
 def wants_names(query: Query) -> bool:

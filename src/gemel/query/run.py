@@ -13,7 +13,7 @@ from gemel.base.clock import now_us
 from gemel.base.errors import InvalidError
 from gemel.graph.context import GraphContext
 from gemel.graph.paging import check_page_size
-from gemel.history.cold import stage_between, stage_last
+from gemel.history.cold import EveryTwin, stage_between, stage_last
 from gemel.history.moment import LIVE as NOW
 from gemel.history.moment import Moment, check_kept
 from gemel.query.bind import (
@@ -23,6 +23,7 @@ from gemel.query.bind import (
     roles_of,
     wanted_models,
     wanted_paths,
+    wants_all,
     wants_names,
 )
 from gemel.query.clauses import Query
@@ -176,7 +177,7 @@ async def _page(
 ) -> tuple[list[Document], Key | None, tuple[str, ...]]:
     """Return the rows, the key after which there are more or None, and the warnings."""
     catalog = await _prepared(run, query)
-    await _stage(run, query, position)
+    await _stage(run, query, position, catalog)
     wanted = run.wanted(position)
     tables = tables_at(run.moment, catalog.path_nos)
     compiled = compile_query(query, catalog, Window(position.after, wanted + 1, position.now_us), tables)
@@ -193,15 +194,17 @@ async def _page(
     return items, tuple(kept[-1][place] for place in layout.key), compiled.warnings
 
 
-async def _stage(run: _Run, query: Query, position: Position) -> None:
-    """Have what is frozen of what the query may ask for."""
+async def _stage(run: _Run, query: Query, position: Position, catalog: Catalog) -> None:
+    """Have what is frozen of what the query may ask for, of every twin; the twins that it gives have theirs staged."""
+    if run.tx.frozen_us is None:
+        return
+    named = frozenset((*catalog.path_nos.values(), *catalog.telemetry_nos.values(), *catalog.name_nos))
     if run.moment != NOW:
-        await stage_last(run.tx, None, *run.moment)
+        await stage_last(run.tx, EveryTwin(None if wants_all(query) else named), *run.moment)
     span_us = longest_window(query)
     if span_us:
-        await stage_between(
-            run.tx, None, (position.now_us - span_us, position.now_us), run.moment.known_at_us
-        )
+        between_us = (position.now_us - span_us, position.now_us)
+        await stage_between(run.tx, EveryTwin(named), between_us, run.moment.known_at_us)
 
 
 async def _explained(

@@ -13,10 +13,11 @@ import psycopg
 import pytest
 
 from gemel.base.clock import from_us
-from gemel.history import freezing, heading
-from gemel.history.cold import stage_last, stage_state
+from gemel.history import cold, cold_file, freezing, heading
+from gemel.history.cold import EveryTwin, stage_last, stage_state
+from gemel.history.cold_weeks import freeze, sweep
 from gemel.history.corrections import Range, cut_range, delete_samples, highest_revision
-from gemel.history.freezing import Frozen, freeze, sweep
+from gemel.history.freezing import Frozen
 from gemel.history.moment import END_US, Moment
 from gemel.history.moves import Stretch, read_last, read_moves
 from gemel.history.packing import pack_heads
@@ -40,6 +41,7 @@ KEYS = {series: (path, "telemetry") for series, path in PATHS.items()}
 START_US = MONDAY_US + 2500 * WEEK_US
 RECORDED_US = 1_700_000_000_000_000
 DAY_US = 86_400_000_000
+PACKED = "SELECT sum(cardinality(source_times)) FROM sample_pack"
 
 
 def drawn(rng: random.Random, count: int) -> list[Sample]:
@@ -154,7 +156,7 @@ async def states(tx: ReadTransaction, moment: Moment, *, all_of: bool) -> list[R
     """Return the state of the twins at a moment, staged for all series there are, or for theirs."""
     twin_nos = sorted({series >> 20 for series in SERIES})
     if all_of:
-        await stage_last(tx, None, *moment)
+        await stage_last(tx, EveryTwin(None), *moment)
     else:
         await stage_state(tx, twin_nos, moment)
     return await tx.rows(state_of("%(nos)s::int[]", moment), moment.parameters | {"nos": twin_nos})
@@ -169,6 +171,9 @@ def test_frozen_reads_as_rows_do(
     monkeypatch.setattr(heading, "BATCH_MIN", 1)
     monkeypatch.setattr(heading, "BUCKET_MIN", 1)
     monkeypatch.setattr(freezing, "KEPT_MIN", rng.choice((3, 3, 16)))
+    monkeypatch.setattr(freezing, "SLICE_SAMPLES", rng.choice((1, 20)))
+    monkeypatch.setattr(freezing, "FETCH_ROWS", rng.choice((5, 1000)))
+    monkeypatch.setattr(cold_file, "GROUP_ROWS", 7)
 
     async def main() -> None:
         async with pair(database, tmp_path) as two:
@@ -207,7 +212,7 @@ def test_what_ends_before_the_commit_leaves_the_rows(
                 raise KeyboardInterrupt
 
             with monkeypatch.context() as patch:
-                patch.setattr(freezing, "_exchange", end)
+                patch.setattr(freezing, "_name", end)
                 with pytest.raises(KeyboardInterrupt):
                     two.freeze(1)
             assert await two.count("sample") == 40
@@ -226,29 +231,122 @@ def test_what_ends_before_the_commit_leaves_the_rows(
     asyncio.run(main())
 
 
-def test_what_is_written_meanwhile_ends_the_attempt(
+def spread(count: int) -> list[Sample]:
+    """Return samples of all series, in turn, within a week."""
+    return [
+        Sample(SERIES[n % 4], START_US + n, Encoded(float(n), 0, None), 0, 0, RECORDED_US + n)
+        for n in range(count)
+    ]
+
+
+@pytest.mark.parametrize("ending", range(6))
+def test_what_ends_midway_is_whole_and_goes_on(
+    database: Dsns, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ending: int
+) -> None:
+    samples = spread(160)
+    window = Window(START_US, START_US + DAY_US)
+    monkeypatch.setattr(freezing, "SLICE_SAMPLES", 1)
+    monkeypatch.setattr(freezing, "MARKS", 1)
+
+    async def main() -> None:
+        async with pair(database, tmp_path) as two:
+            await two.write(samples)
+            left = iter(range(ending))
+            begun = freezing._one
+
+            def end(owner: Any, statement: str, place: Any) -> bool:
+                if statement is freezing.HINDERED and next(left, None) is None:
+                    raise KeyboardInterrupt
+                return begun(owner, statement, place)
+
+            with monkeypatch.context() as patch:
+                patch.setattr(freezing, "_one", end)
+                if ending < 4:
+                    with pytest.raises(KeyboardInterrupt):
+                        two.freeze(1)
+                else:
+                    two.freeze(1)
+            assert await two.count("cold_week") == 1
+            assert await two.count("cold_thawed") == max(0, 4 - ending)
+            assert len((await two.both(lambda tx: read_raw(tx, PATHS, window, 200))).rows) == 160
+            await two.write(
+                [samples[9]._replace(value=Encoded(-1.0, 0, None), recorded_us=RECORDED_US + 500)]
+            )
+            await two.both(lambda tx: read_raw(tx, PATHS, window, 200))
+            two.freeze(1)
+            assert await two.count("cold_thawed") == 0
+            assert await two.count("sample") == 13, "three bounds of each, and what was corrected"
+            assert len((await two.both(lambda tx: read_raw(tx, PATHS, window, 200))).rows) == 160
+
+    asyncio.run(main())
+
+
+def test_what_is_written_meanwhile_stays_until_the_next_time(
     database: Dsns, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    samples = [
-        Sample(SERIES[0], START_US + n, Encoded(float(n), 0, None), 0, 0, RECORDED_US + n) for n in range(40)
-    ]
+    samples = spread(160)
+    window = Window(START_US, START_US + DAY_US)
 
     async def main() -> None:
         async with pair(database, tmp_path) as two:
             await two.write(samples[:10] + samples[11:])
-            exchange = freezing._exchange
+            move = freezing._move
 
-            def late(*given: Any) -> bool:
+            def late(*given: Any) -> int:
                 asyncio.run_coroutine_threadsafe(two.write([samples[10]]), loop).result(30)
-                return exchange(*given)
+                return move(*given)
 
             loop = asyncio.get_running_loop()
             with monkeypatch.context() as patch:
-                patch.setattr(freezing, "_exchange", late)
-                left = await asyncio.to_thread(two.freeze, 1)
-            assert [week.left for week in left] == ["it was written to meanwhile"]
-            assert await two.count("sample") == 40
-            assert [week.samples for week in two.freeze(1)] == [37]
+                patch.setattr(freezing, "_move", late)
+                (week,) = await asyncio.to_thread(two.freeze, 1)
+            assert (week.samples, week.behind, week.left) == (147, 1, None)
+            assert await two.count("sample") == 9 + 40
+            assert len((await two.both(lambda tx: read_raw(tx, PATHS, window, 200))).rows) == 160
+            assert [(week.samples, week.behind) for week in two.freeze(1)] == [(148, 0)]
+            assert await two.count("sample") == 12
+            assert two.freeze(1) == []
+            assert len((await two.both(lambda tx: read_raw(tx, PATHS, window, 200))).rows) == 160
+
+    asyncio.run(main())
+
+
+def test_much_that_comes_back_does_so_in_parts_and_ahead(
+    database: Dsns, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    samples = spread(160)
+    late = [
+        each._replace(time_us=each.time_us + 1000, recorded_us=each.recorded_us + 1000)
+        for each in samples[:4]
+    ]
+    batch = SampleBatch.of(late)
+    window = Window(START_US, START_US + DAY_US)
+    monkeypatch.setattr(cold, "THAWED_SAMPLES", 50)
+
+    async def main() -> None:
+        async with pair(database, tmp_path) as two:
+            await two.write(samples)
+            two.freeze(1)
+            commits: list[int] = []
+            thawing = cold.thaw
+
+            async def counted(tx: Any, series: Any, low_us: Any, high_us: Any) -> None:
+                commits.append(len(series))
+                await thawing(tx, series, low_us, high_us)
+
+            monkeypatch.setattr(cold, "thaw", counted)
+            await cold.thaw_ahead(two.db, two.cold, batch.series, batch.time_us)
+            assert commits == [1, 1, 2]
+            assert await two.count("cold_thawed") == 4
+            assert (await two.db.query(two.cold, PACKED))[0][0] == 148
+            await cold.thaw_ahead(two.db, two.cold, batch.series, batch.time_us)
+            assert len(commits) == 3, "nothing is left to come back"
+            await two.both(lambda tx: read_raw(tx, PATHS, window, 200))
+            await two.write(late)
+            assert len((await two.both(lambda tx: read_raw(tx, PATHS, window, 200))).rows) == 164
+            assert [week.samples for week in two.freeze(1)] == [152]
+            assert await two.count("sample_pack") == 0
+            assert len((await two.both(lambda tx: read_raw(tx, PATHS, window, 200))).rows) == 164
 
     asyncio.run(main())
 
