@@ -85,7 +85,7 @@ def insert_rows(rows: ColdRows, tenant: int | None = None) -> tuple[str, dict[st
 
 
 def insert_packs(rows: ColdRows) -> tuple[str, dict[str, object]]:
-    """Return the statement that packs rows of the current tenant, plain numbers by series and time, and what it is given.
+    """Return the statement that packs rows of the current tenant, plain numbers, and what it is given.
 
     There are no packs of these series in their stretch of time.
     """

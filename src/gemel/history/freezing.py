@@ -152,7 +152,7 @@ class Place(NamedTuple):
 
 @dataclass(slots=True)
 class _Moving:
-    """What may leave the database: what was seen of each series; of how many samples some go, and what stays of them."""
+    """What may leave the database: what was seen of each series; of which how many go, and what stays of them."""
 
     seen: dict[int, tuple[int, str]]
     sizes: dict[int, int] = field(default_factory=dict)
