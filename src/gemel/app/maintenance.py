@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import psycopg
 import structlog
@@ -11,6 +12,7 @@ from gemel.base.clock import now_us
 from gemel.base.settings import Settings
 from gemel.history.changes import forget_changes
 from gemel.history.cold_weeks import apply_freezing
+from gemel.history.freezing import Frozen
 from gemel.history.retention import apply_retention
 from gemel.history.weeks import Weeks
 from gemel.ingest.expiry import apply_expiry
@@ -32,9 +34,16 @@ class Maintenance:
         self._settings = settings
         self._owner_dsn = owner_dsn
         self._weeks = weeks
+        self._stopping = threading.Event()
 
     async def run(self) -> None:
         """Do the duties until cancelled."""
+        try:
+            await self._repeat()
+        finally:
+            self._stopping.set()
+
+    async def _repeat(self) -> None:
         while True:
             try:
                 await self._weeks.ensure_ahead(now_us())
@@ -43,7 +52,7 @@ class Maintenance:
                 if retained.leaves:
                     self._weeks.forget()
                     log.info("retention", leaves=retained.leaves, deleted=retained.deleted)
-                frozen = await asyncio.to_thread(apply_freezing, self._owner_dsn, self._settings.cold_store)
+                frozen = await asyncio.to_thread(self._freeze)
                 if frozen:
                     log.info("weeks frozen", weeks=[week._asdict() for week in frozen])
             except Exception as error:
@@ -52,6 +61,9 @@ class Maintenance:
                 await asyncio.sleep(AGAIN_S)
             else:
                 await asyncio.sleep(EVERY_S)
+
+    def _freeze(self) -> list[Frozen]:
+        return apply_freezing(self._owner_dsn, self._settings.cold_store, lambda: not self._stopping.is_set())
 
     def _forget(self) -> None:
         with psycopg.connect(self._owner_dsn, autocommit=True) as owner:

@@ -126,6 +126,10 @@ def _told(aged: Aged) -> str:
     return "never" if aged.days is None else f"{aged.days} day{'' if aged.days == 1 else 's'}"
 
 
+def _outcome(week: Frozen) -> str:
+    return f"frozen, but {week.behind} series written to meanwhile" if week.behind else "frozen"
+
+
 def _print_done(done: list[Frozen], *, dry_run: bool, as_json: bool) -> None:
     if as_json:
         output.print_json([each._asdict() for each in done])
@@ -134,7 +138,7 @@ def _print_done(done: list[Frozen], *, dry_run: bool, as_json: bool) -> None:
         output.note("No week is due: either it is frozen, or its roll-ups are not made yet.")
         return
     rows = [
-        (each.week, each.samples, each.bytes, each.left or ("would be frozen" if dry_run else "frozen"))
+        (each.week, each.samples, each.bytes, each.left or ("would be frozen" if dry_run else _outcome(each)))
         for each in done
     ]
     output.print_table(("week", "samples", "bytes", "outcome"), rows)

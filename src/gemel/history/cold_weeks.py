@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
@@ -28,6 +29,8 @@ __all__ = [
 
 ORPHAN_S = 86_400
 """How old a file is at least that nothing names, before it is deleted: who reads still may."""
+OURS = re.compile(r"\d+/\d{4}-\d\d-\d\d/\.?[0-9a-f]{64}\.parquet(\.draft)?$")
+"""What freezing calls its files, and those that are not whole yet: others are not touched."""
 
 # The same as retention takes: neither works on what the other does.
 ONE_AT_A_TIME = "SELECT pg_advisory_lock(hashtext('gemel.retention'))"
@@ -63,11 +66,18 @@ class Cold(NamedTuple):
 
 
 def freeze(
-    owner_dsn: str, blobs: Blobs, tenant: int, before: datetime, *, dry_run: bool = False
+    owner_dsn: str,
+    blobs: Blobs,
+    tenant: int,
+    before: datetime,
+    *,
+    dry_run: bool = False,
+    go_on: Callable[[], bool] = lambda: True,
 ) -> list[Frozen]:
     """Freeze every week of a tenant that ended before a time and is settled; return what became of each.
 
-    A week that was written to since is frozen anew. Each is a step of its own; one caller works, others wait.
+    A week that was written to since is frozen anew. Each is a step of its own; one caller works, others wait. Where
+    `go_on` says no, the rest is left.
     """
     found = []
     with psycopg.connect(owner_dsn, autocommit=True) as owner:
@@ -77,7 +87,9 @@ def freeze(
                 if dry_run:
                     found.append(Frozen(tenant, place.day))
                     continue
-                found.append(freeze_week(owner, blobs, place))
+                if not go_on():
+                    break
+                found.append(freeze_week(owner, blobs, place, go_on))
     return found
 
 
@@ -105,7 +117,9 @@ def read_cold_weeks(owner_dsn: str) -> list[Cold]:
         return [Cold(*row) for row in owner.execute(COLD)]
 
 
-def apply_freezing(owner_dsn: str, cold_url: str, *, now: datetime | None = None) -> list[Frozen]:
+def apply_freezing(
+    owner_dsn: str, cold_url: str, go_on: Callable[[], bool] = lambda: True, *, now: datetime | None = None
+) -> list[Frozen]:
     """Freeze what is due by the age that is set, and delete files that nothing names; nothing where no age is set."""
     found: list[Frozen] = []
     due = [each for each in read_freezing(owner_dsn) if each.days is not None]
@@ -114,7 +128,7 @@ def apply_freezing(owner_dsn: str, cold_url: str, *, now: datetime | None = None
     blobs = open_blobs(cold_url)
     for each in due:
         before = (now or datetime.now(UTC)) - timedelta(days=each.days or 0)
-        found += freeze(owner_dsn, blobs, each.tenant, before)
+        found += freeze(owner_dsn, blobs, each.tenant, before, go_on=go_on)
     sweep(owner_dsn, blobs)
     return found
 
@@ -126,7 +140,7 @@ def sweep(owner_dsn: str, blobs: Blobs, *, older_s: float = ORPHAN_S) -> list[st
         gone = [
             file.name
             for file in blobs.listed("")
-            if file.name not in named and time.time() - file.changed_s >= older_s
+            if OURS.match(file.name) and file.name not in named and time.time() - file.changed_s >= older_s
         ]
         for name in gone:
             blobs.delete(name)

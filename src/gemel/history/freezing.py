@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +36,7 @@ from gemel.store.columns import bigints
 __all__ = ["KEPT_MIN", "Frozen", "freeze_week", "weeks_due"]
 
 Flags = npt.NDArray[np.bool_]
+T = TypeVar("T")
 
 KEPT_MIN = 16
 """A series that has fewer samples in a week stays in the database with all of them."""
@@ -118,6 +119,10 @@ ROW_BYTES = 150
 SETTINGS = f"SET jit = off; SET work_mem = '32MB'; SET lock_timeout = '{LOCK_TIMEOUT}'"
 
 
+class _StoppedError(Exception):
+    """No more is to be begun."""
+
+
 class Frozen(NamedTuple):
     """What became of a week of a tenant: samples and bytes of its file; or why it was left, for a later time.
 
@@ -179,26 +184,31 @@ def weeks_due(owner: psycopg.Connection, tenant: int, before: datetime) -> list[
     return [place for place in places if _one(owner, USED, place)]
 
 
-def freeze_week(owner: psycopg.Connection, blobs: Blobs, place: Place) -> Frozen:
-    """Freeze a week, as far as nobody writes to it meanwhile."""
+def freeze_week(
+    owner: psycopg.Connection, blobs: Blobs, place: Place, go_on: Callable[[], bool] = lambda: True
+) -> Frozen:
+    """Freeze a week, as far as nobody writes to it meanwhile, until `go_on` says no."""
     try:
-        return _freeze(owner, blobs, place)
+        return _freeze(owner, blobs, place, go_on)
+    except _StoppedError:
+        return Frozen(place.tenant, place.day, left="the server ends")
     except psycopg.errors.LockNotAvailable:
         return Frozen(place.tenant, place.day, left="others held it up; what went is frozen")
 
 
-def _freeze(owner: psycopg.Connection, blobs: Blobs, place: Place) -> Frozen:
+def _freeze(owner: psycopg.Connection, blobs: Blobs, place: Place, go_on: Callable[[], bool]) -> Frozen:
     with owner.transaction():
         owner.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         if _one(owner, UNSETTLED, place):
             return Frozen(place.tenant, place.day, left="what came last is not settled yet")
         old = _read_old(owner, blobs, place)
         moving = _Moving(_fingerprints(owner, FINGERPRINTS.format(""), place.given))
-        written = write_cold(_parts(owner, blobs, place, old, moving))
+        written = write_cold(_while(go_on, _parts(owner, blobs, place, old, moving)))
     name = _put(blobs, place, written)
     told = {"digest": written.digest, "samples": written.rows, "bytes": len(written.content)}
     _name(owner, place, moving, told | {"name": name, "recorded": from_us(moving.recorded_us)})
-    behind = _move(owner, place, moving, sorted({*moving.sizes, *old.marked.tolist()}))
+    parts = _slices(sorted({*moving.sizes, *old.marked.tolist()}), moving.sizes)
+    behind = _move(owner, place, moving, _while(go_on, parts))
     _shrink(owner, f"sample_{place.start:%Y_%m_%d}")
     return Frozen(place.tenant, place.day, written.rows, len(written.content), behind)
 
@@ -291,11 +301,11 @@ def _name(owner: psycopg.Connection, place: Place, moving: _Moving, told: dict[s
         owner.execute(DRAW, place.given)
 
 
-def _move(owner: psycopg.Connection, place: Place, moving: _Moving, numbers: list[int]) -> int:
+def _move(owner: psycopg.Connection, place: Place, moving: _Moving, parts: Iterable[list[int]]) -> int:
     """Let series leave the database that are as they were read; return how many are not."""
     behind = 0
     kept = ColdRows.joined(moving.kept)
-    for part in _slices(numbers, moving.sizes):
+    for part in parts:
         given = _among(place, np.array(part, np.int64))
         with owner.transaction():
             owner.execute(LOCK, place.given)
@@ -311,6 +321,13 @@ def _move(owner: psycopg.Connection, place: Place, moving: _Moving, numbers: lis
             owner.execute(*insert_rows(kept.take(np.isin(kept.samples.series, gone)), place.tenant))
             owner.execute(UNMARK, _among(place, np.array(same, np.int64)))
     return behind
+
+
+def _while(go_on: Callable[[], bool], parts: Iterable[T]) -> Iterator[T]:
+    for part in parts:
+        if not go_on():
+            raise _StoppedError
+        yield part
 
 
 def _slices(numbers: list[int], sizes: dict[int, int]) -> Iterator[list[int]]:

@@ -85,6 +85,7 @@ SHARED = {
 ROWS_ALONE = re.compile(r"\b(FROM|JOIN|UPDATE|INTO) sample\b")
 KNOWS_ROWS = {
     "cold.py",
+    "cold_rows.py",
     "freezing.py",
     "stored.py",
     "rollups.py",
