@@ -51,7 +51,7 @@ STAGED_MAX = 200_000
 PIECE_ROWS = 64
 """How many of them are parsed together."""
 
-THAWED_SAMPLES = 100_000
+THAWED_SAMPLES = 25_000
 """About how many samples of files come back in one commit, where that can be done ahead: others wait for its end."""
 
 US = "(extract(epoch FROM {}) * 1000000)::bigint"
