@@ -325,6 +325,7 @@ async def _stage(
         )
     if len(new):
         settings = await asyncio.to_thread(staged.add, rows, new)
+        tx.carries = True
         await tx.rows(SET, (texts(list(settings)), texts(list(settings.values()))))
     return int((rows.samples.time_us[positions] >= span_us[0]).sum())
 

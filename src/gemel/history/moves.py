@@ -14,6 +14,7 @@ from gemel.history.paths import PathKey, Paths, path_no_of, series_of
 from gemel.history.stored import ROW, cold_samples, stored_samples
 from gemel.history.stored import Stretch as Between
 from gemel.history.values import JSON, QUALITIES, REMOVED, Encoded, Rank, canonical_json, decode, rank
+from gemel.store.carried import when_carried
 from gemel.store.columns import BigintArray, bigints, timestamps
 from gemel.store.database import ReadTransaction, Row
 
@@ -49,6 +50,7 @@ AT = "to_timestamp(0) + (%(at)s {} (k.series {} %(past)s)::int) * interval '1 mi
 ONWARD, BACKWARD = f">= {AT.format('+', '<=')}", f"<= {AT.format('-', '>=')}"
 BEFORE = ("s.series", Between(None, "s.source_time"), "source_time < s.source_time", "DESC", "1")
 COLD_OF_S = cold_samples("s.series", "source_time = s.source_time", "late")
+CARRIED_LATE = when_carried(f", (SELECT h.late FROM {COLD_OF_S} AS h)")
 # Whether the first value for a key came late is kept with the one that holds it now, or that a deletion took it from.
 # What is packed did not.
 LATE = f"""coalesce((
@@ -57,8 +59,8 @@ LATE = f"""coalesce((
       AND h.late IS NOT NULL AND h.superseded > %(known_at)s
     ORDER BY h.superseded LIMIT 1), (
     SELECT h.late FROM sample AS h
-    WHERE h.tenant = current_tenant() AND h.series = s.series AND h.source_time = s.source_time), (
-    SELECT h.late FROM {COLD_OF_S} AS h), false)"""
+    WHERE h.tenant = current_tenant() AND h.series = s.series AND h.source_time = s.source_time)
+    {CARRIED_LATE}, false)"""
 
 LOST = f"""
 SELECT k.series, {US.format("k.source_time")}, {US.format("l.recorded")}, {US.format("l.superseded")}, l.num, l.kind,

@@ -19,6 +19,7 @@ from gemel.history.stale import DAY_US, EVERY_SERIES
 from gemel.history.stored import Stretch, stored_samples
 from gemel.history.values import BAD, JSON
 from gemel.history.weeks import MONDAY_US, WEEK_US
+from gemel.store.carried import without_carried
 
 __all__ = [
     "MINUTES",
@@ -92,11 +93,13 @@ SUMS = """sum(samples)::bigint AS samples, sum(numbers)::bigint AS numbers, sum(
     max(last_time) AS last_time"""
 ROW = "series, minutes, bucket, samples, numbers, total, low, high, first_time, last_time"
 VALUES = ROW.split(", ")[3:]
-OWN = stored_samples(
-    "k.series",
-    Stretch("%(from)s", "%(to)s"),
-    f"source_time >= %(from)s AND source_time < %(to)s AND quality < {BAD} AND kind <= {JSON}",
-    columns="source_time, num, doc",
+OWN = without_carried(
+    stored_samples(
+        "k.series",
+        Stretch("%(from)s", "%(to)s"),
+        f"source_time >= %(from)s AND source_time < %(to)s AND quality < {BAD} AND kind <= {JSON}",
+        columns="source_time, num, doc",
+    )
 )
 FOLD = f"""
 WITH minute AS MATERIALIZED (

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from gemel.history.paths import PATH_BITS
 from gemel.history.samples import Ints
+from gemel.store.carried import when_carried
 from gemel.store.columns import bigints, timestamps
 from gemel.store.database import WriteTransaction
 
@@ -80,7 +81,7 @@ COLD = f"""(SELECT {{columns}} FROM (
 # Rows are looked for beyond what is packed alone: so the leaves of weeks before that are not looked at.
 NEWEST = f"""(SELECT {{columns}} FROM (SELECT 1) AS one
     LEFT JOIN LATERAL (
-        SELECT * FROM ({{packs}} UNION ALL {{heads}} UNION ALL {{cold}}) AS packed
+        SELECT * FROM ({{packs}} UNION ALL {{heads}} {{cold}}) AS packed
         ORDER BY source_time DESC LIMIT 1) AS pk ON true
     CROSS JOIN LATERAL (
         SELECT {", ".join(f"pk.{name}" for name in EVERY.split(", "))} WHERE pk.series IS NOT NULL
@@ -160,12 +161,12 @@ def stored_samples(
     sort, packs_sort = _sorts(order, limit)
     packs = PACKS.format(**given, since=packs_since, sort=packs_sort)
     heads = HEADS.format(**given, since=since, sort=sort or "OFFSET 0")
-    cold = COLD.format(**given, since=since, sort=sort)
+    cold = when_carried(f"UNION ALL {COLD.format(**given, since=since, sort=sort)}")
     if newest:
         own = ", ".join(f"sample.{name}" for name in columns.split(", "))
         return NEWEST.format(columns=own, series=series, where=where, packs=packs, heads=heads, cold=cold)
     rows = ROWS.format(**given, sort=sort)
-    return f"(SELECT {columns} FROM ({rows} UNION ALL {packs} UNION ALL {heads} UNION ALL {cold}) AS sample {sort})"
+    return f"(SELECT {columns} FROM ({rows} UNION ALL {packs} UNION ALL {heads} {cold}) AS sample {sort})"
 
 
 def cold_samples(series: str, where: str, columns: str = ROW) -> str:
@@ -182,7 +183,8 @@ def sample_at(series: str, time: str, where: str) -> str:
     since, until = _bounds(Stretch(time, time))
     heads = HEADS.format(**given, since=since, until=until, sort="OFFSET 0")
     rows = ROWS.format(**given, sort="")
-    others = f"({rows} UNION ALL {heads} UNION ALL {COLD.format(**given, since=since, until=until, sort='')})"
+    cold = when_carried(f"UNION ALL {COLD.format(**given, since=since, until=until, sort='')}")
+    others = f"({rows} UNION ALL {heads} {cold})"
     return AT.format(columns="num, kind, doc", series=series, time=time, others=others)
 
 

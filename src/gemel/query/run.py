@@ -179,7 +179,7 @@ async def _page(
     catalog = await _prepared(run, query)
     await _stage(run, query, position, catalog)
     wanted = run.wanted(position)
-    tables = tables_at(run.moment, catalog.path_nos)
+    tables = tables_at(run.tx, run.moment, catalog.path_nos)
     compiled = compile_query(query, catalog, Window(position.after, wanted + 1, position.now_us), tables)
     layout, statement = compiled.layout, compiled.statement
     if layout.is_twins:
@@ -213,7 +213,7 @@ async def _explained(
     """Return what the query becomes, and the warnings."""
     catalog = await _prepared(run, query)
     window = Window(None, run.wanted(position) + 1, position.now_us)
-    compiled = compile_query(query, catalog, window, tables_at(run.moment, catalog.path_nos))
+    compiled = compile_query(query, catalog, window, tables_at(run.tx, run.moment, catalog.path_nos))
     return (
         [await explained(run.tx, steps_of(position.text, catalog), compiled)],
         None,

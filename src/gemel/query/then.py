@@ -14,6 +14,7 @@ from gemel.history.moment import SPAN_THEN, Moment, known_samples, last_sample, 
 from gemel.history.paths import PATH_BITS, PATHS_MAX
 from gemel.query.sql import Sql, named, param
 from gemel.query.tables import LIVE, SERIES, WITHIN, RelationshipKey, Tables
+from gemel.store.carried import without_carried
 from gemel.store.database import ReadTransaction, Row, Statement
 
 __all__ = ["tables_at"]
@@ -38,14 +39,16 @@ WHERE {OWNER} IS NULL OR EXISTS (
 ALL = f"series >= %(twin)s << {PATH_BITS} AND series < %(twin)s + 1 << {PATH_BITS}"
 
 
-def tables_at(moment: Moment, path_nos: Mapping[str, int]) -> Tables:
+def tables_at(tx: ReadTransaction, moment: Moment, path_nos: Mapping[str, int]) -> Tables:
     """Return where a query finds the graph and its values at a moment; the live state without one.
 
-    `path_nos` are the numbers of the paths that it names.
+    `path_nos` are the numbers of the paths that it names. What the transaction needs of files it carries already.
     """
     if moment == NOW:
         return LIVE
-    return _Then(moment, frozenset(number for path, number in path_nos.items() if "." not in path))
+    return _Then(
+        moment, frozenset(number for path, number in path_nos.items() if "." not in path), tx.carries
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,7 @@ class _Then:
 
     moment: Moment
     own: frozenset[int]
+    carries: bool
 
     def twins(self) -> Sql:
         return self._bound(TWINS)
@@ -96,4 +100,4 @@ class _Then:
     def _bound(self, text: str, **given: Sql) -> Sql:
         """Return SQL with named parameters as SQL with parameters in order: the moment's and the given."""
         moment = {name: param(value, "timestamptz") for name, value in self.moment.parameters.items()}
-        return named(text, **moment, **given)
+        return named(text if self.carries else without_carried(text), **moment, **given)

@@ -25,6 +25,7 @@ from gemel.base.errors import GemelError, InvalidError, NotFoundError, Unavailab
 from gemel.observe.laps import Laps
 from gemel.observe.trace import current_trace
 from gemel.store import columns
+from gemel.store.carried import without_carried
 
 __all__ = [
     "READ_TIMEOUT_S",
@@ -108,6 +109,8 @@ class ReadTransaction:
         self.cold_url = cold_url
         self._graph_epoch, self._model_epoch, self.line_us, promoted, self.frozen_us = head
         self.promoted: tuple[int, ...] = tuple(promoted)
+        self.carries = False
+        """Whether settings of this transaction hold rows for parts of statements that `when_carried` made."""
         self.notes: dict[object, Any] = {}
         """What a part wants to remember until the end of this transaction, under a key of its own."""
 
@@ -118,7 +121,7 @@ class ReadTransaction:
         Raises QueryCanceled (of psycopg) where it takes longer than it may.
         """
         cursor = self.connection.cursor(binary=True)
-        await cursor.execute(sql, parameters, prepare=None if keeps_plan else False)
+        await cursor.execute(self._text(sql, parameters), parameters, prepare=None if keeps_plan else False)
         return await cursor.fetchall() if cursor.description else []
 
     async def together(self, *statements: Statement) -> list[list[Row]]:
@@ -126,7 +129,8 @@ class ReadTransaction:
         cursors = [self.connection.cursor(binary=True) for _ in statements]
         async with self.connection.pipeline():
             for cursor, (sql, parameters, keeps_plan) in zip(cursors, statements, strict=True):
-                await cursor.execute(sql, parameters, prepare=None if keeps_plan else False)
+                text = self._text(sql, parameters)
+                await cursor.execute(text, parameters, prepare=None if keeps_plan else False)
         return [await cursor.fetchall() for cursor in cursors]
 
     async def limit(self, timeout_s: float) -> None:
@@ -137,6 +141,10 @@ class ReadTransaction:
         """Run one statement and return its first row, or None."""
         rows = await self.rows(sql, parameters)
         return rows[0] if rows else None
+
+    def _text(self, sql: str, parameters: Parameters) -> str:
+        """Return what is run of a statement. Of one whose parameters are in order nothing can be left out."""
+        return sql if self.carries or not isinstance(parameters, Mapping) else without_carried(sql)
 
     @property
     def epochs(self) -> Epochs:
