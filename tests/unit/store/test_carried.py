@@ -7,7 +7,8 @@ from gemel.store.carried import when_carried, without_carried
 
 
 def test_parts_are_left_out_each_by_itself() -> None:
-    sql = f"SELECT a {when_carried('UNION b\n')}UNION c {when_carried('UNION d')}"
+    parts = [when_carried(each) for each in ("UNION b\n", "UNION d")]
+    sql = f"SELECT a {parts[0]}UNION c {parts[1]}"
     assert without_carried(sql) == "SELECT a UNION c "
     assert without_carried("SELECT 1") == "SELECT 1"
 
