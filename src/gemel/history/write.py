@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from gemel.base.clock import from_us
 from gemel.history.changes import CURRENT, FIRST, append_chunks, append_samples, pack_samples
-from gemel.history.cold import stage_keys, thaw
+from gemel.history.cold import mark_new, stage_keys, thaw
 from gemel.history.gaps import find_refused
 from gemel.history.heading import HeadRows, copy_head, pack_head
 from gemel.history.lasts import forget_lasts, note_lasts, recall_lasts
