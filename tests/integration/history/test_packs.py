@@ -39,7 +39,8 @@ SELECT (SELECT count(*) FROM sample), (SELECT count(*) FROM sample_head), (SELEC
 
 OVERLAPPING = """
 SELECT p.* FROM (
-    SELECT *, lead(first_time) OVER (PARTITION BY tenant, series ORDER BY first_time) AS following FROM sample_pack) AS p
+    SELECT *, lead(first_time) OVER (PARTITION BY tenant, series ORDER BY first_time) AS following
+    FROM sample_pack) AS p
 WHERE last_time >= following OR cardinality(source_times) <> cardinality(recorded_times)
     OR cardinality(source_times) <> cardinality(nums) OR source_times[1] <> first_time
     OR source_times[cardinality(source_times)] <> last_time OR cardinality(source_times) > 144"""
