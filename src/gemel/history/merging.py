@@ -34,7 +34,7 @@ WHERE cardinality(source_times) < {SMALL}
 GROUP BY tenant, series, {WEEKLY.format("first_time")}
 HAVING count(*) >= %(waiting)s OR count(*) > 1 AND max(first_time) < now() - 2 * {WEEK}
 ORDER BY tenant, series"""
-HEAD = "SELECT coalesce(retention_line, '-infinity') FROM tenant_head WHERE tenant = %s FOR NO KEY UPDATE"
+HEAD = "SELECT retention_line FROM tenant_head WHERE tenant = %s FOR NO KEY UPDATE"
 MERGE = f"""
 WITH gone AS (
     DELETE FROM sample_pack AS p
@@ -76,8 +76,8 @@ def merge_packs(
 
 def _merge(owner: psycopg.Connection, part: list[_Due]) -> int:
     with owner.transaction():
-        head = owner.execute(HEAD, (part[0].tenant,)).fetchone()
-        kept = [one for one in part if head is not None and one.low >= head[0]]
+        (line,) = owner.execute(HEAD, (part[0].tenant,)).fetchone() or (None,)
+        kept = [one for one in part if line is None or one.low >= line]
         given = {
             "tenant": part[0].tenant,
             "series": [one.series for one in kept],

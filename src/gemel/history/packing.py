@@ -22,7 +22,8 @@ __all__ = ["Packer", "pack_heads"]
 
 EVERY_S = 1.0
 AGAIN_S = 5.0
-MERGE_EVERY_S = 60.0
+MERGE_EVERY_S, MERGE_S = 60.0, 5.0
+"""How often small packs are merged, and how long at a time: meanwhile what comes waits in the head."""
 ROWS_MAX = 24
 """How many rows of a bucket wait: each read of one of its series looks at all of them."""
 AGE_S = 30
@@ -90,11 +91,15 @@ class Packer:
                         owner.execute(CLEAR)
                         self._left = 0
                     if time.monotonic() - self._merged_s >= MERGE_EVERY_S:
-                        merge_packs(owner, stopping=self._stopping.is_set)
-                        self._merged_s = time.monotonic()
+                        self._merge(owner)
                     self._stopping.wait(EVERY_S)
         except psycopg.Error as error:
             log.warning("packing failed", error=f"{type(error).__name__}: {error}")
+
+    def _merge(self, owner: psycopg.Connection) -> None:
+        until_s = time.monotonic() + MERGE_S
+        merge_packs(owner, stopping=lambda: self._stopping.is_set() or time.monotonic() > until_s)
+        self._merged_s = time.monotonic()
 
 
 def pack_heads(
