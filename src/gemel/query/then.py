@@ -9,11 +9,11 @@ from typing import Any
 from gemel.graph.context import GraphContext
 from gemel.graph.loading import STAMPED, documents, named_documents
 from gemel.graph.relationship_reading import TOLD, relationship_documents
+from gemel.history.moment import END_US, Moment, known_samples, last_sample, last_samples, span_then
 from gemel.history.moment import LIVE as NOW
-from gemel.history.moment import Moment, known_samples, last_sample, last_samples, span_then
 from gemel.history.paths import PATH_BITS, PATHS_MAX
 from gemel.query.sql import Sql, named, param
-from gemel.query.tables import LIVE, SERIES, WITHIN, RelationshipKey, Tables
+from gemel.query.tables import LIVE, SERIES, WITHIN, RelationshipKey, Tables, sums_sql
 from gemel.store.database import ReadTransaction, Row, Statement
 
 __all__ = ["tables_at"]
@@ -71,6 +71,9 @@ class _Then:
         samples = known_samples(self.moment.known_at_us, *WITHIN)
         text = f"(SELECT * FROM {samples} AS k OFFSET 0)"
         return self._bound(text, twin=twin_no, path=path_no, after=window[0], upto=window[1])
+
+    def sums(self, twin_no: Sql, path_no: Sql, window: tuple[int, int]) -> Sql | None:
+        return sums_sql(twin_no, path_no, window) if self.moment.known_at_us >= END_US else None
 
     def newest(self, twin_no: Sql) -> Sql:
         text = NEWEST.format(samples=last_samples(self.moment, ALL))
