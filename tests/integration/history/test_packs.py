@@ -182,6 +182,7 @@ async def write_slowly(two: Pair, count: int, start_us: int = START_US) -> list[
 def test_small_packs_become_large_ones(database: Dsns, monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         async with pair(database, monkeypatch) as two:
+            two.merge(2)  # what other tests left
             ahead_us = now_us() // WEEK_US * WEEK_US + WEEK_US + MONDAY_US
             samples = await write_slowly(two, 15, ahead_us)
             assert two.merge(16) == 0, "too few of a week that is not over"
@@ -203,6 +204,7 @@ def test_what_lies_between_small_packs_is_cut_with_them(
 ) -> None:
     async def main() -> None:
         async with pair(database, monkeypatch) as two:
+            two.merge(2)  # what other tests left
             await write_slowly(two, 2)
             many = [
                 Sample(
@@ -225,6 +227,7 @@ def test_what_lies_between_small_packs_is_cut_with_them(
 def test_a_merge_gives_way_to_who_writes(database: Dsns, monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         async with pair(database, monkeypatch) as two:
+            two.merge(2)
             samples = await write_slowly(two, 3)
             changed = samples[1]._replace(value=Encoded(2.5, 0, None), recorded_us=RECORDED_US + 9)
             async with two.db.write(two.packed) as tx:
@@ -242,6 +245,7 @@ def test_a_merge_leaves_to_retention_what_is_before_the_line(
 ) -> None:
     async def main() -> None:
         async with pair(database, monkeypatch) as two:
+            two.merge(2)
             await write_slowly(two, 3)
             with psycopg.connect(database.owner, autocommit=True) as owner:
                 owner.execute(
