@@ -90,6 +90,11 @@ class Pair:
         with psycopg.connect(self.dsns.owner, autocommit=True) as owner:
             pack_heads(owner, rows_max, 3600)
 
+    def tidy(self) -> None:
+        """Pack and merge what other tests left, of other tenants."""
+        self.pack(1)
+        self.merge(2)
+
     def merge(self, waiting: int) -> int:
         with psycopg.connect(self.dsns.owner, autocommit=True) as owner:
             merged = merge_packs(owner, waiting)
@@ -182,7 +187,7 @@ async def write_slowly(two: Pair, count: int, start_us: int = START_US) -> list[
 def test_small_packs_become_large_ones(database: Dsns, monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         async with pair(database, monkeypatch) as two:
-            two.merge(2)  # what other tests left
+            two.tidy()
             ahead_us = now_us() // WEEK_US * WEEK_US + WEEK_US + MONDAY_US
             samples = await write_slowly(two, 15, ahead_us)
             assert two.merge(16) == 0, "too few of a week that is not over"
@@ -204,7 +209,7 @@ def test_what_lies_between_small_packs_is_cut_with_them(
 ) -> None:
     async def main() -> None:
         async with pair(database, monkeypatch) as two:
-            two.merge(2)  # what other tests left
+            two.tidy()
             await write_slowly(two, 2)
             many = [
                 Sample(
@@ -227,7 +232,7 @@ def test_what_lies_between_small_packs_is_cut_with_them(
 def test_a_merge_gives_way_to_who_writes(database: Dsns, monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         async with pair(database, monkeypatch) as two:
-            two.merge(2)
+            two.tidy()
             samples = await write_slowly(two, 3)
             changed = samples[1]._replace(value=Encoded(2.5, 0, None), recorded_us=RECORDED_US + 9)
             async with two.db.write(two.packed) as tx:
@@ -245,7 +250,7 @@ def test_a_merge_leaves_to_retention_what_is_before_the_line(
 ) -> None:
     async def main() -> None:
         async with pair(database, monkeypatch) as two:
-            two.merge(2)
+            two.tidy()
             await write_slowly(two, 3)
             with psycopg.connect(database.owner, autocommit=True) as owner:
                 owner.execute(
