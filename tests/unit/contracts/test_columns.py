@@ -47,11 +47,12 @@ VALUES = st.fixed_dictionaries(
         "odd": NUMBER,
     },
 )  # fmt: skip
+TIMES = st.integers(0, 300).map(lambda second: NOW_US + (second - 290) * 1_000_000)
 ROWS = st.lists(
-    st.builds(Row, st.sampled_from(["t0", "t1"]),
-              st.integers(0, 300).map(lambda s: NOW_US + (s - 290) * 1_000_000), VALUES),
-    min_size=1, max_size=8,
-)  # fmt: skip
+    st.tuples(st.sampled_from(["t0", "t1"]), TIMES, VALUES).map(lambda drawn: Row(*drawn)),
+    min_size=1,
+    max_size=8,
+)
 
 
 def found(checker: Checker) -> dict[tuple[str, str], int]:
