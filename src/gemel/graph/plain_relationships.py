@@ -32,7 +32,7 @@ from gemel.history.samples import Ints
 from gemel.history.unstamped import UNSTAMPED_US
 from gemel.models import TwinType
 from gemel.models.model_set import ModelSet
-from gemel.store.columns import bigints, repeated, texts, timestamps
+from gemel.store.columns import bigints, labels, texts, timestamps
 from gemel.store.database import ReadTransaction
 
 __all__ = ["PlainRelationships", "foresee_plain", "read_plain"]
@@ -175,8 +175,8 @@ def _taken(
     others = (
         bigints(np.array(source_nos, np.int64)),
         texts(plain.ids),
-        texts(plain.names),
+        labels(plain.names),
         bigints(np.array(target_nos, np.int64)),
-        repeated("{}", len(told)),
+        labels(["{}"] * len(told)),
     )
     return TakenRelationships((others, timestamps(plain.starts_us)), (), parcels(told))

@@ -365,18 +365,27 @@ def _stream(batch: SampleBatch, late: Flags) -> bytes:
     plain = ~documents & ~empty
     if plain.all():
         return b"".join((COPY_HEADER, _fixed(batch, late, with_num=True), COPY_TRAILER))
-    rows = np.empty(len(batch), np.object_)
-    for chosen, with_num in ((plain, True), (empty, False)):
-        rows[chosen] = _split(_fixed(batch.take(chosen), late[chosen], with_num=with_num), chosen)
-    heads = _split(_fixed(batch.take(documents), late[documents], with_num=False), documents)
     docs = batch.docs or ()
     told = [(docs[position] or "null").encode() for position in np.flatnonzero(documents).tolist()]
-    # The last column is jsonb: its length, a version byte of 1, then the text.
-    rows[documents] = [
-        b"%b%b\x01%b" % (head[:-4], (len(text) + 1).to_bytes(4, "big"), text)
-        for head, text in zip(heads, told, strict=True)
-    ]
-    return b"".join((COPY_HEADER, *rows.tolist(), COPY_TRAILER))
+    heads, tails = np.empty(len(batch), np.object_), np.full(len(batch), b"", np.object_)
+    for chosen, with_num in ((plain, True), (empty, False)):
+        heads[chosen] = _split(_fixed(batch.take(chosen), late[chosen], with_num=with_num), chosen)
+    if told:
+        packed = _fixed(batch.take(documents), late[documents], with_num=False)
+        heads[documents] = _split(_before_json(packed, told), documents)
+        tails[documents] = told
+    rows = np.stack((heads, tails), axis=1).reshape(-1).tolist()
+    return b"".join((COPY_HEADER, *rows, COPY_TRAILER))
+
+
+def _before_json(packed: bytes, told: Sequence[bytes]) -> bytes:
+    """Return rows of `_fixed` whose last column is jsonb in place of null, each up to its text."""
+    rows = np.frombuffer(packed, np.uint8).reshape(len(told), -1)
+    sizes = np.fromiter(map(len, told), np.int64, len(told)) + 1
+    # Its length, then a version byte of 1.
+    jsonb = np.ones((len(told), 5), np.uint8)
+    jsonb[:, :4] = sizes.astype(">i4").view(np.uint8).reshape(-1, 4)
+    return np.hstack((rows[:, :-4], jsonb)).tobytes()
 
 
 def _split(packed: bytes, chosen: Flags) -> list[bytes]:
