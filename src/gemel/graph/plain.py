@@ -28,8 +28,8 @@ LIKE = {"double": float, "integer": int}
 KINDS = {"double": DOUBLE, "integer": INTEGER}
 
 
-TEXTS_MAX = 1_000
-"""How many texts of a slot are remembered; after that each is looked at."""
+TEXTS_MAX = 200
+"""How many texts of a slot are remembered that must look like something, as dates; after that each is looked at."""
 
 
 class _Place(NamedTuple):
@@ -114,23 +114,17 @@ class _UnusualError(Exception):
 
 def _encoded(place: _Place, value: Any) -> Encoded:
     kind = type(value)
-    if kind is str:
-        return place.texts.get(value) or _text(place, value)
-    if kind is not place.exact and place.slot.check(value) is not None:
-        raise _UnusualError
+    if kind is not place.exact:
+        known = place.texts.get(value) if kind is str else None
+        if known is not None:
+            return known
+        if place.slot.check(value) is not None:
+            raise _UnusualError
     if kind is place.like:
         return Encoded(float(value), place.kind, None)
-    if kind is bool and place.like is None:
-        return encode(value, "json")
-    raise _UnusualError
-
-
-def _text(place: _Place, value: str) -> Encoded:
-    if place.exact is not str and place.slot.check(value) is not None:
-        raise _UnusualError
-    if place.like is not None:
+    if place.like is not None or kind not in (str, bool):
         raise _UnusualError
     found = encode(value, "json")
-    if len(place.texts) < TEXTS_MAX:
+    if kind is not place.exact and kind is str and len(place.texts) < TEXTS_MAX:
         place.texts[value] = found
     return found
