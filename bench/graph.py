@@ -36,7 +36,7 @@ WARM = 12  # runs that do not count: until then statements are prepared, and pag
 AT = END - timedelta(weeks=3, hours=5)
 PATHS = "SELECT path, path_no FROM path WHERE role = 'property'"
 MEMORY_MIB_MAX = 600
-WHOLE_RUNS = 3
+WHOLE_RUNS = 5  # of which the first does not count, as above
 OPENINGS = 300
 
 
@@ -168,7 +168,7 @@ async def _whole(site: Serving, by_hand: ByHand) -> list[Figure]:
             by_hand_s.append(tx.spent_s)
         if _canonical(answer, ordered=False) != _canonical(expected, ordered=False):
             raise RuntimeError(f"the whole graph: {len(answer)} twins and {len(expected)} by hand differ")
-    return [_compared("as_of_whole_graph", median(asked_s), median(by_hand_s), "s")]
+    return [_compared("as_of_whole_graph", median(asked_s[1:]), median(by_hand_s[1:]), "s")]
 
 
 async def _pages(site: Serving) -> tuple[Answer, float]:

@@ -14,7 +14,7 @@ from bench.ingest import owner_dsn
 from bench.platform import Platform
 from bench.wire import Connection, request_bytes
 from gemel.base.clock import iso_us, now_us
-from gemel.history.packing import PACK_MAX
+from gemel.history.packs import PACK_MAX
 from gemel.history.rollups import fold_tenant
 from gemel.history.weeks import monday_of, week_of
 from gemel.store.columns import doubles, register, timestamps

@@ -11,7 +11,7 @@ from litestar.params import QueryParameter
 
 from gemel.api.bodies import empty_answer, json_answer, read_json
 from gemel.api.call import AnyRequest, call_of
-from gemel.api.conditions import CONDITIONS
+from gemel.api.conditions import CONDITIONS, READER, tagged_answer
 from gemel.api.moments import MOMENT
 from gemel.api.params import PageSize, RelationshipId, Token, TwinId, next_link
 from gemel.api.routing import JSON, RouteInfo, route
@@ -41,7 +41,7 @@ ONE = PLACE + "/{relationship_id:str}"
 
 @get(
     ONE,
-    dependencies=MOMENT,
+    dependencies=MOMENT | READER,
     **route(
         TAG,
         RouteInfo(
@@ -50,13 +50,17 @@ ONE = PLACE + "/{relationship_id:str}"
     ),
 )
 async def get_relationship(
-    request: AnyRequest, twin_id: TwinId, relationship_id: RelationshipId, moment: NamedDependency[Moment]
+    request: AnyRequest,
+    twin_id: TwinId,
+    relationship_id: RelationshipId,
+    moment: NamedDependency[Moment],
+    held: NamedDependency[str | None],
 ) -> Response[bytes]:
     """Get a relationship of a twin."""
     call = call_of(request)
     async with call.services.database.read(call.tenant) as tx:
         found = await relationship_reading.get_relationship(tx, twin_id, relationship_id, moment)
-    return json_answer(found.body, headers={"ETag": found.etag})
+    return tagged_answer(found.body, found.etag, held, moment)
 
 
 @put(

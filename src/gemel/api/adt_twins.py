@@ -11,7 +11,7 @@ from litestar.params import QueryParameter
 
 from gemel.api.bodies import empty_answer, json_answer, read_json
 from gemel.api.call import AnyRequest, call_of
-from gemel.api.conditions import CONDITIONS
+from gemel.api.conditions import CONDITIONS, READER, tagged_answer
 from gemel.api.deprecations import deprecation_headers
 from gemel.api.moments import MOMENT
 from gemel.api.params import MOMENT_SCHEMA, Component, TwinId
@@ -51,7 +51,7 @@ PATCH_EXAMPLE = [{"op": "replace", "path": "/speed", "value": 1480.0}]
 
 @get(
     "/digitaltwins/{twin_id:str}",
-    dependencies=MOMENT,
+    dependencies=MOMENT | READER,
     **route(
         TAG,
         RouteInfo(
@@ -59,7 +59,9 @@ PATCH_EXAMPLE = [{"op": "replace", "path": "/speed", "value": 1480.0}]
         ),
     ),
 )
-async def get_twin(request: AnyRequest, twin_id: TwinId, moment: NamedDependency[Moment]) -> Response[bytes]:
+async def get_twin(
+    request: AnyRequest, twin_id: TwinId, moment: NamedDependency[Moment], held: NamedDependency[str | None]
+) -> Response[bytes]:
     """Get a twin: its properties, each with its times, and its components; as of a moment, if one is given."""
     call = call_of(request)
     if moment == LIVE:
@@ -67,7 +69,7 @@ async def get_twin(request: AnyRequest, twin_id: TwinId, moment: NamedDependency
     else:
         async with call.services.database.read(call.tenant) as tx:
             found = await twins.get_twin(tx, call.services.context, twin_id, moment)
-    return json_answer(found.body, headers={"ETag": found.etag})
+    return tagged_answer(found.body, found.etag, held, moment)
 
 
 @put(
@@ -161,17 +163,21 @@ async def delete_twin(
 
 @get(
     "/digitaltwins/{twin_id:str}/components/{component:str}",
-    dependencies=MOMENT,
+    dependencies=MOMENT | READER,
     **route(TAG, RouteInfo(Scope.READ, answer={JSON: dict[str, Any]}, headers=ETAG, failures=(404,))),
 )
 async def get_component(
-    request: AnyRequest, twin_id: TwinId, component: Component, moment: NamedDependency[Moment]
+    request: AnyRequest,
+    twin_id: TwinId,
+    component: Component,
+    moment: NamedDependency[Moment],
+    held: NamedDependency[str | None],
 ) -> Response[bytes]:
     """Get one component of a twin."""
     call = call_of(request)
     async with call.services.database.read(call.tenant) as tx:
         found = await twins.get_component(tx, call.services.context, twin_id, component, moment)
-    return json_answer(found.body, headers={"ETag": found.etag})
+    return tagged_answer(found.body, found.etag, held, moment)
 
 
 @patch(

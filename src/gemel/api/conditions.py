@@ -1,18 +1,21 @@
-"""What a change depends on: the headers If-Match and If-None-Match, the same on every route that they fit."""
+"""What a change or an answer depends on: If-Match and If-None-Match, the same on every route that they fit."""
 
 from __future__ import annotations
 
-from typing import Annotated, cast
+from typing import Annotated, Any, cast
 
+from litestar import Response
 from litestar.di import Provide
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import HeaderParameter
 from litestar.types import HTTPScope
 
+from gemel.api.bodies import json_answer
 from gemel.base.errors import InvalidError
-from gemel.graph.etag import Conditions
+from gemel.graph.etag import Conditions, is_known
+from gemel.history.moment import LIVE, Moment
 
-__all__ = ["CONDITIONS", "refuse_conditions"]
+__all__ = ["CONDITIONS", "READER", "refuse_conditions", "tagged_answer"]
 
 ETAGS = r'^(\*|(W/)?"[^"]*"( *, *(W/)?"[^"]*")*)$'
 
@@ -32,6 +35,36 @@ IfNoneMatch = Annotated[
         schema_extra={"enum": ["*"]},
     ),
 ]
+
+
+HeldTags = Annotated[
+    str | None,
+    HeaderParameter(
+        name="If-None-Match",
+        description="The etags of what you have, or `*`: what is still so is answered with 304, without a body.",
+        schema_extra={"pattern": ETAGS},
+    ),
+]
+
+
+def given_held(if_none_match: HeldTags = None) -> str | None:
+    """Return the If-None-Match header of who reads."""
+    return if_none_match
+
+
+READER = {"held": Provide(given_held, sync_to_thread=False)}
+"""What a route that reads a thing with an etag declares among its dependencies, for `tagged_answer`."""
+
+
+def tagged_answer(body: Any, etag: str, held: str | None, moment: Moment) -> Response[bytes]:
+    """Return an answer with its etag; 304 without a body where the reader holds it (RFC 9110, 13.1.2).
+
+    What was so at a moment is always answered whole: a deletion of samples may change it and leave its etag.
+    Raises InvalidError (InvalidArgument) for an If-None-Match header that is none.
+    """
+    if is_known(held, etag) and moment == LIVE:
+        return Response(b"", status_code=304, headers={"ETag": etag})
+    return json_answer(body, headers={"ETag": etag})
 
 
 def given_conditions(if_match: IfMatch = None, if_none_match: IfNoneMatch = None) -> Conditions:

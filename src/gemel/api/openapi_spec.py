@@ -15,6 +15,7 @@ from litestar.routes import HTTPRoute
 from litestar.typing import FieldDefinition
 
 from gemel import __version__
+from gemel.api.conditions import READER
 from gemel.api.failures import FailureBody
 from gemel.api.routing import API_VERSIONS, JSON, RouteInfo, info_of, parameters_of
 
@@ -38,6 +39,10 @@ DESCRIPTION = """\
 A digital twin platform: the Azure Digital Twins data plane at the root, and events, history, changes, quarantine
 and keys under /v1. Send `Authorization: Bearer KEY`; every route names the scope that its key needs.
 """
+NOT_MODIFIED = {
+    "description": "It is as the etag that was sent has it.",
+    "headers": {"ETag": {"description": "Its etag.", "schema": {"type": "string"}}},
+}
 API_VERSION = {
     "name": "api-version",
     "in": "query",
@@ -125,6 +130,8 @@ def _operation(
     }
     if info.scope is not None:
         operation["x-gemel-scope"] = str(info.scope)
+    if READER.keys() <= handler.resolve_dependencies().keys():
+        operation["responses"]["304"] = NOT_MODIFIED
     if info.body:
         operation["requestBody"] = {
             "required": True,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from gemel.cli.facts import Facts
+from gemel.cli.facts import Facts, QueueFacts
 from gemel.cli.output import remedy_of
 
 __all__ = ["CHECKS", "Finding", "Verdict"]
@@ -269,7 +269,8 @@ def queues(facts: Facts) -> Finding:
     short = [each for each in found if each.fault is None and each.kept < each.sent]
     if short:
         said = "; ".join(
-            f"that of {each.source} kept {each.kept:,} of {each.sent:,} messages" for each in short
+            f"that of {each.source} kept {each.kept:,} of {each.sent:,} messages{_lasting(each)}"
+            for each in short
         )
         return Finding(
             Verdict.WARN,
@@ -282,7 +283,17 @@ def queues(facts: Facts) -> Finding:
         return Finding(
             Verdict.WARN, f"Not known of {said}", "Let its user publish and subscribe under gemel/probe/."
         )
-    return ok(f"{len(found)} of MQTT sources tried, all messages kept" if found else "no MQTT sources")
+    if not found:
+        return ok("no MQTT sources")
+    said = "".join(f"; {each.source}{_lasting(each)}, at least" for each in found if each.per_s)
+    return ok(f"{len(found)} of MQTT sources tried, all messages kept{said}")
+
+
+def _lasting(queue: QueueFacts) -> str:
+    """Return for how long of what a source brings now its broker's queue lasts, where it brings anything."""
+    if not queue.per_s:
+        return ""
+    return f": {queue.kept / queue.per_s:,.0f} s of the {queue.per_s:,.0f} a second that it brings now"
 
 
 def cold(facts: Facts) -> Finding:

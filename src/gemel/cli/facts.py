@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
@@ -25,16 +25,22 @@ __all__ = ["ColdFacts", "Facts", "QueueFacts", "ServerFacts", "gather", "skew_s"
 EXTRAS = {"arrow": "pyarrow", "grpc": "grpc"}
 PROGRAMS = ("postgres", "initdb", "pg_dump", "pg_restore")
 PROGRAM_S_MAX = 20
+RATE_S = 3.0
+"""For how long at least it is counted what sources bring."""
 
 
 @dataclass(frozen=True, slots=True)
 class QueueFacts:
-    """What the broker of a source kept of messages to a client that was away; `fault` is why that is not known."""
+    """What the broker of a source kept of messages to a client that was away; `fault` is why that is not known.
+
+    `per_s` is how many events a second the source brought meanwhile.
+    """
 
     source: str
     sent: int = 0
     kept: int = 0
     fault: GemelError | None = None
+    per_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,17 +315,27 @@ def _served(client: Any, key: str, skew: float | None, *, probe: bool) -> Server
 
 
 def _queues(client: Any) -> tuple[QueueFacts, ...]:
-    """Return what the broker of each MQTT source keeps."""
+    """Return what the broker of each MQTT source keeps, and how much each source brings meanwhile."""
+    before, began_s = _events(client), time.monotonic()
     found = []
-    for source in client.get("/v1/sources")["value"]:
-        if source["kind"] == "mqtt":
-            name = source["name"]
-            try:
-                told = client.call("POST", f"/v1/sources/{name}/probe")
-                found.append(QueueFacts(name, told["sent"], told["kept"]))
-            except GemelError as error:
-                found.append(QueueFacts(name, fault=error))
-    return tuple(found)
+    for name in before:
+        try:
+            told = client.call("POST", f"/v1/sources/{name}/probe")
+            found.append(QueueFacts(name, told["sent"], told["kept"]))
+        except GemelError as error:
+            found.append(QueueFacts(name, fault=error))
+    time.sleep(max(0.0, RATE_S * bool(found) - (time.monotonic() - began_s)))
+    after, over_s = _events(client), time.monotonic() - began_s
+    return tuple(
+        replace(each, per_s=max(0, after.get(each.source, 0) - before[each.source]) / over_s)
+        for each in found
+    )
+
+
+def _events(client: Any) -> dict[str, int]:
+    """Return how many events each MQTT source has brought."""
+    listed = client.get("/v1/sources")["value"]
+    return {each["name"]: each["counts"]["events"] for each in listed if each["kind"] == "mqtt"}
 
 
 def _scopes(client: Any, key: str) -> tuple[str, ...] | None:

@@ -130,13 +130,22 @@ class _Judge:
             newborns.add_plain(row, twin_type, put.stored, time_us)
 
 
-async def read_twin_puts(tx: ReadTransaction, context: GraphContext, items: Sequence[TwinItem]) -> TwinPuts:
-    """Read bodies of twins, each id once, against the models of this moment."""
+async def read_twin_puts(
+    tx: ReadTransaction,
+    context: GraphContext,
+    items: Sequence[TwinItem],
+    readers: dict[str, PlainReader] | None = None,
+) -> TwinPuts:
+    """Read bodies of twins, each id once, against the models of this moment.
+
+    `readers` are kept by model from one batch to the next.
+    """
     epoch = tx.epochs.models
     wanted = {model for _, body in items if (model := _model_named(body)) is not None}
     types = {model: await context.library.twin_type(tx, model) for model in wanted}
     numbers = await _numbers(tx, context, [each for each in types.values() if each is not None])
-    puts = await asyncio.to_thread(lambda: _read_all(items, types))
+    known = {} if readers is None else readers
+    puts = await asyncio.to_thread(lambda: _read_all(items, types, known))
     return TwinPuts(items, puts, epoch, tx.line_us, numbers)
 
 
@@ -250,8 +259,15 @@ def _model_named(body: Any) -> str | None:
         return None
 
 
-def _read_all(items: Sequence[TwinItem], types: Mapping[str, TwinType | None]) -> list[Put | GemelError]:
-    readers = {model: PlainReader(each) for model, each in types.items() if each is not None}
+def _read_all(
+    items: Sequence[TwinItem], types: Mapping[str, TwinType | None], readers: dict[str, PlainReader]
+) -> list[Put | GemelError]:
+    for model, twin_type in types.items():
+        known = readers.get(model)
+        if twin_type is None:
+            readers.pop(model, None)
+        elif known is None or known.twin_type is not twin_type:
+            readers[model] = PlainReader(twin_type)
     return [_read(twin_id, body, readers) for twin_id, body in items]
 
 

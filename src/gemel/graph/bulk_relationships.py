@@ -38,10 +38,11 @@ from gemel.graph.relationship_spans import end_relationships, open_relationships
 from gemel.graph.told import told_relationship
 from gemel.graph.writing import existing_type
 from gemel.history.changes import Parcel, append_parcels, pack, parcels, stamp_parcels
+from gemel.history.samples import Ints
 from gemel.history.unstamped import UNSTAMPED_US, stamp_array
 from gemel.models import Relationship, TwinType
 from gemel.models.model_set import ModelSet
-from gemel.store.columns import BigintArray, TextArray, TimestampArray, bigints, texts, timestamps
+from gemel.store.columns import BigintArray, TextArray, TimestampArray, bigints, labels, texts, timestamps
 from gemel.store.database import Epochs, ReadTransaction, WriteTransaction
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "foresee_relationships",
     "put_foreseen",
     "put_relationships",
+    "relationship_columns",
 ]
 
 # What lives has a span that is open on both axes, so one look there says both what is there, and until when an
@@ -80,6 +82,13 @@ PUT = f"""{INSERT}
 ON CONFLICT (tenant, source_no, relationship_id) DO UPDATE SET name = excluded.name,
     target_no = excluded.target_no, properties = excluded.properties, valid_from = excluded.valid_from,
     recorded = excluded.recorded"""
+# Nothing ends, so what is made says what its spans say.
+CREATE = f"""
+WITH made AS ({INSERT}
+    RETURNING tenant, source_no, relationship_id, name, target_no, properties, valid_from, recorded)
+INSERT INTO relationship_span (tenant, source_no, relationship_id, name, target_no, properties, valid_from, valid_to,
+                               recorded_from)
+SELECT tenant, source_no, relationship_id, name, target_no, properties, valid_from, 'infinity', recorded FROM made"""
 
 HEADER = frozenset((*relating.HEADER, "$dtId"))
 Key = tuple[int, str]
@@ -159,9 +168,11 @@ class _Known:
                 self.errors.append(error)
         if not taken:
             return None
-        *columns, _, told = zip(*taken, strict=True)
+        source_nos, ids, names, target_nos, properties, starts_us, _, told = zip(*taken, strict=True)
+        what = properties, np.array(starts_us, np.int64)
+        columns = relationship_columns((source_nos, target_nos), (ids, names), what)
         replaced = [(each.source_no, each.relationship_id) for each in taken if each.replaces]
-        return TakenRelationships(_columns(columns), replaced, parcels(told))
+        return TakenRelationships(columns, replaced, parcels(told))
 
     def _stored(self, item: RelationshipItem) -> _Stored:
         source_id, relationship_id, body = item
@@ -286,10 +297,12 @@ async def _write(tx: WriteTransaction, taken: TakenRelationships | None, stamp_u
     others, starts = taken.columns
     columns = (*others, stamp_array(starts, stamp_us))
     async with tx.in_one_trip():
-        await tx.execute(PUT if taken.replaced else INSERT, (now, *columns))
         if taken.replaced:
+            await tx.execute(PUT, (now, *columns))
             await end_relationships(tx, taken.replaced, now)
-        await open_relationships(tx, columns, now)
+            await open_relationships(tx, columns, now)
+        else:
+            await tx.execute(CREATE, (now, *columns))
         await append_parcels(tx, stamp_parcels(taken.told, stamp_us))
 
 
@@ -364,13 +377,24 @@ def _properties_of(body: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in body.items() if key not in HEADER}
 
 
-def _columns(columns: Sequence[Sequence[Any]]) -> tuple[Others, TimestampArray]:
-    source_nos, ids, names, target_nos, properties, starts_us = columns
+def relationship_columns(
+    ends: tuple[Sequence[int], Sequence[int]],
+    named: tuple[Sequence[str], Sequence[str]],
+    what: tuple[Sequence[str], Ints],
+) -> tuple[Others, TimestampArray]:
+    """Return relationships as they are written: those of one source together, which are neighbours in the indexes.
+
+    `ends` are numbers of sources and targets, `named` their ids and names, `what` properties and starts (µs).
+    """
+    source_nos, target_nos = (np.array(each, np.int64) for each in ends)
+    order = np.argsort(source_nos, kind="stable")
+    places = order.tolist()
+    ids, names, properties = ([each[place] for place in places] for each in (*named, what[0]))
     others = (
-        bigints(np.array(source_nos, np.int64)),
+        bigints(source_nos[order]),
         texts(ids),
-        texts(names),
-        bigints(np.array(target_nos, np.int64)),
-        texts(properties),
+        labels(names),
+        bigints(target_nos[order]),
+        labels(properties),
     )
-    return others, timestamps(np.array(starts_us, np.int64))
+    return others, timestamps(what[1][order])

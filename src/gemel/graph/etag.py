@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from gemel.base.errors import InvalidError, PreconditionError
 
-__all__ = ["UNCONDITIONAL", "Conditions", "etag", "matches"]
+__all__ = ["UNCONDITIONAL", "Conditions", "etag", "is_known", "matches"]
 
 TAG = re.compile(r'\s*(?:W/)?"([^"]*)"\s*(?:,|$)')
 
@@ -24,19 +24,28 @@ def matches(if_match: str | None, etag: str) -> bool:
     Tags are compared weakly (RFC 9110, 8.8.3.2), as the service that this replaces does. Raises InvalidError
     (InvalidArgument) for a header that is none of these.
     """
-    if if_match is None or if_match.strip() == "*":
+    return if_match is None or _names("If-Match", if_match, etag)
+
+
+def is_known(if_none_match: str | None, etag: str) -> bool:
+    """Say whether a reader has what has this tag, by its If-None-Match header; raise as `matches` does."""
+    return if_none_match is not None and _names("If-None-Match", if_none_match, etag)
+
+
+def _names(header: str, value: str, etag: str) -> bool:
+    if value.strip() == "*":
         return True
     opaque, position = [], 0
-    while position < len(if_match):
-        tag = TAG.match(if_match, position)
+    while position < len(value):
+        tag = TAG.match(value, position)
         if tag is None:
             break
         opaque.append(tag[1])
         position = tag.end()
-    if not opaque or position < len(if_match):
+    if not opaque or position < len(value):
         raise InvalidError(
             "InvalidArgument",
-            "Invalid If-Match header value. Allowed value(s): If-Match: {etag} or If-Match: *",
+            f"Invalid {header} header value. Allowed value(s): {header}: {{etag}} or {header}: *",
         )
     return etag.removeprefix("W/").strip('"') in opaque
 

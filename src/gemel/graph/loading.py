@@ -10,7 +10,7 @@ from gemel.graph.context import GraphContext
 from gemel.graph.live import LiveTwin, TwinRow
 from gemel.graph.timeline import FOREVER_US
 from gemel.history.cold import is_frozen, stage_state
-from gemel.history.moment import LIVE, SPAN_THEN, Moment, check_kept
+from gemel.history.moment import LIVE, Moment, check_kept, span_then
 from gemel.history.state import STATE_COLUMNS, read_state, state_by_twin, state_from, state_join, state_of
 from gemel.store.columns import texts
 from gemel.store.database import ReadTransaction, Row, Statement
@@ -61,7 +61,7 @@ STAMPED = f"""coalesce((SELECT max(f.recorded) FROM twin_stamp AS f
 COLUMNS_THEN = f"""
 s.twin_no, s.twin_id, s.model_id, s.components, {MICROSECONDS.format("s.valid_from")},
 {MICROSECONDS.format(CREATED)}, {MICROSECONDS.format(STAMPED)}, 0, s.lifecycle, {FOREVER_US}"""
-WHERE_THEN = f"s.tenant = current_tenant() AND {SPAN_THEN.format('s')}"
+WHERE_THEN = "s.tenant = current_tenant() AND {then}"
 BY_IDS_THEN = f"SELECT {COLUMNS_THEN} FROM twin_span AS s WHERE {WHERE_THEN} AND s.twin_id = ANY(%(ids)s)"
 BY_NO_THEN = f"SELECT {COLUMNS_THEN} FROM twin_span AS s WHERE {WHERE_THEN} AND s.twin_no = ANY({{nos}})"
 GIVEN = "%(nos)s::int[]"
@@ -101,7 +101,10 @@ async def read_twins(
     if moment == LIVE:
         rows = await tx.rows(BY_IDS, (texts(list(twin_ids)),))
     else:
-        rows = await tx.rows(BY_IDS_THEN, moment.parameters | {"ids": texts(list(twin_ids))})
+        rows = await tx.rows(
+            BY_IDS_THEN.format(then=span_then(moment, "s")),
+            moment.parameters | {"ids": texts(list(twin_ids))},
+        )
     return {twin.row.twin_id: twin for twin in await _with_state(tx, context, rows, moment)}
 
 
@@ -149,7 +152,7 @@ async def named_documents(
 
 def _documents_of(twin_nos: str, moment: Moment) -> tuple[str, str]:
     own = BY_NO if moment == LIVE else BY_NO_THEN
-    return own.format(nos=twin_nos), state_of(twin_nos, moment)
+    return own.format(nos=twin_nos, then=span_then(moment, "s")), state_of(twin_nos, moment)
 
 
 async def _bodies(
@@ -177,7 +180,7 @@ async def _one(tx: ReadTransaction, context: GraphContext, twin_id: str, moment:
     else:
         if is_frozen(tx, moment):
             await stage_state(tx, [row[0] for row in await tx.rows(NUMBERS, (twin_id,))], moment)
-        sql = ONE.format(row=THEN_ROW, state=state)
+        sql = ONE.format(row=THEN_ROW.format(then=span_then(moment, "s")), state=state)
         rows = await tx.rows(sql, moment.parameters | {"id": twin_id})
     if not rows:
         return None

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 
 from gemel.graph.changing import Outcome
@@ -56,6 +57,8 @@ class Newborns:
     paths: list[str] = field(default_factory=list)
     times_us: list[int] = field(default_factory=list)
     values: list[Encoded] = field(default_factory=list)
+    components: dict[str, msgspec.Raw] = field(default_factory=dict)
+    """Those of each type, as they are told: it is most of what there is to tell of a twin."""
 
     def add(self, outcome: Outcome, twin_type: TwinType) -> None:
         """Add a twin and its samples."""
@@ -89,8 +92,13 @@ class Newborns:
     ) -> None:
         before = len(self.paths)
         self.rows.append(row)
-        self.types[twin_type.model] = twin_type
-        self.told.append(pack("twin.created", told_whole_row(row, held)))
+        components = self.components.get(twin_type.model)
+        if components is None:
+            self.types[twin_type.model] = twin_type
+            components = self.components[twin_type.model] = msgspec.Raw(
+                msgspec.msgpack.encode(row.components)
+            )
+        self.told.append(pack("twin.created", told_whole_row(row, held, components)))
         self.paths += paths
         self.counts.append(len(self.paths) - before)
 

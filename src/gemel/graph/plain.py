@@ -14,7 +14,7 @@ from gemel.base.errors import GemelError
 from gemel.graph.changing import Change
 from gemel.graph.content import METADATA, MODEL, VALID_FROM
 from gemel.graph.putting import Put, valid_from_of
-from gemel.history.values import DOUBLE, INTEGER, Encoded, encode
+from gemel.history.values import DOUBLE, INTEGER, JSON, Encoded, encode
 from gemel.models import Primitive, Slot, TwinType
 
 __all__ = ["PlainReader"]
@@ -25,12 +25,31 @@ EXACT: Mapping[str, type] = {"string": str, "boolean": bool, "double": float}
 """Kinds of which every value of a Python type fits: JSON has no number that is not finite."""
 LIKE = {"double": float, "integer": int}
 """What a value is that reads back as it was, by storage."""
+KINDS = {"double": DOUBLE, "integer": INTEGER}
+
+
+TEXTS_MAX = 200
+"""How many texts of a slot are remembered that must look like something, as dates; after that each is looked at."""
 
 
 class _Place(NamedTuple):
+    """A slot: values of the type `exact` fit it, and those of `like` are kept as numbers of a kind.
+
+    `texts` are some that fit, in their stored form.
+    """
+
     path: str
     slot: Slot
     exact: type | None
+    like: type | None
+    kind: int
+    texts: dict[str, Encoded]
+
+    @classmethod
+    def of(cls, path: str, slot: Slot) -> _Place:
+        """Return the place of a slot."""
+        exact = EXACT.get(slot.schema.kind) if isinstance(slot.schema, Primitive) else None
+        return cls(path, slot, exact, LIKE.get(slot.storage), KINDS.get(slot.storage, JSON), {})
 
 
 class PlainReader:
@@ -44,8 +63,7 @@ class PlainReader:
             if slot.role != "property":
                 continue
             owner, _, name = path.rpartition(".")
-            exact = EXACT.get(slot.schema.kind) if isinstance(slot.schema, Primitive) else None
-            (self._components[owner] if owner else self._own)[name] = _Place(path, slot, exact)
+            (self._components[owner] if owner else self._own)[name] = _Place.of(path, slot)
 
     def read(self, twin_id: str, body: Mapping[str, Any]) -> Put | None:
         """Return what a body asks, as `read_put` and `foresee_values` do, or None to leave it to them."""
@@ -95,13 +113,18 @@ class _UnusualError(Exception):
 
 
 def _encoded(place: _Place, value: Any) -> Encoded:
-    kind, slot = type(value), place.slot
-    if kind is not place.exact and slot.check(value) is not None:
+    kind = type(value)
+    if kind is not place.exact:
+        known = place.texts.get(value) if kind is str else None
+        if known is not None:
+            return known
+        if place.slot.check(value) is not None:
+            raise _UnusualError
+    if kind is place.like:
+        return Encoded(float(value), place.kind, None)
+    if place.like is not None or kind not in (str, bool):
         raise _UnusualError
-    storage = slot.storage
-    if storage == "json":
-        if kind is str or kind is bool:
-            return encode(value, storage)
-    elif kind is LIKE[storage]:
-        return Encoded(float(value), DOUBLE if storage == "double" else INTEGER, None)
-    raise _UnusualError
+    found = encode(value, "json")
+    if kind is not place.exact and kind is str and len(place.texts) < TEXTS_MAX:
+        place.texts[value] = found
+    return found

@@ -19,7 +19,7 @@ from msgspec import UNSET, UnsetType
 
 from gemel.base import clock
 from gemel.base.errors import InvalidError
-from gemel.graph.bulk_relationships import ForeseenRelationships, TakenRelationships
+from gemel.graph.bulk_relationships import ForeseenRelationships, TakenRelationships, relationship_columns
 from gemel.graph.content import parse_time_us
 from gemel.graph.context import GraphContext
 from gemel.graph.ends import KnownEnds
@@ -32,7 +32,6 @@ from gemel.history.samples import Ints
 from gemel.history.unstamped import UNSTAMPED_US
 from gemel.models import TwinType
 from gemel.models.model_set import ModelSet
-from gemel.store.columns import bigints, repeated, texts, timestamps
 from gemel.store.database import ReadTransaction
 
 __all__ = ["PlainRelationships", "foresee_plain", "read_plain"]
@@ -172,11 +171,6 @@ def _taken(
             return None
     columns = zip(plain.source_ids, source_nos, plain.ids, plain.names, plain.target_ids, strict=True)
     told = [pack("relationship.created", _Told(*each, {}, UNSTAMPED_US)) for each in columns]
-    others = (
-        bigints(np.array(source_nos, np.int64)),
-        texts(plain.ids),
-        texts(plain.names),
-        bigints(np.array(target_nos, np.int64)),
-        repeated("{}", len(told)),
-    )
-    return TakenRelationships((others, timestamps(plain.starts_us)), (), parcels(told))
+    what = ["{}"] * len(told), plain.starts_us
+    written = relationship_columns((source_nos, target_nos), (plain.ids, plain.names), what)
+    return TakenRelationships(written, (), parcels(told))

@@ -12,7 +12,7 @@ from gemel.graph.etag import etag
 from gemel.graph.loading import MICROSECONDS, twin_not_found
 from gemel.graph.names import check_relationship_id, check_twin_id
 from gemel.graph.paging import Listing, Page
-from gemel.history.moment import LIVE, SPAN_THEN, Moment
+from gemel.history.moment import LIVE, Moment, span_then
 from gemel.store.database import ReadTransaction
 
 __all__ = [
@@ -36,7 +36,7 @@ TWIN = f"""
 SELECT twin_no, model_id, {MICROSECONDS.format("valid_from")} FROM {{}} AS s
 WHERE s.tenant = current_tenant() AND s.twin_id = %(twin)s"""
 TWIN_NOW = TWIN.format("twin")
-TWIN_THEN = f"{TWIN.format('twin_span')} AND {SPAN_THEN.format('s')}"
+TWIN_THEN = f"{TWIN.format('twin_span')} AND {{}}"
 
 COLUMNS = f"""
 r.relationship_id, s.twin_id, t.twin_id, r.name, r.properties, {{recorded}},
@@ -56,7 +56,7 @@ THEN = f"""
 SELECT {COLUMNS.format(recorded=MICROSECONDS.format(TOLD))} FROM relationship_span AS r
 CROSS JOIN LATERAL ({NAME.format("r.source_no")}) AS s
 CROSS JOIN LATERAL ({NAME.format("r.target_no")}) AS t
-WHERE r.tenant = current_tenant() AND {SPAN_THEN.format("r")}"""
+WHERE r.tenant = current_tenant() AND {{}}"""
 ONE = " AND r.source_no = %(source)s AND r.relationship_id = %(id)s"
 MANY = """ AND (r.source_no, r.relationship_id) IN (
     SELECT k.source_no, k.relationship_id
@@ -185,7 +185,8 @@ async def list_incoming(
 async def find_end(tx: ReadTransaction, twin_id: str, moment: Moment = LIVE) -> TwinEnd | None:
     """Return a twin that relationships may start from or lead to, or None. Raises InvalidError for no id."""
     check_twin_id(twin_id)
-    row = await tx.row(TWIN_NOW if moment == LIVE else TWIN_THEN, {"twin": twin_id} | moment.parameters)
+    sql = TWIN_NOW if moment == LIVE else TWIN_THEN.format(span_then(moment, "s"))
+    row = await tx.row(sql, {"twin": twin_id} | moment.parameters)
     return None if row is None else TwinEnd(*row)
 
 
@@ -230,5 +231,6 @@ async def relationship_documents(
 async def _relationships(
     tx: ReadTransaction, condition: str, wanted: dict[str, Any], moment: Moment
 ) -> list[StoredRelationship]:
-    rows = await tx.rows((NOW if moment == LIVE else THEN) + condition, wanted | moment.parameters)
+    sql = NOW if moment == LIVE else THEN.format(span_then(moment, "r"))
+    rows = await tx.rows(sql + condition, wanted | moment.parameters)
     return [StoredRelationship(*row) for row in rows]

@@ -15,7 +15,7 @@ from gemel.base.clock import from_us
 from gemel.graph.loading import MICROSECONDS
 from gemel.graph.past_states import ToldSpan
 from gemel.graph.timeline import FOREVER_US, Span, Split, Standing
-from gemel.store.columns import BigintArray, TextArray, TimestampArray, texts
+from gemel.store.columns import BigintArray, TextArray, TimestampArray, labels
 from gemel.store.database import ReadTransaction, Row, WriteTransaction
 
 __all__ = [
@@ -155,11 +155,11 @@ def standing_columns(standings: Sequence[Standing]) -> tuple[TextArray, ...]:
         if id(each.components) not in components:
             components[id(each.components)] = _json(each.components)
     return (
-        texts([each.model_id for each in standings]),
-        texts([components[id(each.components)] for each in standings]),
-        texts([each.lifecycle for each in standings]),
-        texts([each.reason for each in standings]),
-        texts([each.actor for each in standings]),
+        labels([each.model_id for each in standings]),
+        labels([components[id(each.components)] for each in standings]),
+        labels([each.lifecycle for each in standings]),
+        labels([each.reason for each in standings]),
+        labels([each.actor for each in standings]),
     )
 
 

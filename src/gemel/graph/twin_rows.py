@@ -12,7 +12,6 @@ from gemel.graph.context import GraphContext
 from gemel.graph.live import LiveTwin
 from gemel.graph.newborn import Newborns, PackedTwins
 from gemel.graph.relationship_reading import TwinEnd
-from gemel.graph.spans import open_spans
 from gemel.graph.told import told_twin
 from gemel.graph.writing import number_paths, write_properties, write_row
 from gemel.history.changes import append_all, append_parcels, stamp_parcels
@@ -38,12 +37,17 @@ SELECT nextval('twin_no'), coalesce((
     WHERE s.tenant = current_tenant() AND s.twin_id = w.id
       AND s.recorded_to = 'infinity' AND s.valid_to < 'infinity'), 0)
 FROM unnest(%s::text[]) WITH ORDINALITY AS w (id, place) ORDER BY w.place"""
-INSERT = """
-INSERT INTO twin (tenant, twin_no, twin_id, model_id, components, lifecycle, valid_from, created, recorded)
-SELECT (SELECT current_tenant()), no, id, model, components::jsonb, lifecycle, starts, stamp, stamp
-FROM (SELECT %s::timestamptz AS stamp, unnest(%s::bigint[]) AS no, unnest(%s::text[]) AS id,
-             unnest(%s::timestamptz[]) AS starts, unnest(%s::text[]) AS model, unnest(%s::text[]) AS components,
-             unnest(%s::text[]) AS lifecycle) AS t"""
+# Of twins that are made nobody has said why, so that their rows say what their spans say.
+CREATE = """
+WITH made AS (
+    INSERT INTO twin (tenant, twin_no, twin_id, model_id, components, lifecycle, valid_from, created, recorded)
+    SELECT (SELECT current_tenant()), no, id, model, components::jsonb, lifecycle, starts, stamp, stamp
+    FROM (SELECT %s::timestamptz AS stamp, unnest(%s::bigint[]) AS no, unnest(%s::text[]) AS id,
+                 unnest(%s::timestamptz[]) AS starts, unnest(%s::text[]) AS model, unnest(%s::text[]) AS components,
+                 unnest(%s::text[]) AS lifecycle) AS t
+    RETURNING tenant, twin_no, twin_id, model_id, components, lifecycle, valid_from, recorded)
+INSERT INTO twin_span (tenant, twin_no, twin_id, valid_from, valid_to, recorded_from, model_id, components, lifecycle)
+SELECT tenant, twin_no, twin_id, valid_from, 'infinity', recorded, model_id, components, lifecycle FROM made"""
 RESTAMP = """
 UPDATE twin SET recorded = t.recorded FROM unnest(%s::bigint[], %s::timestamptz[]) AS t (no, recorded)
 WHERE twin.tenant = current_tenant() AND twin.twin_no = t.no"""
@@ -91,8 +95,7 @@ async def write_packed(tx: WriteTransaction, packed: PackedTwins, stamp_us: int)
         await copy_first_samples(tx, packed.samples, stamp_us)
     tx.touch_graph()
     async with tx.in_one_trip():
-        await tx.execute(INSERT, (from_us(stamp_us), *places, models, components, lifecycles))
-        await open_spans(tx, places, packed.standings, stamp_us)
+        await tx.execute(CREATE, (from_us(stamp_us), *places, models, components, lifecycles))
         await append_parcels(tx, stamp_parcels(packed.told, stamp_us))
         if packed.samples is not None:
             await tell_first_samples(tx, packed.samples, stamp_us)

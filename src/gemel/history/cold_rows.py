@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from gemel.history.packing import PACK_MAX
+from gemel.history.packs import PACK_MAX
 from gemel.history.samples import Ints, SampleBatch
 from gemel.store.columns import bigints, doubles, smallints, timestamps
 

@@ -14,21 +14,21 @@ from gemel.store.database import ReadTransaction
 __all__ = [
     "END_US",
     "LIVE",
-    "SPAN_THEN",
     "Moment",
     "check_kept",
     "known_samples",
     "last_sample",
     "last_samples",
+    "span_then",
 ]
 
 END_US = 9_214_646_400_000_000
 """2262-01-01, after every source time and every recorded time: no limit."""
 
-SPAN_THEN = """
-{0}.valid_from <= %(as_of)s AND {0}.valid_to > %(as_of)s
-    AND {0}.recorded_from <= %(known_at)s AND {0}.recorded_to > %(known_at)s"""
-"""Of a table of spans, on both axes: the row is of the moment whose `parameters` are given."""
+VALID = "{0}.valid_from <= %(as_of)s AND {0}.valid_to > %(as_of)s"
+SPAN_KNOWN = f"{VALID} AND {{0}}.recorded_from <= %(known_at)s AND {{0}}.recorded_to > %(known_at)s"
+SPAN = f"{VALID} AND {{0}}.recorded_to = 'infinity'"
+VALUE = "num, kind, doc, recorded, source_time, quality"
 
 # Each arm has its own order and limit, so that the leaves of `sample` are looked at one after the other, and only
 # until there are enough rows.
@@ -40,15 +40,16 @@ KNOWN_AT = f"""(SELECT {ROW} FROM (
 
 
 # Most last samples of all are of the moment, too: nothing is looked up for them.
-LAST = f"""(SELECT l.* FROM (
-    SELECT {ROW} FROM latest WHERE {{which}}
+LAST = """(SELECT l.* FROM (
+    SELECT series AS no, {columns} FROM latest WHERE {which}
     UNION ALL
-    SELECT {ROW} FROM latest_ended WHERE {{which}}{{ended}} {{how_many}}) AS e
+    SELECT series AS no, {columns} FROM latest_ended WHERE {which}{ended} OFFSET 0) AS e
 CROSS JOIN LATERAL (
-    SELECT {", ".join(f"e.{name}" for name in ROW.split(", "))}
-    WHERE e.source_time <= %(as_of)s AND e.recorded <= %(known_at)s
+    SELECT {own} WHERE {here}
     UNION ALL
-    SELECT * FROM {{samples}} AS s WHERE e.source_time > %(as_of)s OR e.recorded > %(known_at)s) AS l {{how_many}})"""
+    SELECT {columns} FROM {samples} AS s WHERE NOT ({here})) AS l {how_many})"""
+HERE = "e.source_time <= %(as_of)s"
+HERE_KNOWN = f"{HERE} AND e.recorded <= %(known_at)s"
 
 
 class Moment(NamedTuple):
@@ -86,22 +87,31 @@ def known_samples(
     return KNOWN_AT.format(samples=samples, series=series, where=where, sort=sort)
 
 
+def span_then(moment: Moment, alias: str) -> str:
+    """Return the condition that a row of a table of spans is of a moment, on both axes; it takes its parameters.
+
+    A moment without a limit on what was known takes less: what is known to this day.
+    """
+    return (SPAN if moment.known_at_us >= END_US else SPAN_KNOWN).format(alias)
+
+
 def last_samples(moment: Moment, which: str) -> str:
     """Return SQL for the last sample at a moment of each series that there is or was, of those that `which` chooses.
 
     It has the columns of `latest`, and the parameters of the moment.
     """
-    return _last(moment, which, "OFFSET 0")
+    return _last(moment, ROW, which, "", "OFFSET 0")
 
 
 def last_sample(moment: Moment, series: str, ended: str = "") -> str:
-    """Return SQL for the last sample at a moment of one series (an expression): as `last_samples`, one row at most.
+    """Return SQL for the last sample at a moment of one series (an expression), one row at most, and its parameters.
 
-    `ended` is a condition without which its twin is not deleted, so that nothing is looked up among what is.
+    Its columns are num, kind, doc, recorded, source_time and quality; it stands where a table may stand in a FROM, and
+    is looked up for each row before it. `ended` is a condition without which its twin is not deleted, so that nothing
+    is looked up among what is.
     """
-    return _last(
-        moment, f"tenant = current_tenant() AND series = {series}", "LIMIT 1", ended and f" AND {ended}"
-    )
+    which = f"tenant = current_tenant() AND series = {series}"
+    return _last(moment, VALUE, which, ended and f" AND {ended}", "LIMIT 1")
 
 
 def check_kept(tx: ReadTransaction, moment: Moment) -> None:
@@ -116,15 +126,27 @@ def check_kept(tx: ReadTransaction, moment: Moment) -> None:
         )
 
 
-def _last(moment: Moment, which: str, how_many: str, ended: str = "") -> str:
+def _last(moment: Moment, columns: str, which: str, ended: str, how_many: str) -> str:
     # The time stands in a subquery, so that a plan for all times leaves out leaves as well as one for this time: it
     # is kept, where making it takes longer than what it does. The leaves of later weeks are not even in it.
     then = "(SELECT %(as_of)s)"
     until = f"source_time <= {then}"
     if moment.as_of_us < END_US:
         until += f" AND source_time < '{from_us(_week_end_us(moment.as_of_us)).isoformat()}'"
-    samples = known_samples(moment.known_at_us, "e.series", Stretch(None, then), until, "DESC", "1")
-    return LAST.format(which=which, ended=ended, samples=samples, how_many=how_many)
+    which_samples = ("e.no", Stretch(None, then), until, "DESC", "1")
+    if moment.known_at_us >= END_US:
+        here, samples = HERE, stored_samples(*which_samples, columns)
+    else:
+        here, samples = HERE_KNOWN, known_samples(moment.known_at_us, *which_samples)
+    return LAST.format(
+        columns=columns,
+        own=", ".join(f"e.{name}" for name in columns.split(", ")),
+        which=which,
+        ended=ended,
+        here=here,
+        samples=samples,
+        how_many=how_many,
+    )
 
 
 def _week_end_us(time_us: int) -> int:

@@ -7,18 +7,23 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 import psycopg
 import structlog
 
-from gemel.history.stored import EACH_OF_HEAD, WEEK
+from gemel.history.merging import merge_packs
+from gemel.history.packs import CUT, GATHERED, SETTINGS, slices
+from gemel.history.stored import EACH_OF_HEAD
 
-__all__ = ["PACK_MAX", "Packer", "pack_heads"]
+__all__ = ["Packer", "pack_heads"]
 
 EVERY_S = 1.0
 AGAIN_S = 5.0
+MERGE_EVERY_S, MERGE_S = 60.0, 5.0
+"""How often small packs are merged, and how long at a time: meanwhile what comes waits in the head."""
 ROWS_MAX = 24
 """How many rows of a bucket wait: each read of one of its series looks at all of them."""
 AGE_S = 30
@@ -27,11 +32,6 @@ SLICE_SAMPLES = 200_000
 """About how many samples are packed in a transaction: a writer that corrects one of them waits for its end."""
 VACUUM_ROWS = 20_000
 """How many rows leave the head before their place is cleared for others: so it stays as small as what it holds."""
-WAIT_MS = 400
-"""How long a slice waits for who changes what is in it, then it is left for the next time. The database looks for
-deadlocks later: so where each waits for the other, it is the writer who goes on."""
-PACK_MAX = 144
-"""The most samples of a pack: two packs fit a page."""
 
 ALONE = "SELECT pg_try_advisory_lock(hashtext('gemel.packing'))"
 DUE = """
@@ -44,20 +44,10 @@ WITH gone AS (
     DELETE FROM sample_head AS h USING unnest(%(buckets)s::bigint[], %(upto)s::bigint[]) AS due (bucket, upto)
     WHERE h.tenant = %(tenant)s AND h.bucket = due.bucket AND h.change_no <= due.upto
     RETURNING h.series, h.source_times, h.recorded_times, h.nums, h.kinds),
-packed AS (
-    SELECT un.series, array_agg(source_time ORDER BY source_time) AS source_times,
-           array_agg(recorded ORDER BY source_time) AS recorded_times, array_agg(num ORDER BY source_time) AS nums,
-           CASE WHEN bool_or(kind <> 0) THEN array_agg(coalesce(kind, 0) ORDER BY source_time) END AS kinds
-    FROM gone AS pk CROSS JOIN LATERAL {EACH_OF_HEAD}
-    GROUP BY un.series, date_bin({WEEK}, source_time, '1970-01-05 00:00+00'))
-INSERT INTO sample_pack (tenant, series, first_time, last_time, source_times, recorded_times, nums, kinds)
-SELECT %(tenant)s, series, source_times[low], source_times[least(low + {PACK_MAX - 1}, cardinality(source_times))],
-       source_times[low:low + {PACK_MAX - 1}], recorded_times[low:low + {PACK_MAX - 1}],
-       nums[low:low + {PACK_MAX - 1}], kinds[low:low + {PACK_MAX - 1}]
-FROM packed CROSS JOIN LATERAL generate_series(1, cardinality(source_times), {PACK_MAX}) AS low"""
+packed AS ({GATHERED.format(series="un.series", each=EACH_OF_HEAD)})
+{CUT}"""
 
 CLEAR = "VACUUM (TRUNCATE off, SKIP_LOCKED) sample_head_leaf"
-SETTINGS = f"SET jit = off; SET work_mem = '32MB'; SET lock_timeout = {WAIT_MS}"
 
 log = structlog.get_logger(__name__)
 
@@ -67,16 +57,20 @@ class _Due(NamedTuple):
     bucket: int
     upto: int
     rows: int
-    samples: int
+    size: int
 
 
 class Packer:
-    """Packs what is due, again and again; while the database is away, or another process packs, it waits."""
+    """Packs what is due, again and again, and merges what is small.
+
+    While the database is away, or another process packs, it waits.
+    """
 
     def __init__(self, owner_dsn: str) -> None:
         self._owner_dsn = owner_dsn
         self._stopping = threading.Event()
         self._left = 0
+        self._merged_s = time.monotonic()
 
     async def run(self) -> None:
         """Pack until cancelled; what is under way then ends by itself."""
@@ -96,9 +90,16 @@ class Packer:
                     if self._left >= VACUUM_ROWS:
                         owner.execute(CLEAR)
                         self._left = 0
+                    if time.monotonic() - self._merged_s >= MERGE_EVERY_S:
+                        self._merge(owner)
                     self._stopping.wait(EVERY_S)
         except psycopg.Error as error:
             log.warning("packing failed", error=f"{type(error).__name__}: {error}")
+
+    def _merge(self, owner: psycopg.Connection) -> None:
+        until_s = time.monotonic() + MERGE_S
+        merge_packs(owner, stopping=lambda: self._stopping.is_set() or time.monotonic() > until_s)
+        self._merged_s = time.monotonic()
 
 
 def pack_heads(
@@ -115,7 +116,7 @@ def pack_heads(
     owner.execute(SETTINGS)
     due = [_Due(*row) for row in owner.execute(DUE, (rows_max, age_s))]
     packed = 0
-    for part in _slices(due):
+    for part in slices(due, SLICE_SAMPLES):
         if stopping():
             break
         given = {"buckets": [one.bucket for one in part], "upto": [one.upto for one in part]}
@@ -125,16 +126,3 @@ def pack_heads(
         except psycopg.errors.LockNotAvailable:
             continue
     return packed
-
-
-def _slices(due: Sequence[_Due]) -> Iterator[list[_Due]]:
-    part: list[_Due] = []
-    samples = 0
-    for one in due:
-        if part and (one.tenant != part[0].tenant or samples >= SLICE_SAMPLES):
-            yield part
-            part, samples = [], 0
-        part.append(one)
-        samples += one.samples
-    if part:
-        yield part

@@ -79,14 +79,14 @@ COLD = f"""(SELECT {{columns}} FROM (
         AS c (t bigint, r bigint, n float8, k smallint, d text, v int, q smallint, l boolean)
     WHERE pk.s = no {{since}} {{until}}) AS sample WHERE {{where}} {{sort}})"""
 # Rows are looked for beyond what is packed alone: so the leaves of weeks before that are not looked at.
-NEWEST = f"""(SELECT {{columns}} FROM (SELECT 1) AS one
+NEWEST = """(SELECT {columns} FROM (SELECT 1) AS one
     LEFT JOIN LATERAL (
-        SELECT * FROM ({{packs}} UNION ALL {{heads}} {{cold}}) AS packed
+        SELECT * FROM ({packs} UNION ALL {heads} {cold}) AS packed
         ORDER BY source_time DESC LIMIT 1) AS pk ON true
     CROSS JOIN LATERAL (
-        SELECT {", ".join(f"pk.{name}" for name in EVERY.split(", "))} WHERE pk.series IS NOT NULL
+        SELECT pk.* WHERE pk.source_time IS NOT NULL
         UNION ALL
-        (SELECT {EVERY} FROM sample WHERE tenant = current_tenant() AND series = {{series}} AND {{where}}
+        (SELECT {every} FROM sample WHERE tenant = current_tenant() AND series = {series} AND {where}
             AND source_time > coalesce(pk.source_time, '-infinity') ORDER BY source_time DESC LIMIT 1)) AS sample
     ORDER BY sample.source_time DESC LIMIT 1)"""
 # Its place is looked for in the one pack that may have it; only where it has none, it is looked for elsewhere.
@@ -157,14 +157,17 @@ def stored_samples(
     since, until = _bounds(stretch)
     packs_since = since and f"{since} AND pk.first_time >= {REACHES.format(series=series, low=stretch.low)}"
     newest = order == "DESC" and limit == "1"
-    given = {"columns": EVERY if newest else columns, "series": series, "where": where, "until": until}
+    # By its time the newest is told, so it is among the columns till then.
+    every = ", ".join(dict.fromkeys(["source_time", *columns.split(", ")])) if newest else columns
+    given = {"columns": every, "series": series, "where": where, "until": until}
     sort, packs_sort = _sorts(order, limit)
     packs = PACKS.format(**given, since=packs_since, sort=packs_sort)
     heads = HEADS.format(**given, since=since, sort=sort or "OFFSET 0")
     cold = when_carried(f"UNION ALL {COLD.format(**given, since=since, sort=sort)}")
     if newest:
         own = ", ".join(f"sample.{name}" for name in columns.split(", "))
-        return NEWEST.format(columns=own, series=series, where=where, packs=packs, heads=heads, cold=cold)
+        arms = {"packs": packs, "heads": heads, "cold": cold}
+        return NEWEST.format(columns=own, every=every, series=series, where=where, **arms)
     rows = ROWS.format(**given, sort=sort)
     return f"(SELECT {columns} FROM ({rows} UNION ALL {packs} UNION ALL {heads} {cold}) AS sample {sort})"
 

@@ -53,6 +53,9 @@ __all__ = [
 
 Flags = npt.NDArray[np.bool_]
 
+COPIED_MIN = 1_000
+COPIED_WEEKS_MAX = 4
+"""The state of so many first samples at least, of so few weeks, is taken from what was copied: each is a look."""
 INLINE_MAX = 2_000
 T = TypeVar("T")
 """Samples that are classified on the event loop; more go to a thread, for repeats cost some µs each."""
@@ -93,6 +96,13 @@ FROM (SELECT unnest(%s::bigint[]) AS series, unnest(%s::timestamptz[]) AS source
              unnest(%s::timestamptz[]) AS recorded, unnest(%s::float8[]) AS num, unnest(%s::int[]) AS revision,
              unnest(%s::smallint[]) AS quality, unnest(%s::smallint[]) AS kind, unnest(%s::text[]) AS doc) AS r"""
 
+# What was copied into one week's leaf once more: it need not be sent again.
+INSERT_COPIED = f"""
+INSERT INTO latest (tenant, {COLUMNS})
+SELECT tenant, {COLUMNS} FROM sample
+WHERE tenant = current_tenant() AND series BETWEEN %s AND %s AND source_time BETWEEN %s AND %s
+    AND recorded BETWEEN %s AND %s"""
+
 # Half of what ON CONFLICT would cost: which series are there is known.
 UPDATE_LATEST = f"""
 UPDATE latest SET source_time = r.source_time, recorded = r.recorded, num = nullif(r.num, 'NaN'),
@@ -123,7 +133,10 @@ FROM unnest({COLUMN_TYPES}, %s::timestamptz[])
 
 @dataclass(frozen=True, slots=True)
 class FirstSamples:
-    """First samples of new series, what each leaf takes of them, and the columns of the state that they are."""
+    """First samples of new series, what each leaf takes of them, and the columns of the state that they are.
+
+    There are no columns where the state is taken from what was copied.
+    """
 
     batch: SampleBatch
     streams: Sequence[tuple[str, bytes]]
@@ -217,7 +230,9 @@ def pack_first_samples(batch: SampleBatch, now_us: int) -> FirstSamples:
 
     Times may be UNSTAMPED_US; the recorded time that will take its place must be of the week of `now_us`.
     """
-    return FirstSamples(batch, _streams(batch, np.zeros(len(batch), np.bool_), now_us), _columns(batch))
+    streams = _streams(batch, np.zeros(len(batch), np.bool_), now_us)
+    sent = len(batch) < COPIED_MIN or len(streams) > COPIED_WEEKS_MAX
+    return FirstSamples(batch, streams, _columns(batch) if sent else ())
 
 
 async def copy_first_samples(tx: WriteTransaction, first: FirstSamples, stamp_us: int) -> None:
@@ -231,15 +246,27 @@ async def copy_first_samples(tx: WriteTransaction, first: FirstSamples, stamp_us
 
 async def tell_first_samples(tx: WriteTransaction, first: FirstSamples, stamp_us: int) -> None:
     """Write the state that first samples of new series are, and tell the change feed of them."""
-    await tx.execute(INSERT_LATEST, [_stamped(column, stamp_us) for column in first.columns])
     times_us, recorded_us = (
         stamp_times(each, stamp_us) for each in (first.batch.time_us, first.batch.recorded_us)
     )
     batch = replace(first.batch, time_us=times_us, recorded_us=recorded_us)
+    if first.columns:
+        await tx.execute(INSERT_LATEST, [_stamped(column, stamp_us) for column in first.columns])
+    else:
+        await _take_copied(tx, batch)
     await write_promoted(tx, batch)
     await mark_stale(tx, batch.series, times_us)
     await mark_new(tx, batch.series, times_us)
     await append_samples(tx, batch, np.full(len(batch), CURRENT | FIRST, np.uint8))
+
+
+async def _take_copied(tx: WriteTransaction, batch: SampleBatch) -> None:
+    """Make samples the state of their series that this transaction copied: no other has their recorded times."""
+    series = int(batch.series.min()), int(batch.series.max())
+    recorded = _bounds(batch.recorded_us)
+    weeks = week_of(batch.time_us)
+    for week in np.unique(weeks):
+        await tx.execute(INSERT_COPIED, (*series, *_bounds(batch.time_us[weeks == week]), *recorded))
 
 
 def _stamped(column: PgArray, stamp_us: int) -> PgArray:
@@ -369,18 +396,27 @@ def _stream(batch: SampleBatch, late: Flags) -> bytes:
     plain = ~documents & ~empty
     if plain.all():
         return b"".join((COPY_HEADER, _fixed(batch, late, with_num=True), COPY_TRAILER))
-    rows = np.empty(len(batch), np.object_)
-    for chosen, with_num in ((plain, True), (empty, False)):
-        rows[chosen] = _split(_fixed(batch.take(chosen), late[chosen], with_num=with_num), chosen)
-    heads = _split(_fixed(batch.take(documents), late[documents], with_num=False), documents)
     docs = batch.docs or ()
     told = [(docs[position] or "null").encode() for position in np.flatnonzero(documents).tolist()]
-    # The last column is jsonb: its length, a version byte of 1, then the text.
-    rows[documents] = [
-        b"%b%b\x01%b" % (head[:-4], (len(text) + 1).to_bytes(4, "big"), text)
-        for head, text in zip(heads, told, strict=True)
-    ]
-    return b"".join((COPY_HEADER, *rows.tolist(), COPY_TRAILER))
+    heads, tails = np.empty(len(batch), np.object_), np.full(len(batch), b"", np.object_)
+    for chosen, with_num in ((plain, True), (empty, False)):
+        heads[chosen] = _split(_fixed(batch.take(chosen), late[chosen], with_num=with_num), chosen)
+    if told:
+        packed = _fixed(batch.take(documents), late[documents], with_num=False)
+        heads[documents] = _split(_before_json(packed, told), documents)
+        tails[documents] = told
+    rows = np.stack((heads, tails), axis=1).reshape(-1).tolist()
+    return b"".join((COPY_HEADER, *rows, COPY_TRAILER))
+
+
+def _before_json(packed: bytes, told: Sequence[bytes]) -> bytes:
+    """Return rows of `_fixed` whose last column is jsonb in place of null, each up to its text."""
+    rows = np.frombuffer(packed, np.uint8).reshape(len(told), -1)
+    sizes = np.fromiter(map(len, told), np.int64, len(told)) + 1
+    # Its length, then a version byte of 1.
+    jsonb = np.ones((len(told), 5), np.uint8)
+    jsonb[:, :4] = sizes.astype(">i4").view(np.uint8).reshape(-1, 4)
+    return np.hstack((rows[:, :-4], jsonb)).tobytes()
 
 
 def _split(packed: bytes, chosen: Flags) -> list[bytes]:

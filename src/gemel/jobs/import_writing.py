@@ -92,7 +92,8 @@ async def _twins(work: Work, rows: Sequence[Row]) -> Write:
     errors = {row.number: _lacks("twin", "$dtId") for row in rows if not _has(row.value, "$dtId")}
     good = [row for row in rows if row.number not in errors]
     async with work.database.read(work.tenant) as read:
-        puts = await read_twin_puts(read, work.context, [(row.value["$dtId"], row.value) for row in good])
+        items = [(row.value["$dtId"], row.value) for row in good]
+        puts = await read_twin_puts(read, work.context, items, work.readers)
     await work.context.prepare(puts.times_us)
     puts = await foresee_twins(puts, await new_numbers(work.database, work.tenant, len(good)))
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from gemel.graph.context import GraphContext
 from gemel.graph.ends import KnownEnds
+from gemel.graph.plain import PlainReader
 from gemel.jobs.records import Job
 from gemel.store.database import Database
 
@@ -18,7 +19,8 @@ class Work:
     """A claimed job and the parts it needs.
 
     `holder` is the worker that has it and how many seconds each commit holds it for; `pause` says whether to
-    stop between commits and leave the rest for later; `ends` are twins that its relationships name.
+    stop between commits and leave the rest for later; `ends` are twins that its relationships name, `readers` are
+    those of its twins by model.
     """
 
     database: Database
@@ -28,3 +30,4 @@ class Work:
     holder: tuple[str, float]
     pause: Callable[[], bool]
     ends: KnownEnds = field(default_factory=KnownEnds)
+    readers: dict[str, PlainReader] = field(default_factory=dict)

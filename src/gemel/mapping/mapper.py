@@ -83,14 +83,15 @@ class Mapper:
         rejects: dict[int, bytes] = {}
         owners: list[int] = []
         empty = 0
-        payloads, broken = self._looked(messages)
+        shown, payloads, broken = self._looked(messages)
         for number, message in enumerate(messages):
             start = len(events)
             if number in broken:
                 rejects[start] = self._held_back(message, number, broken[number])
                 events.append(Detail(*broken[number][:2], broken[number].place))
             else:
-                self._message(message, number, events, rejects, payloads.get(number))
+                known = payloads[number - shown.start] if number in shown else None
+                self._message(message, number, events, rejects, known)
             empty += len(events) == start
             owners.extend(itertools.repeat(number, len(events) - start))
         return Mapped(events, Raws(events, rejects), owners, empty)
@@ -136,21 +137,24 @@ class Mapper:
         reject = self._reject(message, self._name(message, 0), Made(problem=problem))
         return Detail("MappingFailed", problem), reject
 
-    def _looked(self, messages: Sequence[Message]) -> tuple[Mapping[int, Any], Mapping[int, Broken]]:
-        """Return payloads that are read already, where somebody looked at them, and what is not to be taken."""
+    def _looked(self, messages: Sequence[Message]) -> tuple[range, list[Any], Mapping[int, Broken]]:
+        """Return which messages somebody looked at, their payloads, read, and what is not to be taken."""
         if self._looker is None or not messages:
-            return {}, NONE_BROKEN
+            return range(0), [], NONE_BROKEN
         wanted = self._looker.wanted(len(messages))
-        payloads: list[Any] = []
-        for message in messages[wanted.start : wanted.stop]:
-            try:
-                payloads.append(self._payload(message)[0])
-            except ValueError:
-                payloads.append(message.payload)
-        skipped = len(messages) - len(payloads)
-        broken = self._looker.look(payloads, messages[0].received_us, skipped)
-        found = {wanted.start + place: each for place, each in broken.items()}
-        return dict(zip(wanted, payloads, strict=True)), found
+        part = messages[wanted.start : wanted.stop]
+        try:
+            payloads = list(map(self._decode, [message.payload for message in part]))
+        except (TypeError, ValueError, RecursionError):
+            payloads = list(map(self._read_or_raw, part))
+        broken = self._looker.look(payloads, messages[0].received_us, len(messages) - len(payloads))
+        return wanted, payloads, {wanted.start + place: each for place, each in broken.items()}
+
+    def _read_or_raw(self, message: Message) -> Any:
+        try:
+            return self._payload(message)[0]
+        except ValueError:
+            return message.payload
 
     def _held_back(self, message: Message, number: int, broken: Broken) -> bytes:
         name = message.id or _named(message, None if self._timed else number)

@@ -133,8 +133,12 @@ def parse_payload_mapping(data: bytes, file: str) -> PayloadMapping:
     top = parse_section(data, file, aliases=False)
     version = top.take("version")
     if version != VERSION or isinstance(version, bool):
-        hint = f"A mapping of messages is of version {VERSION}; version 1 maps files: `gemel ingest`."
-        raise top.fault("version", f"is {version!r}.", hint)
+        told = "is 1: a mapping of files, and this is one of messages" if version == 1 else f"is {version!r}"
+        hint = (
+            f"A mapping of messages has version {VERSION} and names paths (`path:`): docs/guides/mapping.md. One of "
+            "files has version 1 and names columns (`column:`): docs/guides/files.md."
+        )
+        raise top.fault("version", f"{told}.", hint)
     topic = top.text("topic", None)
     form = top.section("format", {"type": "json"})
     moment = _moment(top)

@@ -166,10 +166,12 @@ def parse_mapping(data: bytes, file: str) -> Mapping:
     top = parse_section(data, file)
     version = top.take("version")
     if version != VERSION or isinstance(version, bool):
+        told = "is 2: a mapping of messages, and this is one of files" if version == 2 else f"is {version!r}"
         hint = (
-            f"For files, this gemel reads version {VERSION}; version 2 maps messages: docs/guides/mapping.md."
+            f"A mapping of files has version {VERSION} and names columns (`column:`): docs/guides/files.md. One of "
+            "messages has version 2 and names paths (`path:`): docs/guides/mapping.md."
         )
-        raise top.fault("version", f"is {version!r}.", hint)
+        raise top.fault("version", f"{told}.", hint)
     mapping = Mapping(
         file=file,
         source=top.text("source"),

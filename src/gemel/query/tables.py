@@ -9,16 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from gemel.base.clock import from_us
 from gemel.graph.context import GraphContext
 from gemel.graph.loading import documents, named_documents
 from gemel.graph.relationship_reading import relationship_documents
 from gemel.history.paths import PATH_BITS, PATHS_MAX
 from gemel.history.stored import Stretch, stored_samples
+from gemel.history.summed import buckets_within, summed
 from gemel.history.values import BAD
 from gemel.query.sql import Sql, named, param, sql
 from gemel.store.database import ReadTransaction, Row, Statement
 
-__all__ = ["LIVE", "SERIES", "WITHIN", "RelationshipKey", "Tables"]
+__all__ = ["LIVE", "SERIES", "WITHIN", "RelationshipKey", "Tables", "sums_sql"]
 
 RelationshipKey = tuple[int, str]
 """The number of a relationship's source, and its id."""
@@ -63,6 +65,13 @@ class Tables(Protocol):
 
     def samples(self, twin_no: Sql, path_no: Sql, window: tuple[Sql, Sql]) -> Sql:
         """Return a path's samples after one source time up to another, not bad ones: num, kind, doc, source_time."""
+        ...
+
+    def sums(self, twin_no: Sql, path_no: Sql, window: tuple[int, int]) -> Sql | None:
+        """Return the sums of a path's samples from one source time (µs) till another: see `gemel.history.summed`.
+
+        None where only samples can tell.
+        """
         ...
 
     def newest(self, twin_no: Sql) -> Sql:
@@ -116,6 +125,9 @@ class _Live:
             f"(SELECT * FROM {samples} AS k OFFSET 0)", twin=twin_no, path=path_no, after=after, upto=upto
         )
 
+    def sums(self, twin_no: Sql, path_no: Sql, window: tuple[int, int]) -> Sql | None:
+        return sums_sql(twin_no, path_no, window)
+
     def newest(self, twin_no: Sql) -> Sql:
         # As gemel.graph.live has it: telemetry does not count.
         return sql(
@@ -140,6 +152,27 @@ class _Live:
         self, tx: ReadTransaction, keys: Sequence[RelationshipKey]
     ) -> Mapping[RelationshipKey, Document]:
         return await relationship_documents(tx, keys)
+
+
+def sums_sql(twin_no: Sql, path_no: Sql, window: tuple[int, int]) -> Sql | None:
+    """Return `Tables.sums` of what is known to this day."""
+    buckets = buckets_within(*window)
+    if buckets is None:
+        return None
+    low, high, first, last = (
+        param(each, "timestamptz") for each in (*map(from_us, window), buckets.first, buckets.last)
+    )
+    return named(
+        summed(SERIES),
+        twin=twin_no,
+        path=path_no,
+        starts=param(buckets.starts),
+        minutes=param(buckets.minutes),
+        low=low,
+        high=high,
+        first=first,
+        last=last,
+    )
 
 
 LIVE: Tables = _Live()

@@ -9,11 +9,11 @@ from typing import Any
 from gemel.graph.context import GraphContext
 from gemel.graph.loading import STAMPED, documents, named_documents
 from gemel.graph.relationship_reading import TOLD, relationship_documents
+from gemel.history.moment import END_US, Moment, known_samples, last_sample, last_samples, span_then
 from gemel.history.moment import LIVE as NOW
-from gemel.history.moment import SPAN_THEN, Moment, known_samples, last_sample, last_samples
 from gemel.history.paths import PATH_BITS, PATHS_MAX
 from gemel.query.sql import Sql, named, param
-from gemel.query.tables import LIVE, SERIES, WITHIN, RelationshipKey, Tables
+from gemel.query.tables import LIVE, SERIES, WITHIN, RelationshipKey, Tables, sums_sql
 from gemel.store.carried import without_carried
 from gemel.store.database import ReadTransaction, Row, Statement
 
@@ -22,20 +22,19 @@ __all__ = ["tables_at"]
 # What is known to this day of a twin, and without an end, is of one that is not deleted.
 TWINS = f"""(SELECT s.twin_no, s.twin_id, s.model_id, s.lifecycle, s.components, {STAMPED} AS recorded,
     s.valid_to < 'infinity' OR s.recorded_to < 'infinity' AS ended
-FROM twin_span AS s WHERE {SPAN_THEN.format("s")})"""
+FROM twin_span AS s WHERE {{then}})"""
 RELATIONSHIPS = f"""(SELECT r.source_no, r.relationship_id, r.name, r.target_no, r.properties, {TOLD} AS recorded
-FROM relationship_span AS r WHERE {SPAN_THEN.format("r")})"""
+FROM relationship_span AS r WHERE {{then}})"""
 # As gemel.graph.live has it: telemetry does not count.
 NEWEST = f"""(SELECT max(l.recorded) FROM {{samples}} AS l WHERE EXISTS (
     SELECT FROM path p WHERE p.role = 'property' AND p.path_no = l.series & {PATHS_MAX - 1}))"""
 # A late sample may be of a time when the twin's model did not have its component yet: then it is not shown.
 OWNER = """(SELECT substring(p.path, '^(.*)[.][^.]+$') FROM path AS p
     WHERE p.tenant = current_tenant() AND p.path_no = %(path)s)"""
-VALUE = """(SELECT v.num, v.kind, v.doc, v.recorded, v.source_time, v.quality FROM {samples} AS v{which} OFFSET 0)"""
-OWNED = f"""
+OWNED = f"""(SELECT * FROM {{samples}} AS v
 WHERE {OWNER} IS NULL OR EXISTS (
     SELECT FROM twin_span AS s WHERE s.tenant = current_tenant() AND s.twin_no = %(twin)s
-    AND {SPAN_THEN.format("s")} AND jsonb_exists(s.components, {OWNER}))"""
+    AND {{then}} AND jsonb_exists(s.components, {OWNER})) OFFSET 0)"""
 ALL = f"series >= %(twin)s << {PATH_BITS} AND series < %(twin)s + 1 << {PATH_BITS}"
 
 
@@ -60,23 +59,25 @@ class _Then:
     carries: bool
 
     def twins(self) -> Sql:
-        return self._bound(TWINS)
+        return self._bound(TWINS.format(then=span_then(self.moment, "s")))
 
     def relationships(self) -> Sql:
-        return self._bound(RELATIONSHIPS)
+        return self._bound(RELATIONSHIPS.format(then=span_then(self.moment, "r")))
 
     def value(self, twin_no: Sql, path_no: int, row: str | None) -> Sql:
-        # A look-up by key with OFFSET 0, as of the live state.
-        which = "" if path_no in self.own else OWNED
-        text = VALUE.format(
-            samples=last_sample(self.moment, SERIES, f"{row}.ended" if row else ""), which=which
-        )
+        # A look-up by key, as of the live state.
+        text = last_sample(self.moment, SERIES, f"{row}.ended" if row else "")
+        if path_no not in self.own:
+            text = OWNED.format(samples=text, then=span_then(self.moment, "s"))
         return self._bound(text, twin=twin_no, path=param(path_no, "bigint"))
 
     def samples(self, twin_no: Sql, path_no: Sql, window: tuple[Sql, Sql]) -> Sql:
         samples = known_samples(self.moment.known_at_us, *WITHIN)
         text = f"(SELECT * FROM {samples} AS k OFFSET 0)"
         return self._bound(text, twin=twin_no, path=path_no, after=window[0], upto=window[1])
+
+    def sums(self, twin_no: Sql, path_no: Sql, window: tuple[int, int]) -> Sql | None:
+        return sums_sql(twin_no, path_no, window) if self.moment.known_at_us >= END_US else None
 
     def newest(self, twin_no: Sql) -> Sql:
         text = NEWEST.format(samples=last_samples(self.moment, ALL))

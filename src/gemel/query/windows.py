@@ -13,6 +13,14 @@ __all__ = ["window_sql"]
 VALUE = "(CASE WHEN s.kind < 2 THEN to_jsonb(s.num) ELSE {} END)"
 NUMBER = "(CASE WHEN s.kind < 2 THEN s.num WHEN jsonb_typeof({}) = 'number' THEN {}::float8 END)"
 ENDS = {"first": "ASC", "last": "DESC"}
+SUMS = {
+    "count": "coalesce(sum(s.samples), 0)",
+    "sum": "sum(s.total)",
+    "avg": "sum(s.total) / nullif(sum(s.numbers), 0)::float8",
+    "min": "min(s.low)",
+    "max": "max(s.high)",
+}
+"""What functions are of sums, as roll-ups have them."""
 
 
 def window_sql(window: StoredWindow, source: str, scope: Scope) -> Sql:
@@ -31,6 +39,9 @@ def window_sql(window: StoredWindow, source: str, scope: Scope) -> Sql:
 def _function(window: StoredWindow, source: str, scope: Scope) -> Sql:
     if not window.cells:
         return Sql("to_jsonb(0)") if window.function == "count" else Sql("NULL::jsonb")
+    sums = None if window.function in ENDS else _sums(window, source, scope)
+    if sums is not None:
+        return sql(f"(SELECT to_jsonb({SUMS[window.function]}) FROM ({{}}) AS s)", sums)
     samples = joined(" UNION ALL ", [_samples(scope, source, cell, window) for cell in window.cells])
     if window.function in ENDS:
         return sql(
@@ -40,6 +51,18 @@ def _function(window: StoredWindow, source: str, scope: Scope) -> Sql:
         )
     column = "value" if window.function == "count" else "number"
     return sql(f"(SELECT to_jsonb({window.function}(s.{column})) FROM ({{}}) AS s)", samples)
+
+
+def _sums(window: StoredWindow, source: str, scope: Scope) -> Sql | None:
+    """Return the sums of a window, from roll-ups where they serve; None where the samples themselves are asked."""
+    if any(cell.inner for cell in window.cells):
+        return None
+    # The window is without its start and with its end.
+    bounds = max(0, scope.now_us - window.span_us + 1), scope.now_us + 1
+    number = scope.number(source)
+    found = [scope.tables.sums(number, param(cell.path_no, "bigint"), bounds) for cell in window.cells]
+    rows = [sql("SELECT * FROM {} AS r", each) for each in found if each is not None]
+    return joined(" UNION ALL ", rows) if len(rows) == len(found) else None
 
 
 def _samples(scope: Scope, source: str, cell: Cell, window: StoredWindow) -> Sql:

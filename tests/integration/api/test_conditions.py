@@ -158,3 +158,32 @@ def test_every_route_that_reads_takes_a_moment_or_refuses_one(client: httpx.Clie
                 said = answer.json()["error"]["message"]
                 assert "cannot be asked of a moment" in said or "tells of a window of time" in said
     assert {"/models", "/v1/check", "/v1/stats", "/v1/keys", "/eventroutes"} <= without
+
+
+@pytest.mark.parametrize(
+    "path", ["/digitaltwins/one", "/digitaltwins/one/components/motor", "/digitaltwins/one/relationships/r"]
+)
+def test_what_a_reader_has_is_not_sent_again(client: httpx.Client, etag_of: Any, path: str) -> None:
+    whole, tag = client.get(path), etag_of(path)
+    for held in (tag, f'"other", {tag}', "*"):
+        same = client.get(path, headers={"If-None-Match": held})
+        assert (same.status_code, same.content, same.headers["ETag"]) == (304, b"", tag)
+    stale = client.get(path, headers={"If-None-Match": STALE})
+    assert (stale.status_code, stale.json()) == (200, whole.json())
+    change = [{"op": "add", "path": "/length" if "relation" in path else "/label", "value": 3}]
+    if path.endswith("motor"):
+        change[0]["path"] = "/speed"
+    elif path.endswith("one"):
+        change[0]["value"] = "changed"
+    assert client.patch(path, json=change).status_code == 204
+    assert client.get(path, headers={"If-None-Match": tag}).status_code == 200
+    refused = client.get(path, headers={"If-None-Match": "nonsense"})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "InvalidArgument")
+
+
+def test_what_was_is_always_sent(client: httpx.Client, etag_of: Any) -> None:
+    path = "/digitaltwins/one"
+    at = client.get(path).json()["$metadata"]["$lastUpdateTime"]
+    answer = client.get(path, params={"asOf": at}, headers={"If-None-Match": "*"})
+    assert answer.status_code == 200
+    assert answer.json()["$dtId"] == "one"

@@ -11,8 +11,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from gemel.base.clock import from_us
+from gemel.base.clock import from_us, now_us
 from gemel.history import heading, packing
+from gemel.history.merging import merge_packs
 from gemel.history.moment import Moment
 from gemel.history.moves import Stretch, read_last, read_moves
 from gemel.history.packing import pack_heads
@@ -35,6 +36,14 @@ RECORDED_US = 1_700_000_000_000_000
 ALL = f"SELECT series, source_time, recorded, num, kind, doc, revision, quality, late FROM {SAMPLES} AS s"
 LYING = """
 SELECT (SELECT count(*) FROM sample), (SELECT count(*) FROM sample_head), (SELECT count(*) FROM sample_pack)"""
+
+OVERLAPPING = """
+SELECT p.* FROM (
+    SELECT *, lead(first_time) OVER (PARTITION BY tenant, series ORDER BY first_time) AS following
+    FROM sample_pack) AS p
+WHERE last_time >= following OR cardinality(source_times) <> cardinality(recorded_times)
+    OR cardinality(source_times) <> cardinality(nums) OR source_times[1] <> first_time
+    OR source_times[cardinality(source_times)] <> last_time OR cardinality(source_times) > 144"""
 
 
 def drawn(rng: random.Random, count: int) -> list[Sample]:
@@ -80,6 +89,17 @@ class Pair:
     def pack(self, rows_max: int) -> None:
         with psycopg.connect(self.dsns.owner, autocommit=True) as owner:
             pack_heads(owner, rows_max, 3600)
+
+    def tidy(self) -> None:
+        """Pack and merge what other tests left, of other tenants."""
+        self.pack(1)
+        self.merge(2)
+
+    def merge(self, waiting: int) -> int:
+        with psycopg.connect(self.dsns.owner, autocommit=True) as owner:
+            merged = merge_packs(owner, waiting)
+            assert owner.execute(OVERLAPPING).fetchall() == []
+        return merged
 
     async def lying(self) -> tuple[int, int, int]:
         rows, heads, packs = (await self.db.query(self.packed, LYING))[0]
@@ -142,10 +162,103 @@ def test_packed_reads_as_rows_do(database: Dsns, monkeypatch: pytest.MonkeyPatch
                 await two.write(part)
                 if rng.random() < 0.5:
                     two.pack(rng.choice((1, 2, 4)))
+                if rng.random() < 0.3:
+                    two.merge(rng.choice((2, 4)))
                 were.add(tuple(count > 0 for count in await two.lying()))
                 await two.both(everything)
                 await compare(rng, two, samples)
             assert (True, True, True) in were, "the test looks at all places at once"
+
+    asyncio.run(main())
+
+
+async def write_slowly(two: Pair, count: int, start_us: int = START_US) -> list[Sample]:
+    """Write a sample a minute, each packed by itself."""
+    samples = [
+        Sample(SERIES[0], start_us + n * 60_000_000, Encoded(float(n), n % 2, None), 0, 0, RECORDED_US + n)
+        for n in range(count)
+    ]
+    for sample in samples:
+        await two.write([sample])
+        two.pack(1)
+    return samples
+
+
+def test_small_packs_become_large_ones(database: Dsns, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with pair(database, monkeypatch) as two:
+            two.tidy()
+            ahead_us = now_us() // WEEK_US * WEEK_US + WEEK_US + MONDAY_US
+            samples = await write_slowly(two, 15, ahead_us)
+            assert two.merge(16) == 0, "too few of a week that is not over"
+            samples += await write_slowly(two, 1, ahead_us + 3_600_000_000)
+            assert await two.lying() == (0, 0, 16)
+            assert two.merge(16) == 16
+            assert await two.lying() == (0, 0, 1)
+            assert two.merge(2) == 0, "one has no neighbour"
+            assert len(await two.both(everything)) == 16
+            await two.write([samples[3]._replace(value=Encoded(99.0, 0, None), recorded_us=RECORDED_US + 99)])
+            assert await two.lying() == (16, 0, 0)
+            await two.both(everything)
+
+    asyncio.run(main())
+
+
+def test_what_lies_between_small_packs_is_cut_with_them(
+    database: Dsns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        async with pair(database, monkeypatch) as two:
+            two.tidy()
+            await write_slowly(two, 2)
+            many = [
+                Sample(
+                    SERIES[0], START_US + 600_000_000 + n, Encoded(1.0, 0, None), 0, 0, RECORDED_US + 50 + n
+                )
+                for n in range(150)
+            ]
+            await two.write(many)
+            two.pack(1)
+            await write_slowly(two, 2, START_US + 1_200_000_000)
+            assert await two.lying() == (0, 0, 6), "150 are two packs"
+            assert two.merge(16) == 4, "of a week that is long over, few are enough"
+            assert await two.lying() == (0, 0, 2)
+            assert two.merge(2) == 0
+            assert len(await two.both(everything)) == 154
+
+    asyncio.run(main())
+
+
+def test_a_merge_gives_way_to_who_writes(database: Dsns, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with pair(database, monkeypatch) as two:
+            two.tidy()
+            samples = await write_slowly(two, 3)
+            changed = samples[1]._replace(value=Encoded(2.5, 0, None), recorded_us=RECORDED_US + 9)
+            async with two.db.write(two.packed) as tx:
+                assert await asyncio.to_thread(two.merge, 2) == 0
+                await write_samples(tx, SampleBatch.of([changed]))
+            assert await two.lying() == (1, 0, 2)
+            assert two.merge(2) == 2
+            assert await two.lying() == (1, 0, 1)
+
+    asyncio.run(main())
+
+
+def test_a_merge_leaves_to_retention_what_is_before_the_line(
+    database: Dsns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        async with pair(database, monkeypatch) as two:
+            two.tidy()
+            await write_slowly(two, 3)
+            with psycopg.connect(database.owner, autocommit=True) as owner:
+                owner.execute(
+                    "UPDATE tenant_head SET retention_line = %s WHERE tenant = %s",
+                    (from_us(START_US + WEEK_US), two.packed),
+                )
+            assert two.merge(2) == 0
+            assert await two.lying() == (0, 0, 3)
 
     asyncio.run(main())
 

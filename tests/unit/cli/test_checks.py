@@ -68,6 +68,18 @@ def test_all_is_well_where_it_is() -> None:
             "b kept 1,000",
         ),
         ("broker queues", tried(QueueFacts("a", 5000, 5000)), Verdict.OK, "1 of MQTT sources"),
+        (
+            "broker queues",
+            tried(QueueFacts("a", 5000, 5000, None, 250)),
+            Verdict.OK,
+            "a: 20 s of the 250 a second",
+        ),
+        (
+            "broker queues",
+            tried(QueueFacts("a", 5000, 1000, None, 250)),
+            Verdict.WARN,
+            "messages: 4 s of the 250",
+        ),
         ("broker queues", tried(QueueFacts("a", fault=NOT_ASKED)), Verdict.WARN, "a: It declines"),
         ("broker queues", replace(WELL, server=replace(REACHED, queues=None)), Verdict.SKIPPED, "--probe"),
         ("cold weeks", replace(WELL, cold=None), Verdict.SKIPPED, "not run"),

@@ -49,6 +49,13 @@ def contracts(draw: st.DrawFn) -> Contract:
             if draw(st.booleans()):
                 keys[key] = draw(st.integers(0, 20))
         if draw(st.booleans()):
+            least = draw(st.integers(0, 2))
+            keys["flow"] = {
+                "min_per_s": least,
+                "max_per_s": draw(st.integers(least, 4)),
+                "over_s": draw(st.sampled_from([1, 2, 5])),
+            }
+        if draw(st.booleans()):
             keys["every"] = {"min_s": draw(st.integers(0, 2)), "max_s": draw(st.integers(2, 9))}
     return contract(**keys)
 
@@ -64,7 +71,7 @@ SAMPLES = st.lists(
             "u": st.sampled_from(["kW", "W", "kilowatt", 3]),
         },
     ),
-    max_size=4,
+    max_size=8,
 )
 
 
@@ -144,6 +151,10 @@ def test_a_field_more_and_a_field_less() -> None:
         {"every": {"least": 5}},
         {"thing": "$topic.x"},
         {"others": "maybe"},
+        {"flow": {"min_per_s": 1}},
+        {"flow": {"min_per_s": 3, "max_per_s": 1}, "time": {"path": "t"}},
+        {"flow": {"max_per_s": 1, "over_s": 0}, "time": {"path": "t"}},
+        {"policy": {"flow": "quarantine"}},
         {"typo": 1},
         {"each": "a[0]"},
     ],

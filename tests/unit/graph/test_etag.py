@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gemel.base.errors import InvalidError, PreconditionError
-from gemel.graph.etag import Conditions, etag, matches
+from gemel.graph.etag import Conditions, etag, is_known, matches
 
 numbers = st.integers(0, 2**63 - 1)
 
@@ -63,3 +63,17 @@ def test_if_match_does_not_hold_of_what_is_not_there(header: str) -> None:
 def test_both_have_to_hold() -> None:
     with pytest.raises(PreconditionError, match="specify a different"):
         Conditions('"x"', "*").check('W/"x"', "twin", "t")
+
+
+@pytest.mark.parametrize(
+    ("header", "known"),
+    [(None, False), ("*", True), ('W/"x"', True), ('"a", "x"', True), ('"y"', False), ('W/"xx"', False)],
+)
+def test_says_whether_a_reader_has_it(header: str | None, known: bool) -> None:
+    assert is_known(header, 'W/"x"') is known
+
+
+@pytest.mark.parametrize("header", ["", "x", 'W/"x', '"x" "y"'])
+def test_refuses_what_is_no_list_of_tags(header: str) -> None:
+    with pytest.raises(InvalidError, match="If-None-Match: \\*"):
+        is_known(header, 'W/"x"')

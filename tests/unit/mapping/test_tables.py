@@ -77,7 +77,7 @@ def test_the_digest_is_of_what_is_said_and_not_of_how(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "value", "key", "said"),
     [
-        ("version", 2, "version", "reads version 1"),
+        ("version", 2, "version", "is 2: a mapping of messages"),
         ("version", ..., "version", "is missing"),
         ("sauce", 1, "sauce", "not a key known here"),
         ("revision", -1, "revision", "whole number from 0"),
