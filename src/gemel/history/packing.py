@@ -24,6 +24,8 @@ EVERY_S = 1.0
 AGAIN_S = 5.0
 MERGE_EVERY_S, MERGE_S = 60.0, 5.0
 """How often small packs are merged, and how long at a time: meanwhile what comes waits in the head."""
+MERGE_SHARE = 0.05
+"""How much of the time that may take: where it takes longer it is done less often."""
 ROWS_MAX = 24
 """How many rows of a bucket wait: each read of one of its series looks at all of them."""
 AGE_S = 30
@@ -70,7 +72,7 @@ class Packer:
         self._owner_dsn = owner_dsn
         self._stopping = threading.Event()
         self._left = 0
-        self._merged_s = time.monotonic()
+        self._merge_from_s = time.monotonic() + MERGE_EVERY_S
 
     async def run(self) -> None:
         """Pack until cancelled; what is under way then ends by itself."""
@@ -90,16 +92,18 @@ class Packer:
                     if self._left >= VACUUM_ROWS:
                         owner.execute(CLEAR)
                         self._left = 0
-                    if time.monotonic() - self._merged_s >= MERGE_EVERY_S:
+                    if time.monotonic() >= self._merge_from_s:
                         self._merge(owner)
                     self._stopping.wait(EVERY_S)
         except psycopg.Error as error:
             log.warning("packing failed", error=f"{type(error).__name__}: {error}")
 
     def _merge(self, owner: psycopg.Connection) -> None:
-        until_s = time.monotonic() + MERGE_S
-        merge_packs(owner, stopping=lambda: self._stopping.is_set() or time.monotonic() > until_s)
-        self._merged_s = time.monotonic()
+        begun_s = time.monotonic()
+        merge_packs(owner, stopping=lambda: self._stopping.is_set() or time.monotonic() > begun_s + MERGE_S)
+        ended_s = time.monotonic()
+        # Small packs of all weeks are looked through for what there is: the more there are, the less often.
+        self._merge_from_s = ended_s + max(MERGE_EVERY_S, (ended_s - begun_s) / MERGE_SHARE)
 
 
 def pack_heads(
