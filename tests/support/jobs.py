@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from gemel.jobs.progress import Progress
 from gemel.jobs.records import ACTIVE, Job, JobKind, create_job, get_job
 from gemel.jobs.runner import JobRunner, RunnerOptions
 from gemel.jobs.service import Jobs
@@ -79,6 +80,12 @@ class Workplace:
             while (job := await self.get(job_id, kind)).status in ACTIVE:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         return job
+
+    async def past(self, job_id: str, seen: Progress) -> None:
+        """Wait till an import has come further than was seen, or is over."""
+        async with asyncio.timeout(60):
+            while (job := await self.get(job_id)).progress == seen and job.status in ACTIVE:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
 
     async def run(self, job_id: str, text: str) -> Job:
         """Import a text, and return the job when it is over."""

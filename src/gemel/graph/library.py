@@ -147,10 +147,14 @@ async def add_models(
     (ModelIdAlreadyExists), InvalidError (InvalidArgument where there are none, ModelVersionNotSupported where
     nothing but the version of DTDL is wrong, ValueOutOfRange for U+0000).
     """
-    if not documents:
-        raise InvalidError("InvalidArgument", "The body must be an array of at least one model.")
-    known = await library.models(tx)
     added = [each for item in documents for each in (item if isinstance(item, list) else [item])]
+    if not added or any(isinstance(each, list) for each in added):
+        raise InvalidError(
+            "InvalidArgument",
+            "The body must be an array of at least one model.",
+            "Take arrays within it apart.",
+        )
+    known = await library.models(tx)
     _refuse_existing(known, added)
     models = await asyncio.to_thread(_parse_new, added, known)
     ids = [str(document.get("@id")) for document in added]

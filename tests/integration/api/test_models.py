@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import httpx
+import pytest
 
 from support.api_site import PUMP
 
@@ -52,3 +53,9 @@ def test_a_search_is_bounded(client: httpx.Client) -> None:
     assert len(found) == 1
     assert client.get("/v1/models").status_code == 400
     assert client.get("/v1/models", params={"search": "x" * 201}).status_code == 400
+
+
+@pytest.mark.parametrize("body", [[], [[]], [[[]]], [[[]], []], {}])
+def test_what_holds_no_model_is_refused(client: httpx.Client, body: object) -> None:
+    answer = client.post("/models", json=body)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "InvalidArgument")
