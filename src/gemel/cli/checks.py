@@ -300,7 +300,9 @@ def cold(facts: Facts) -> Finding:
     """Judge whether the files of frozen weeks are there."""
     found = facts.cold
     if found is None:
-        return Finding(Verdict.SKIPPED, "The database does not run.")
+        return Finding(
+            Verdict.SKIPPED, "Looked at only where gemel serves the database and its schema is up to date."
+        )
     if found.fault is not None:
         return Finding(Verdict.FAIL, found.fault.message, remedy_of(found.fault) or "")
     if found.bad:

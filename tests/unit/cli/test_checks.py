@@ -82,7 +82,7 @@ def test_all_is_well_where_it_is() -> None:
         ),
         ("broker queues", tried(QueueFacts("a", fault=NOT_ASKED)), Verdict.WARN, "a: It declines"),
         ("broker queues", replace(WELL, server=replace(REACHED, queues=None)), Verdict.SKIPPED, "--probe"),
-        ("cold weeks", replace(WELL, cold=None), Verdict.SKIPPED, "not run"),
+        ("cold weeks", replace(WELL, cold=None), Verdict.SKIPPED, "only where"),
         ("cold weeks", replace(WELL, cold=ColdFacts(3, ("1/a.parquet",))), Verdict.FAIL, "1 of 3 files"),
         ("cold weeks", replace(WELL, cold=ColdFacts(3, (), NOT_ASKED)), Verdict.FAIL, "It declines"),
         ("database locks", replace(OWN, locks=None), Verdict.SKIPPED, "not reached"),
