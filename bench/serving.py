@@ -23,7 +23,8 @@ OPENING = (
     "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
     f"""SELECT set_config('gemel.tenant', '{TENANT}', true), set_config('jit', 'off', true),
     set_config('statement_timeout', '60000', true)""",
-    """SELECT graph_epoch, model_epoch, (extract(epoch FROM retention_line) * 1000000)::bigint, promoted
+    """SELECT graph_epoch, model_epoch, (extract(epoch FROM retention_line) * 1000000)::bigint, promoted,
+    (extract(epoch FROM frozen) * 1000000)::bigint
     FROM tenant_head WHERE tenant = current_tenant()""",
 )
 """As `Database.read` begins; the last is the head."""
@@ -62,8 +63,8 @@ class Serving:
     async def read(self) -> AsyncIterator[TimedRead]:
         """Open a snapshot of the default tenant."""
         async with self.database.read(TENANT) as tx:
-            head = (tx.epochs.graph, tx.epochs.models, tx.line_us, tx.promoted)
-            yield TimedRead(tx.connection, tx.tenant, head)
+            head = (tx.epochs.graph, tx.epochs.models, tx.line_us, tx.promoted, tx.frozen_us)
+            yield TimedRead(tx.connection, tx.tenant, head, tx.cold_url)
 
     async def openings(self, count: int) -> tuple[list[float], list[float]]:
         """Open and end so many transactions with their head, and as many without, in turn; return how long, in s."""

@@ -77,7 +77,9 @@ def test_a_filter_by_action_reads_the_index_and_only_the_tenants_own(database: D
         async with open_tenant(database) as (served, number), open_tenant(database) as (_, other):
             fill(database, number, other)
             async with served.read(number) as tx:
-                seen = Seen(tx.connection, number, (*astuple(tx.epochs), tx.line_us, tx.promoted, tx.frozen_us))
+                seen = Seen(
+                    tx.connection, number, (*astuple(tx.epochs), tx.line_us, tx.promoted, tx.frozen_us)
+                )
                 seen.statements = []
                 rows = await list_audit(seen, 100, AuditFilter(action="key.revoke"))
                 assert [row.action for row in rows] == ["key.revoke.x", "key.revoke"]
