@@ -1,15 +1,12 @@
 """The DTDL parser against the published parser cases, and against the examples of the language description.
 
-A verdict is right when a model is accepted or refused as its case says. The codes of a refusal are right when
-there is one and each is among those that the case lists. A list of several codes names alternatives:
-
-- the three versions of a case share one list although their rules differ: of noTypeThatAllows and
-  propertyIrrelevantDtmiOrTerm, v2 can only report the first, and v3 and v4 the second;
-- pairs exclude each other: one bound is valueBelowMin or valueBelowRange;
-- cases with one code forbid what others list beside it: an undefined type with a property of its own is
-  typeUndefinedTerm alone in CommandGroupMemberWithoutAioContextV4, and has propertyUndefinedTerm beside it in
-  CommandRequestWithAdjunctTypeOptionalWithoutContextV4. Reporting every code of the second kind breaks the first;
-- invalidId beside a code of layers is what a parser without layers reports: ours is one.
+A verdict is right when a model is accepted or refused as its case says. The codes of a refusal are judged as the tester
+that the cases come with judges them: there is one, and each is listed, with its elements and property where those are
+given. So a list holds alternatives, of which not all need be said, and often not all can be: the three versions of a
+case share one although their rules differ, one bound is valueBelowMin or valueBelowRange, and of an element in a layer
+a parser without layers can only say invalidId. No field of a case tells which parser, version or option says which.
+What is left unsaid is counted by kind, with the reason and an example, in `alternatives` of dtdl_exceptions.json, and
+printed as a table: 483 of 1,709 cases, beside 5 of which a code is not listed.
 
 How often the codes are exactly those listed is counted and printed too.
 """
@@ -24,14 +21,22 @@ from typing import Any
 
 import pytest
 
-from gemel.models import ModelParsingError, ModelSet, Primitive, Schema, parse, parse_dtmi, validate_value
+from gemel.models import (
+    ModelError,
+    ModelParsingError,
+    ModelSet,
+    Primitive,
+    Schema,
+    parse,
+    parse_dtmi,
+    validate_value,
+)
+from gemel.models.elements import values_of
 from gemel.models.linker import standard_element
 from gemel.models.schema_builder import SchemaBuilder
 
 CASES = Path(__file__).parents[3] / "shared" / "conformance" / "dtdl"
-EXCEPTIONS: dict[str, dict[str, str]] = json.loads(
-    Path(__file__).with_name("dtdl_exceptions.json").read_text("utf-8")
-)
+EXCEPTIONS: dict[str, Any] = json.loads(Path(__file__).with_name("dtdl_exceptions.json").read_text("utf-8"))
 PRIMITIVE = "dtmi:dtdl:instance:Schema:"
 
 Case = dict[str, Any]
@@ -60,11 +65,11 @@ def parse_case(case: Case) -> ModelSet:
     )
 
 
-def errors_of(case: Case) -> list[str]:
+def errors_of(case: Case) -> list[ModelError]:
     try:
         parse_case(case)
     except ModelParsingError as error:
-        return [each.code for each in error.errors]
+        return list(error.errors)
     return []
 
 
@@ -80,7 +85,7 @@ def test_models(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     cases = read_cases(name)
     for case in cases:
         version = version_of(case)
-        found = errors_of(case)
+        found = [each.code for each in errors_of(case)]
         expected = [each["ValidationID"] for each in case.get("expect", {}).get("parsingErrors", ())]
         counts[version, "cases"] += 1
         if (not found) == case["valid"]:
@@ -105,6 +110,55 @@ def test_models(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     right = sum(number for (_, what), number in counts.items() if what == "codes right")
     assert right >= 0.98 * total
     assert wrong_codes == {each["name"] for each in cases} & set(EXCEPTIONS["codes"])
+
+
+def test_what_is_left_unsaid_is_of_a_known_kind(capsys: pytest.CaptureFixture[str]) -> None:
+    kinds = EXCEPTIONS["alternatives"]
+    unsaid: dict[str, list[str]] = {kind["why"]: [] for kind in kinds}
+    unknown: dict[str, tuple[set[str], set[str]]] = {}
+    for case in read_cases("generated"):
+        listed = {short(each["ValidationID"]) for each in case.get("expect", {}).get("parsingErrors", ())}
+        found = {short(each.code) for each in errors_of(case)} if listed else set()
+        if found == listed or case["name"] in EXCEPTIONS["codes"]:
+            continue
+        fitting = [
+            kind["why"] for kind in kinds if found & {*kind["reported"]} and listed - found <= {*kind["left"]}
+        ]
+        if fitting:
+            unsaid[fitting[0]].append(case["name"])
+        else:
+            unknown[case["name"]] = (found, listed)
+    with capsys.disabled():
+        print("\nDTDL codes listed and not reported, by kind: cases, example, why")
+        for why, names in unsaid.items():
+            print(f"{len(names):4} {names[0] if names else '-':40.40} {why}")
+    assert unknown == {}
+    assert {why: len(names) for why, names in unsaid.items()} == {
+        kind["why"]: kind["cases"] for kind in kinds
+    }
+    assert all(kind["example"] in unsaid[kind["why"]] for kind in kinds)
+
+
+def test_errors_name_the_elements_and_the_property_of_the_case() -> None:
+    wrong: dict[str, set[str]] = {}
+    for case in read_cases("generated"):
+        listed = case.get("expect", {}).get("parsingErrors", ())
+        for error in errors_of(case) if listed else ():
+            named = [each for each in listed if each["ValidationID"] == error.code]
+            for field, value in (
+                ("PrimaryID", error.primary_id),
+                ("SecondaryID", error.secondary_id),
+                ("Property", error.property),
+            ):
+                left = [each for each in named if value in values_of(each.get(field, value))]
+                if named and not left:
+                    wrong.setdefault(field, set()).add(case["name"])
+                named = left
+    assert wrong == {field: {*names} for field, names in EXCEPTIONS["fields"].items()}
+
+
+def short(code: str) -> str:
+    return code.rpartition(":")[2]
 
 
 def test_instances(capsys: pytest.CaptureFixture[str]) -> None:

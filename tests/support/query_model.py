@@ -69,6 +69,8 @@ def answer(text: str, graph: Graph) -> list[list[Any]]:
         row for row in _matches(query, graph) if not query.where or _holds(query.where, row, graph) is True
     ]
     groups = _grouped(query, rows) if query.grouped else [[row] for row in rows]
+    if query.distinct:
+        groups = list({_told(query, group): group for group in groups}.values())
     found: list[tuple[list[Any], Any]] = [
         ([_term(sort.term, group) for sort in query.order], _shown(query, group)) for group in groups
     ]
@@ -96,6 +98,10 @@ def _grouped(query: Query, rows: list[Row]) -> list[list[Row]]:
         key = tuple(_same(_term(term, [row])) for term in query.group)
         groups.setdefault(key, []).append(row)
     return list(groups.values())
+
+
+def _told(query: Query, group: list[Row]) -> tuple[Any, ...]:
+    return tuple(_same(_term(item.term, group)) for item in query.items)
 
 
 def _same(value: Any) -> Any:

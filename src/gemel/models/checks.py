@@ -35,7 +35,8 @@ def _with_parents(adjunct: Adjunct) -> Iterator[Adjunct]:
 
 def _check_value_rule(element: Element, rule: ValueRule, report: Report) -> None:
     for held in element.refs.get(rule.property, ()):
-        facts = {"id": element.id, "property": term_of(rule.property), "other": held.id}
+        term = term_of(rule.property)
+        facts = {"id": element.id, "property": rule.property, "term": term, "other": held.id}
         if rule.types and not any(has_type(held, item, adjuncts()) for item in rule.types):
             report.add("notRequiredType", **facts, rule=_names(rule.types))
         if rule.values and held.id not in rule.values:
@@ -96,7 +97,7 @@ class _Checker:
                     continue
                 if (type(value), value) in seen:
                     self.report.add(
-                        "nonUniquePropertyValue", id=element.id, property=name, other=key, value=value
+                        "nonUniquePropertyValue", id=element.id, property=name, word=key, value=value
                     )
                 seen.add((type(value), value))
 
@@ -140,7 +141,7 @@ class _Checker:
                         "nonUniquePropertyValue",
                         id=parent.id,
                         property=name,
-                        other=term_of(item.id),
+                        word=term_of(item.id),
                         value=value,
                     )
 
@@ -153,7 +154,9 @@ class _Checker:
                 self.report.add("parentMissingCotype", **facts, rule=_names(rule.types))
             others = [held for held in parent.held(name) if held is not element]
             for other in others:
-                if rule.no_other is not None and _has_adjunct(other, rule.no_other):
+                # Two that exclude each other are one fault.
+                first = rule.no_other not in {item.id for item in element.adjuncts} or element.id < other.id
+                if first and rule.no_other is not None and _has_adjunct(other, rule.no_other):
                     self.report.add(
                         "siblingDuplicatesCotype", **facts, other=other.id, rule=term_of(rule.no_other)
                     )
@@ -198,8 +201,8 @@ class _Checker:
             str(element.values.get(rule.unique or "")),
         )
         if key in self.referred:
-            value = f"{term_of(key[3])} of {key[2]}"
-            self.report.add("multipleReference", id=parent.id, property=name, value=value)
+            value = f"'{key[2]}' and '{term_of(key[3])}'"
+            self.report.add("multipleReference", id=parent.id, property=name, other=rule.unique, value=value)
         self.referred.add(key)
 
     def _value_by_sibling(

@@ -16,6 +16,8 @@ __all__ = ["DocumentAbandonedError", "ModelError", "ModelParsingError", "Report"
 
 _ERRORS_MAX = 1_000
 _PREFIX = "dtmi:dtdl:parsingError:"
+UNSAID = {"id": "the document", "other": "?", "value": "null", "rule": "?", "word": "?"}
+"""What a message says where a fact is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,9 @@ class ModelError:
     decoded, in its layout with two spaces of indentation. `width` is how many characters of the line are
     concerned. All four are None for what came from no document. `hint` is the part of the message that says
     how to mend it.
+
+    What is wrong with a document, its @context or an @id is said of no element: `primary_id` is None. `property`
+    is the term of a property, or where the values of a property of an extension are wrong, its identifier.
     """
 
     code: str
@@ -75,17 +80,18 @@ class Report:
     def add(self, name: str, **facts: object) -> None:
         """Report one broken rule.
 
-        `facts` may give `id` (the element), `other` (a second element), `property`, `value` and `rule`
-        (what is allowed); the message of the rule names those it needs. `raw` is the object at fault where
-        that is not the one that the element was read from. The thousandth error ends the parse.
+        `facts` may give `id` (the element), `other` (a second element), `property`, its `term` where that is an
+        identifier, `value`, `rule` (what is allowed) and `word` (any other); the message of the rule names those
+        it needs. `raw` is the object at fault where that is not the one that the element was read from. The
+        thousandth error ends the parse.
         """
         raw = facts.pop("raw", None)
         text = {key: _text_of(fact) for key, fact in facts.items() if fact is not None}
-        filled = {"id": "the document", "other": "?", "property": "?", "value": "null", "rule": "?"} | text
+        filled = UNSAID | text | {"property": text.get("term") or text.get("property") or "?"}
         message, hint = (part.format_map(_shortened(filled)) for part in _template(name))
         error = ModelError(
             code=_PREFIX + name,
-            primary_id=text.get("id"),
+            primary_id=None if name in _of_documents() else text.get("id"),
             secondary_id=text.get("other"),
             property=text.get("property"),
             value=text.get("value"),
@@ -94,7 +100,9 @@ class Report:
         )
         self.errors.append(error)
         origin = self.sources.origin_of(text.get("id")) if raw is None else self.sources.at(raw)
-        self._faults.append(Fault(error.secondary_id, error.property, error.value, origin))
+        self._faults.append(
+            Fault(text.get("word") or error.secondary_id, error.property, error.value, origin)
+        )
         if len(self.errors) >= _ERRORS_MAX:
             self.raise_if_any()
 
@@ -123,6 +131,12 @@ class Report:
 def _messages() -> dict[str, str]:
     messages: dict[str, str] = metamodel_file("messages.json")["messages"]
     return messages
+
+
+@functools.cache
+def _of_documents() -> frozenset[str]:
+    """The rules that are about a document, its @context or an @id, and so about no element."""
+    return frozenset(metamodel_file("messages.json")["of_documents"])
 
 
 @functools.cache

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from gemel.models.elements import Element
 from gemel.models.errors import Report
 from gemel.models.language import GraphRule, language, limit_of
-from gemel.models.walk import Walk
+from gemel.models.walk import Walk, edges
 
 __all__ = ["check_graph", "import_inherited"]
 
@@ -79,6 +79,11 @@ def check_graph(elements: Iterable[Element], report: Report) -> None:
                 check.run(element)
 
 
+def _property(rule: GraphRule) -> str | None:
+    """The properties that an error names: none where everything held is followed."""
+    return None if rule.follow_all else rule.edges
+
+
 class _Check:
     """One rule, with what it remembers of elements already seen."""
 
@@ -98,7 +103,7 @@ class _Check:
             if member.id not in self.circular:
                 self.circular.add(member.id)
                 name = "recursiveStructureWide" if self.rule.follow_all else "recursiveStructureNarrow"
-                self.report.add(name, id=member.id, property=self.rule.edges)
+                self.report.add(name, id=member.id, property=_property(self.rule), word=self.rule.edges)
         return 0
 
 
@@ -114,7 +119,24 @@ class _MaxDepth(_Check):
         limit = limit_of(self.rule.limit, element.limits)
         if depth > limit and element.id not in self.circular:
             name = "excessiveDepthWide" if self.rule.follow_all else "excessiveDepthNarrow"
-            self.report.add(name, id=element.id, value=depth, rule=limit)
+            other = self._too_deep(element, limit)
+            facts = {"property": _property(self.rule), "other": other.id, "value": depth, "rule": limit}
+            self.report.add(name, id=element.id, **facts)
+
+    def _too_deep(self, element: Element, limit: int) -> Element:
+        """The first element that leads beyond the limit; of inheritance, the first that is beyond it."""
+        depth, seen = 0, {element.id}
+        while True:
+            for name, held in edges(element, self.rule):
+                step = name in self.rule.through
+                if held.id not in seen and depth + step + self.depths.of(held) > limit:
+                    break
+            else:
+                return element
+            if step and depth == limit:
+                return held if self.rule.imports else element
+            seen.add(held.id)
+            element, depth = held, depth + step
 
     def _deepest(self, _element: Element, found: Found) -> int:
         return max(((name in self.rule.through) + depth for name, _, depth in found), default=0)
@@ -150,7 +172,12 @@ class _Exclude(_Check):
         culprit = self.culprits.of(element)
         if culprit is not None:
             self.report.add(
-                "excludedType", id=element.id, other=culprit.id, value=self.rule.cls, rule=self.rule.of
+                "excludedType",
+                id=element.id,
+                property=self.rule.edges,
+                other=culprit.id,
+                value=self.rule.cls,
+                rule=self.rule.of,
             )
 
     def _first(self, _element: Element, found: list[tuple[str, Element, Element | None]]) -> Element | None:

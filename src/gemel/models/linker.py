@@ -76,7 +76,8 @@ def _check(
 ) -> bool:
     """Whether a reference may lead to its target; False when it may not even be connected."""
     source = reference.source
-    facts = {"id": source.id, "property": term_of(reference.property), "other": target.id}
+    term = term_of(reference.property)
+    facts = {"id": source.id, "property": reference.property, "term": term, "other": reference.target}
     home = source.id if source.rule.partition or source.home is None else source.home
     if not target.rule.partition and target.home is not None and target.home != home:
         report.add("crossPartitionReference", **facts, value=target.home)

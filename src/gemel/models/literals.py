@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from gemel.models.contexts import Scope
+from gemel.models.contexts import Scope, term_of
 from gemel.models.elements import keywords_of, values_of
 from gemel.models.errors import Report
 from gemel.models.language import PropertyRule, limit_of
@@ -42,7 +42,8 @@ class Literal:
     def fault(self, name: str, value: object = None, rule: object = None) -> None:
         """Report one thing wrong with the value."""
         if not self.quiet:
-            self.report.add(name, id=self.id, property=self.property, value=value, rule=rule)
+            facts = {"id": self.id, "property": self.property, "term": term_of(self.property)}
+            self.report.add(name, **facts, value=value, rule=rule)
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,7 +138,11 @@ class _Properties:
         for adjunct in self.kinds.adjuncts:
             found = _property_of(adjunct, identifier)
             if found is not None:
-                if self._first(identifier, term_of(identifier)):
+                if not self._first(identifier, term_of(identifier)):
+                    return True
+                if value is None and found.type != "JSON":
+                    self.report.add("propertyValueNull", id=self.element.id, property=name)
+                else:
                     self._adjunct_value(found, value)
                 return True
         return False
@@ -157,7 +161,7 @@ class _Properties:
             at_least=found.at_least,
             at_most=found.at_most,
         )
-        at = Literal(self.element.id, term_of(found.id), self.scope, self.report, rule)
+        at = Literal(self.element.id, found.id, self.scope, self.report, rule)
         read = read_literal(at, found.type, value)
         if read is not None:
             self.element.values[found.id] = read

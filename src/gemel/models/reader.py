@@ -164,7 +164,7 @@ class Reader:
         element.undefined_types = kinds.undefined
         longest = limit_of(kinds.rule.id_max_length, scope.limits)
         if len(element_id) > longest:
-            self.report.add("idTooLongForType", value=element_id, other=kinds.rule.name, rule=longest)
+            self.report.add("idTooLongForType", value=element_id, word=kinds.rule.name, rule=longest)
         self.elements.setdefault(element_id, element)
         read_properties(self, raw, scope, element, kinds, place.depth)
         return element
@@ -222,7 +222,7 @@ class Reader:
         """The part of a made-up identifier that comes from the element itself, its name."""
         wanted = (segment, f"dtmi:dtdl:property:{segment};{scope.version.number}")
         key = next((key for key in wanted if key in raw), None)
-        facts = {"id": place.holder_id, "property": place.name, "other": segment}
+        facts = {"id": place.holder_id, "property": place.name, "word": segment}
         if key is None:
             self.report.abandon("missingDtmiSegPropertyValue", **facts, value=segment)
         at = Literal(place.holder_id or "", segment, scope, self.report, quiet=True)
@@ -242,7 +242,7 @@ class Reader:
                 "nonUniquePropertyValue",
                 id=place.holder_id,
                 property=place.name,
-                other=segment,
+                word=segment,
                 value=raw.get(segment),
             )
         return True

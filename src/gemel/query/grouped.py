@@ -68,6 +68,14 @@ class _Groups:
         assert isinstance(term, Of)
         return self.key_values()[self.key_place(term)]
 
+    def values(self, term: Term) -> list[Value]:
+        """Return all columns of the groups that tell the values of a key or aggregate apart."""
+        if isinstance(term, Aggregate):
+            return [self.value(term)]
+        assert isinstance(term, Of)
+        at = self.key_place(term)
+        return self.key_values()[at : at + len(self.keys[term])]
+
     def key_place(self, of: Of) -> int:
         """Return the place of a key's first column."""
         before = list(self.keys).index(of)
@@ -99,7 +107,15 @@ def grouped_sql(scope: Scope, after: Key | None, rows_max: int) -> tuple[Sql, La
         for sort in query.order
         for part in sort_parts(groups.value(sort.term), descending=sort.descending)
     ]
-    parts = [*ordered, *(part for value in groups.key_values() for part in _key_parts(value))]
+    told = groups.key_values()
+    if query.distinct:
+        told = [
+            value
+            for term in dict.fromkeys(item.term for item in query.items)
+            for value in groups.values(term)
+        ]
+        rows = _distinct(rows, told)
+    parts = [*ordered, *(part for value in told for part in _key_parts(value))]
     shown = [*columns.found, *map(key_column, parts)]
     whole = sql(
         "SELECT {} FROM ({}) AS g WHERE {} ORDER BY {} {}",
@@ -110,6 +126,12 @@ def grouped_sql(scope: Scope, after: Key | None, rows_max: int) -> tuple[Sql, La
         limit_sql(rows_max, query.offset, after),
     )
     return whole, Layout(members=members, key=tuple(range(len(columns.found), len(shown))))
+
+
+def _distinct(rows: Sql, told: list[Value]) -> Sql:
+    """Return the groups that differ in some columns, with those columns under the same names."""
+    columns = joined(", ", [value.sql for value in told])
+    return sql("SELECT {} FROM ({}) AS g GROUP BY {}", columns, rows, columns)
 
 
 def _key_parts(value: Value) -> list[SortPart]:

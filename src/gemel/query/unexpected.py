@@ -39,7 +39,7 @@ SLIPS = {
     '"': "Write text in single quotes: 'text'.",
     "'": "Close the text with a single quote; inside it, write \\' for one.",
     ";": "Leave the ; out: a query ends where its text does.",
-}
+} | dict.fromkeys("\u2018\u2019\u201a\u201c\u201d\u201e", "Write text in straight single quotes: 'text'.")
 AFTER_TEST = frozenset({"AND", "OR", "GROUP", "ORDER", "OFFSET", ")"})
 FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
 TURNED = re.compile(r"('[^']*'|[-+\d.eE]+|true\b|false\b)\s*(<=|>=|<>|!=|=|<|>)\s*([A-Za-z_$][\w.$]*)", re.I)
@@ -88,6 +88,8 @@ def unexpected_fault(text: str, error: UnexpectedInput) -> InvalidError:
         word = str(error.token)
     elif isinstance(error, UnexpectedCharacters):
         word = text[start]
+        if word.isalnum():
+            return _foreign(text, start)
     else:
         start = len(text.rstrip())
     problem = f"unexpected {word if len(word) < 2 else repr(word)}" if word else "the query ends too early"
@@ -96,6 +98,17 @@ def unexpected_fault(text: str, error: UnexpectedInput) -> InvalidError:
         problem = f"missing {said[0]}"
     return query_fault(
         text, Span(start, start + len(word)), problem, _suggest(text, start, word, expected, said)
+    )
+
+
+def _foreign(text: str, at: int) -> InvalidError:
+    """Return the error for a name with a letter that is not one of A to Z, which is at a place."""
+    word = next(found for found in re.finditer(r"\w+", text) if found.end() > at)
+    return query_fault(
+        text,
+        Span(*word.span()),
+        f"a name with the letter {text[at]}",
+        f"Where a property is meant, write [[{word[0]}]]; an alias has only A to Z, digits and _.",
     )
 
 

@@ -81,6 +81,25 @@ def ids(found: QueryPage) -> list[str]:
             [{"label": label} for label in ("one", "b", "Zürich 'x' \\ %s {} $1 €", "")] + [{}],
         ),
         ("SELECT DISTINCT T.running AS r FROM digitaltwins T ORDER BY r", [{"r": False}, {"r": True}, {}]),
+        ("SELECT DISTINCT COUNT() AS n FROM digitaltwins", [{"n": 12}]),
+        (
+            "SELECT DISTINCT T.running, T.running AS r FROM digitaltwins T GROUP BY T.running ORDER BY r DESC",
+            [{"running": True, "r": True}, {"running": False, "r": False}, {}],
+        ),
+        (
+            "SELECT DISTINCT COUNT() AS n FROM digitaltwins T GROUP BY T.label, T.running ORDER BY n",
+            [{"n": 1}, {"n": 6}],
+        ),
+        (
+            "SELECT DISTINCT T.count, MAX(T.running) AS m FROM digitaltwins T GROUP BY T.$dtId, T.count "
+            "ORDER BY T.count DESC OFFSET 1",
+            [{"count": 2.5}, {"count": 0}, {"count": -1}, {}],
+        ),
+        (
+            "SELECT DISTINCT a.label, COUNT() AS n FROM digitaltwins a JOIN b RELATED a.feeds GROUP BY a, b "
+            "ORDER BY a.label",
+            [{"label": "one", "n": 1}, {"label": "two", "n": 1}],
+        ),
         (
             "SELECT a.$dtId, COUNT(b) AS n FROM digitaltwins a OPTIONAL JOIN b RELATED a.feeds "
             "WHERE IS_OF_MODEL(a, 'dtmi:t:Pump;1') GROUP BY a.$dtId ORDER BY n DESC, a.$dtId",

@@ -218,6 +218,11 @@ def queries(draw: st.DrawFn) -> str:
         terms = draw(st.lists(aggregates(named), min_size=1, max_size=3))
         items = [f"{each} AS i{place}" for place, each in enumerate([*keys, *terms])]
         grouped = f" GROUP BY {', '.join(keys)}" if keys else ""
+        if draw(st.booleans()):
+            chosen = draw(st.lists(st.integers(0, len(items) - 1), min_size=1, unique=True))
+            orderly = [f"i{place}" for place in chosen if place >= len(keys) or "." in keys[place]]
+            order = draw(orders(st.sampled_from(orderly))) if orderly else ""
+            return f"SELECT DISTINCT {', '.join(items[place] for place in chosen)} {rest}{grouped}{order}"
         order = draw(orders(st.sampled_from([*[key for key in keys if "." in key], *terms, f"i{len(keys)}"])))
         return f"SELECT {', '.join(items)} {rest}{grouped}{order}"
     items = {

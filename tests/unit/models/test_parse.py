@@ -170,11 +170,49 @@ def test_a_schema_may_hold_itself_in_v4() -> None:
             ),
             ["excludedType"],
         ),
+        (
+            interface("dtmi:test:a;1", prop("x", unit=None) | {"@type": ["Property", "Temperature"]}),
+            ["propertyValueNull"],
+        ),
         (42, ["notJsonObject"]),
     ],
 )
 def test_faults(document: object, expected: list[str]) -> None:
     assert sorted(set(codes([document]))) == sorted(expected)
+
+
+@pytest.mark.parametrize("version", [2, 3, 4])
+@pytest.mark.parametrize("most", [0, 1, 500, 501, 2**31 - 1])
+def test_only_v2_has_a_greatest_multiplicity(version: int, most: int) -> None:
+    """The v2 description and its cases have [1, 500]; those of v3 and v4 only a least, and no case of a greatest."""
+    link = {"@type": "Relationship", "name": "feeds", "maxMultiplicity": most}
+    found = codes([interface("dtmi:test:a;1", link, context=f"dtmi:dtdl:context;{version}")])
+    if most == 0:
+        assert found == ["valueBelowRange" if version == 2 else "valueBelowMin"]
+    else:
+        assert found == (["valueAboveRange"] if version == 2 and most > 500 else [])
+
+
+def test_what_lies_too_deep_is_named() -> None:
+    documents = [
+        interface(f"dtmi:test:i{index};1", **({"extends": f"dtmi:test:i{index + 1};1"} if index < 12 else {}))
+        for index in range(13)
+    ]
+    with pytest.raises(ModelParsingError) as caught:
+        parse(documents)
+    found = [(each.primary_id, each.secondary_id, each.property, each.value) for each in caught.value.errors]
+    assert found == [
+        ("dtmi:test:i0;1", "dtmi:test:i11;1", "'extends'", "12"),
+        ("dtmi:test:i1;1", "dtmi:test:i12;1", "'extends'", "11"),
+    ]
+
+
+def test_what_is_wrong_with_a_document_is_said_of_no_element() -> None:
+    with pytest.raises(ModelParsingError) as caught:
+        parse([{"@id": "dtmi:test:a;1", "@type": "Interface"}])
+    (error,) = caught.value.errors
+    assert (error.primary_id, error.document, error.line) == (None, 0, 1)
+    assert error.message.startswith("dtmi:test:a;1 has no @context.")
 
 
 def test_every_fault_of_an_upload_is_reported_and_nothing_is_kept() -> None:

@@ -16,7 +16,7 @@ CONDITIONS = [each for row in ROWS for each in re.findall(r"`([^`]+)`", row)]
 
 
 def test_the_guide_has_examples() -> None:
-    assert len(QUERIES) == 23
+    assert len(QUERIES) == 24
     assert len(CONDITIONS) == 11
 
 
