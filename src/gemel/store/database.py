@@ -17,7 +17,7 @@ from weakref import WeakValueDictionary
 
 import psycopg
 from psycopg import AsyncConnection, errors
-from psycopg.pq import PipelineStatus
+from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
@@ -298,6 +298,7 @@ class Database:
         )
         self.reachable = True
         self._full_until_s = 0.0
+        self._ending: set[asyncio.Task[None]] = set()
         self._listeners: list[Callable[[int, int], None]] = []
         self._turns: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
         self._memories: OrderedDict[int, dict[object, Any]] = OrderedDict()
@@ -322,6 +323,7 @@ class Database:
 
     async def close(self) -> None:
         """Close the pool and its connections."""
+        await asyncio.gather(*self._ending, return_exceptions=True)
         await self._pool.close()
 
     async def refresh(self) -> None:
@@ -351,8 +353,6 @@ class Database:
             except CALLED_OFF:
                 await connection.close()
                 raise
-            finally:
-                await _rollback(connection)
 
     async def query(
         self, tenant: int, sql: str, parameters: Sequence[Any] = (), *, read_only: bool = True
@@ -426,12 +426,14 @@ class Database:
             raise _unavailable()
         connection: AsyncConnection[Row] | None = None
         try:
-            async with self._pool.connection() as connection:
-                try:
-                    yield connection
-                except CALLED_OFF:
-                    await connection.close()
-                    raise
+            connection = await self._pool.getconn()
+            try:
+                yield connection
+            except CALLED_OFF:
+                await connection.close()
+                raise
+            finally:
+                await self._give_back(connection)
         except PoolTimeout as error:
             raise _unavailable() from error
         except GemelError:
@@ -443,6 +445,21 @@ class Database:
                 self._full_until_s = time.monotonic() + FULL_S
                 raise _full() from error
             raise
+
+    async def _give_back(self, connection: AsyncConnection[Row]) -> None:
+        """Return a connection to the pool; nobody waits until a transaction that read is rolled back."""
+        if connection.closed or connection.pgconn.transaction_status == TransactionStatus.IDLE:
+            await self._pool.putconn(connection)
+            return
+        task = asyncio.create_task(self._end(connection))
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+    async def _end(self, connection: AsyncConnection[Row]) -> None:
+        try:
+            await _rollback(connection)
+        finally:
+            await self._pool.putconn(connection)
 
 
 async def _configure(connection: AsyncConnection[Row]) -> None:
