@@ -21,11 +21,12 @@ from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from gemel.base.errors import GemelError, InvalidError, NotFoundError, UnavailableError
+from gemel.base.errors import GemelError, InvalidError, NotFoundError
 from gemel.observe.laps import Laps
 from gemel.observe.trace import current_trace
 from gemel.store import columns
 from gemel.store.carried import without_carried
+from gemel.store.losses import full, is_loss, unavailable
 
 __all__ = [
     "READ_TIMEOUT_S",
@@ -51,7 +52,6 @@ class Statement(NamedTuple):
 
 
 POOL_WAIT_S = 10.0
-FULL_RETRY_S = 5
 FULL_S = 15.0
 """How long a full disk is held against the database: whoever waits tries again within it."""
 MEMORIES_MAX = 16
@@ -414,7 +414,7 @@ class Database:
             async with asyncio.timeout(POOL_WAIT_S):
                 await lock.acquire()
         except TimeoutError as error:
-            raise _unavailable() from error
+            raise unavailable() from error
         try:
             yield
         finally:
@@ -423,7 +423,7 @@ class Database:
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[AsyncConnection[Row]]:
         if not self.reachable:
-            raise _unavailable()
+            raise unavailable()
         connection: AsyncConnection[Row] | None = None
         try:
             connection = await self._pool.getconn()
@@ -435,15 +435,15 @@ class Database:
             finally:
                 await self._give_back(connection)
         except PoolTimeout as error:
-            raise _unavailable() from error
+            raise unavailable() from error
         except GemelError:
             raise
         except Exception as error:
-            if _is_loss(error) or (connection is not None and connection.closed):
-                raise _unavailable() from error
+            if is_loss(error) or (connection is not None and connection.closed):
+                raise unavailable() from error
             if isinstance(error, psycopg.errors.DiskFull):
                 self._full_until_s = time.monotonic() + FULL_S
-                raise _full() from error
+                raise full() from error
             raise
 
     async def _give_back(self, connection: AsyncConnection[Row]) -> None:
@@ -464,19 +464,6 @@ class Database:
 
 async def _configure(connection: AsyncConnection[Row]) -> None:
     columns.register(connection)
-
-
-def _is_loss(error: Exception) -> bool:
-    """Say whether an error tells of a lost connection by its class.
-
-    Not all do: psycopg may raise NotSupportedError on one that broke, for its encoding is no longer known, or it
-    is still in a pipeline.
-    """
-    if isinstance(error, psycopg.InterfaceError):
-        return True
-    return isinstance(error, psycopg.OperationalError) and (
-        error.sqlstate is None or error.sqlstate[:2] in {"08", "57"}
-    )
 
 
 def _ms(timeout_s: float) -> str:
@@ -500,18 +487,3 @@ def _there(head: Row | None, tenant: int) -> Row:
     if head is None:
         raise NotFoundError("TenantNotFound", f"There is no tenant number {tenant}.")
     return head
-
-
-def _full() -> UnavailableError:
-    return UnavailableError(
-        "DatabaseFull",
-        "The database's disk is full; nothing of this was kept.",
-        "Make room as docs/runbooks/retention.md says, then send it again.",
-        retry_after_s=FULL_RETRY_S,
-    )
-
-
-def _unavailable() -> UnavailableError:
-    return UnavailableError(
-        "DatabaseUnavailable", "The database is not ready.", "Send the request again.", retry_after_s=1
-    )
