@@ -77,7 +77,8 @@ CROSS JOIN LATERAL (
     OFFSET 0) AS l"""
 SET = "SELECT set_config('gemel.cold_' || name, told, true) FROM unnest(%s::text[], %s::text[]) AS k (name, told)"
 MARK = """
-INSERT INTO cold_thawed (tenant, week, series) SELECT current_tenant(), %s, unnest(%s::bigint[])
+INSERT INTO cold_thawed (tenant, week, series, samples)
+SELECT current_tenant(), %s, * FROM unnest(%s::bigint[], %s::bigint[])
 ON CONFLICT DO NOTHING"""
 
 Choice = Callable[[ColdRows], Ints]
@@ -246,7 +247,10 @@ async def thaw(tx: WriteTransaction, series: Ints, low_us: Ints, high_us: Ints) 
             continue
         rows = await _read(tx, week, own, (week.start_us, week.end_us - 1), week.start_us)
         # Those of which the file has nothing are marked as well: so the week is frozen anew with them.
-        await tx.execute(MARK, (from_us(week.start_us), bigints(own)))
+        found, sizes = np.unique(rows.samples.series, return_counts=True)
+        counts = np.zeros_like(own)
+        counts[np.searchsorted(own, found)] = sizes
+        await tx.execute(MARK, (from_us(week.start_us), bigints(own), bigints(counts)))
         for statement, given in await asyncio.to_thread(_statements, rows):
             await tx.execute(statement, given)
 
@@ -257,7 +261,7 @@ async def mark_new(tx: WriteTransaction, series: Ints, time_us: Ints) -> None:
         return
     for week in await _weeks(tx, int(time_us.min()), int(time_us.max())):
         own = np.unique(series[(time_us >= week.start_us) & (time_us < week.end_us)])
-        await tx.execute(MARK, (from_us(week.start_us), bigints(own)))
+        await tx.execute(MARK, (from_us(week.start_us), bigints(own), bigints(np.zeros_like(own))))
 
 
 async def thaw_ahead(db: Database, tenant: int, series: Ints, time_us: Ints) -> None:

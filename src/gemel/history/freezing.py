@@ -100,8 +100,10 @@ CORRECTED = f"SELECT DISTINCT series, {US.format('source_time')} FROM sample_sup
 NAMED = "SELECT name FROM cold_week WHERE tenant = %(tenant)s AND week = %(week)s"
 THAWED = "SELECT series FROM cold_thawed WHERE tenant = %(tenant)s AND week = %(week)s"
 MARK = """
-INSERT INTO cold_thawed (tenant, week, series) SELECT %(tenant)s, %(week)s, unnest(%(series)s::bigint[])
-ON CONFLICT DO NOTHING"""
+INSERT INTO cold_thawed AS t (tenant, week, series, samples)
+SELECT %(tenant)s, %(week)s, * FROM unnest(%(series)s::bigint[], %(samples)s::bigint[])
+ON CONFLICT (tenant, week, series) DO UPDATE SET samples = excluded.samples
+WHERE t.samples <> excluded.samples"""
 LOCK = "SELECT tenant FROM tenant_head WHERE tenant = %(tenant)s FOR NO KEY UPDATE"
 NAME = """
 INSERT INTO cold_week (tenant, week, name, digest, samples, bytes, recorded)
@@ -206,9 +208,10 @@ def _freeze(owner: psycopg.Connection, blobs: Blobs, place: Place, go_on: Callab
         written = write_cold(_while(go_on, _parts(owner, blobs, place, old, moving)))
     name = _put(blobs, place, written)
     told = {"digest": written.digest, "samples": written.rows, "bytes": len(written.content)}
-    _name(owner, place, moving, told | {"name": name, "recorded": from_us(moving.recorded_us)})
-    parts = _slices(sorted({*moving.sizes, *old.marked.tolist()}), moving.sizes)
-    behind = _move(owner, place, moving, _while(go_on, parts))
+    numbers = sorted({*moving.sizes, *old.marked.tolist()})
+    _mark(owner, place, numbers, moving.sizes)
+    _name(owner, place, told | {"name": name, "recorded": from_us(moving.recorded_us)})
+    behind = _move(owner, place, moving, _while(go_on, _slices(numbers, moving.sizes)))
     _shrink(owner, f"sample_{place.start:%Y_%m_%d}")
     return Frozen(place.tenant, place.day, written.rows, len(written.content), behind)
 
@@ -290,11 +293,16 @@ def _put(blobs: Blobs, place: Place, written: Written) -> str:
     return name
 
 
-def _name(owner: psycopg.Connection, place: Place, moving: _Moving, told: dict[str, object]) -> None:
-    """Name a file that counts for none of the series which are to move: for the others it has what the old one had."""
-    numbers = np.array(sorted(moving.sizes), np.int64)
+def _mark(owner: psycopg.Connection, place: Place, numbers: list[int], sizes: dict[int, int]) -> None:
+    """Mark series as thawed, with how many samples the file that is named next has of each."""
     for start in range(0, len(numbers), MARKS):
-        owner.execute(MARK, _among(place, numbers[start : start + MARKS]))
+        part = numbers[start : start + MARKS]
+        counts = np.array([sizes.get(number, 0) for number in part], np.int64)
+        owner.execute(MARK, _among(place, np.array(part, np.int64)) | {"samples": bigints(counts)})
+
+
+def _name(owner: psycopg.Connection, place: Place, told: dict[str, object]) -> None:
+    """Name a file that counts for none of the series which are to move: for the others it has what the old one had."""
     with owner.transaction():
         owner.execute(LOCK, place.given)
         owner.execute(NAME, place.given | told)

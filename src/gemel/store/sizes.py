@@ -99,7 +99,13 @@ READ = "SELECT tier, bytes, samples, changed FROM tenant_stored WHERE tenant = c
 ALL = "SELECT tenant, tier, bytes, samples, changed FROM tenant_stored ORDER BY tenant, tier"
 UNOWNED = """
 SELECT pg_database_size(current_database()) - coalesce(sum(bytes), 0) FROM tenant_stored WHERE tier <> 'cold'"""
-COLD_FILES = "SELECT tenant, sum(bytes)::bigint, sum(samples)::bigint FROM cold_week GROUP BY tenant"
+# Of a series that was thawed the file has samples that are elsewhere, too: they are counted there.
+COLD_FILES = """
+SELECT w.tenant, sum(w.bytes)::bigint, sum(greatest(0, w.samples - t.samples))::bigint
+FROM cold_week AS w CROSS JOIN LATERAL (
+    SELECT coalesce(sum(samples), 0) AS samples FROM cold_thawed AS c
+    WHERE c.tenant = w.tenant AND c.week = w.week) AS t
+GROUP BY w.tenant"""
 
 
 class Stored(NamedTuple):

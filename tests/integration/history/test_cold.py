@@ -31,6 +31,7 @@ from gemel.history.weeks import MONDAY_US, WEEK_US, Weeks
 from gemel.history.write import foresee_samples, write_samples
 from gemel.store.blobs import open_blobs
 from gemel.store.database import Database, ReadTransaction, Row
+from gemel.store.sizes import SAMPLED, Gauge
 from support.postgres import Dsns
 from support.s3 import s3_server
 from support.tenants import make_tenant
@@ -117,6 +118,17 @@ class Pair:
         assert found[0] == found[1]
         return found[0]
 
+    def check_counts(self) -> None:
+        """See that as many samples are told of both, wherever they lie."""
+        with psycopg.connect(self.dsns.owner, autocommit=True) as owner:
+            measured = Gauge().measure(owner)
+        assert measured is not None
+        told = [
+            sum(size.samples for (of, tier), size in measured.items() if of == tenant and tier in SAMPLED)
+            for tenant in (self.rows, self.cold)
+        ]
+        assert told[0] == told[1]
+
     async def count(self, table: str) -> int:
         return int((await self.db.query(self.cold, f"SELECT count(*) FROM {table}"))[0][0])
 
@@ -188,6 +200,7 @@ def test_frozen_reads_as_rows_do(
                 if rng.random() < 0.15:
                     low_us = rng.choice(samples).time_us
                     await two.delete(low_us, low_us + rng.choice((1, DAY_US, WEEK_US)), rng.choice(SERIES))
+                two.check_counts()
                 for _ in range(3):
                     await compare(rng, two, samples)
             assert frozen > 0
@@ -268,11 +281,13 @@ def test_what_ends_midway_is_whole_and_goes_on(
                     two.freeze(1)
             assert await two.count("cold_week") == 1
             assert await two.count("cold_thawed") == max(0, 4 - ending)
+            two.check_counts()
             assert len((await two.both(lambda tx: read_raw(tx, PATHS, window, 200))).rows) == 160
             await two.write(
                 [samples[9]._replace(value=Encoded(-1.0, 0, None), recorded_us=RECORDED_US + 500)]
             )
             await two.both(lambda tx: read_raw(tx, PATHS, window, 200))
+            two.check_counts()
             two.freeze(1)
             assert await two.count("cold_thawed") == 0
             assert await two.count("sample") == 13, "three bounds of each, and what was corrected"

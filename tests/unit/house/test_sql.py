@@ -69,6 +69,7 @@ OWNERS = {
 
 SHARED = {
     ("store", "cold_week"),  # what a tenant costs: the bytes of its files
+    ("store", "cold_thawed"),  # and the samples in them that are elsewhere again
     ("history", "tenant"),  # retention: the days that each tenant keeps; roll-ups: which tenants there are
     ("history", "tenant_head"),  # the line under which nothing is taken again; how far roll-ups reach
     ("security", "tenant_head"),  # a tenant is born with its head
