@@ -433,7 +433,7 @@ class Database:
                 await connection.close()
                 raise
             finally:
-                await self._give_back(connection)
+                self._give_back(connection)
         except PoolTimeout as error:
             raise unavailable() from error
         except GemelError:
@@ -446,18 +446,20 @@ class Database:
                 raise full() from error
             raise
 
-    async def _give_back(self, connection: AsyncConnection[Row]) -> None:
-        """Return a connection to the pool; nobody waits until a transaction that read is rolled back."""
-        if connection.closed or connection.pgconn.transaction_status == TransactionStatus.IDLE:
-            await self._pool.putconn(connection)
-            return
+    def _give_back(self, connection: AsyncConnection[Row]) -> None:
+        """Return a connection to the pool, in a task of its own.
+
+        So nobody waits until a transaction that read is rolled back, and whoever is called off does not lose the
+        connection half way.
+        """
         task = asyncio.create_task(self._end(connection))
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
 
     async def _end(self, connection: AsyncConnection[Row]) -> None:
         try:
-            await _rollback(connection)
+            if connection.pgconn.transaction_status != TransactionStatus.IDLE:
+                await _rollback(connection)
         finally:
             await self._pool.putconn(connection)
 
