@@ -1,4 +1,4 @@
-"""kill -9 amid freezing and while frozen weeks come back: nothing is lost, nothing is twice, no file stays behind."""
+"""kill -9 amid freezing, amid what comes back of frozen weeks and amid merging: nothing is lost, nothing is twice."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from pathlib import Path
+from typing import Any, LiteralString
 
 import httpx
 import psycopg
@@ -34,6 +35,24 @@ MODEL = interface("dtmi:t:Gauge;1", prop("level", "double"), prop("note", "strin
 DAY = "%Y-%m-%d"
 NDJSON = {"Content-Type": "application/x-ndjson"}
 
+HASTY = """
+from gemel.history import heading, merging, packing
+
+heading.BATCH_MIN = heading.BUCKET_MIN = 1
+merging.SLICE_PACKS = 8
+packing.EVERY_S, packing.MERGE_EVERY_S, packing.MERGE_SHARE = 0.01, 0.05, 1.0
+packing.pack_heads.__defaults__ = (1, 0.0)
+merging.merge_packs.__defaults__ = (2,)
+"""
+"""What a server runs as it begins, so that it packs all at once and merges again and again."""
+SMALL = """
+SELECT coalesce(max(packs), 0) FROM (
+    SELECT count(*) AS packs FROM sample_pack WHERE cardinality(source_times) < 72
+    GROUP BY tenant, series, date_bin('168 hours', first_time, '1970-01-05 00:00+00')) AS small"""
+MERGING = """
+SELECT count(*) FROM pg_stat_activity
+WHERE pid <> pg_backend_pid() AND state <> 'idle' AND query LIKE '%DELETE FROM sample_pack%'"""
+
 Key = tuple[str, str, str]
 Model = dict[Key, Any]
 
@@ -41,6 +60,14 @@ Model = dict[Key, Any]
 @pytest.fixture
 def platform() -> Iterator[Platform]:
     with running() as platform:
+        yield platform
+
+
+@pytest.fixture
+def hasty(tmp_path: Path) -> Iterator[Platform]:
+    (tmp_path / "sitecustomize.py").write_text(HASTY)
+    paths = [str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]
+    with running(environment={"PYTHONPATH": os.pathsep.join(paths)}) as platform:
         yield platform
 
 
@@ -143,7 +170,7 @@ class Plant:
         }
 
 
-def filled(platform: Platform, chance: random.Random) -> Plant:
+def planted(platform: Platform, chance: random.Random) -> Plant:
     plant = Plant(platform, chance)
     with platform.client() as client:
         client.post("/models", json=[MODEL]).raise_for_status()
@@ -152,6 +179,11 @@ def filled(platform: Platform, chance: random.Random) -> Plant:
                 f"/digitaltwins/g{twin}", json={"$metadata": {"$model": "dtmi:t:Gauge;1"}, "level": 0.0}
             )
             made.raise_for_status()
+    return plant
+
+
+def filled(platform: Platform, chance: random.Random) -> Plant:
+    plant = planted(platform, chance)
     for index in range(0, SAMPLES, 50):
         plant.send([plant.drawn(twin, at) for at in range(index, index + 50) for twin in range(TWINS)])
     plant.settle()
@@ -224,3 +256,56 @@ def thaw_amid_a_kill(plant: Plant, late: list[tuple[dict[str, Any], Model]], *, 
         else:
             kill_database(plant.platform)
         sent.result(120)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_merging_survives_kills(hasty: Platform, seed: int) -> None:
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    plant = planted(hasty, chance)
+    met = 0
+    for turn, index in enumerate(range(0, SAMPLES, 50)):
+        parts = [[plant.drawn(twin, at) for twin in range(TWINS)] for at in range(index, index + 50)]
+        # What comes late takes packs apart.
+        parts.insert(40, [plant.drawn(twin, chance.randrange(index + 1)) for twin in range(TWINS)])
+        met += kill_amid_merging(plant, parts, server=turn % 2 == 0)
+        check(plant)
+    assert met, "no merge was under way as anything was killed"
+    until_s = time.monotonic() + 60
+    while count_of(plant, SMALL) > 1:
+        assert time.monotonic() < until_s, "what is small is not merged"
+        time.sleep(0.1)
+    check(plant)
+
+
+def kill_amid_merging(plant: Plant, parts: list[list[tuple[dict[str, Any], Model]]], *, server: bool) -> bool:
+    """Kill server or database as soon as a merge is under way while parts are sent; return whether one was."""
+
+    def send() -> None:
+        for part in parts:
+            plant.send(part)
+
+    with ThreadPoolExecutor(1) as pool:
+        sent = pool.submit(send)
+        until_s = time.monotonic() + 5
+        with psycopg.connect(plant.dsn, autocommit=True) as owner:
+            while not (met := bool(_one(owner, MERGING))) and time.monotonic() < until_s:
+                pass
+        if server:
+            plant.platform.kill()
+            plant.platform.start()
+        else:
+            kill_database(plant.platform)
+        sent.result(120)
+    return met
+
+
+def count_of(plant: Plant, statement: LiteralString) -> int:
+    with psycopg.connect(plant.dsn) as owner:
+        return _one(owner, statement)
+
+
+def _one(owner: psycopg.Connection, statement: LiteralString) -> int:
+    row = owner.execute(statement).fetchone()
+    assert row is not None
+    return int(row[0])

@@ -58,9 +58,8 @@ US = "(extract(epoch FROM {}) * 1000000)::bigint"
 WEEKS = f"""
 SELECT {US.format("week")}, name, {US.format("recorded")} FROM cold_week
 WHERE tenant = current_tenant() AND week > %s AND week <= %s ORDER BY week"""
-THAWED = """
-SELECT series FROM cold_thawed
-WHERE tenant = current_tenant() AND week = %(week)s AND (%(series)s::bigint[] IS NULL OR series = ANY(%(series)s))"""
+THAWED = "SELECT series FROM cold_thawed WHERE tenant = current_tenant() AND week = %(week)s"
+THAWED_OF = f"{THAWED} AND series = ANY(%(series)s)"
 # The first and the last sample of what a file has of a series are rows: between these alone it is asked.
 AROUND = """
 SELECT k.series FROM unnest(%(series)s::bigint[]) AS k (series)
@@ -361,8 +360,12 @@ async def _read(
 
 async def _thawed(tx: ReadTransaction, week: _Week, series: Ints | None) -> Ints:
     """Return which series, of some or of all, the week's file does not count for."""
-    given = {"week": from_us(week.start_us), "series": None if series is None else bigints(series)}
-    return np.array([row[0] for row in await tx.rows(THAWED, given)], np.int64)
+    given: dict[str, object] = {"week": from_us(week.start_us)}
+    if series is None:
+        rows = await tx.rows(THAWED, given)
+    else:
+        rows = await tx.rows(THAWED_OF, given | {"series": bigints(series)})
+    return np.array([row[0] for row in rows], np.int64)
 
 
 def _wanted(series: Wanted) -> Ints | EveryTwin:
