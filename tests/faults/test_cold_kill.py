@@ -170,20 +170,20 @@ class Plant:
         }
 
 
-def planted(platform: Platform, chance: random.Random) -> Plant:
+def planted(platform: Platform, chance: random.Random, **values: float) -> Plant:
     plant = Plant(platform, chance)
     with platform.client() as client:
         client.post("/models", json=[MODEL]).raise_for_status()
         for twin in range(TWINS):
             made = client.put(
-                f"/digitaltwins/g{twin}", json={"$metadata": {"$model": "dtmi:t:Gauge;1"}, "level": 0.0}
+                f"/digitaltwins/g{twin}", json={"$metadata": {"$model": "dtmi:t:Gauge;1"}} | values
             )
             made.raise_for_status()
     return plant
 
 
 def filled(platform: Platform, chance: random.Random) -> Plant:
-    plant = planted(platform, chance)
+    plant = planted(platform, chance, level=0.0)
     for index in range(0, SAMPLES, 50):
         plant.send([plant.drawn(twin, at) for at in range(index, index + 50) for twin in range(TWINS)])
     plant.settle()
