@@ -258,7 +258,7 @@ def thaw_amid_a_kill(plant: Plant, late: list[tuple[dict[str, Any], Model]], *, 
         sent.result(120)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", range(2))
 def test_merging_survives_kills(hasty: Platform, seed: int) -> None:
     print(f"seed {seed}")
     chance = random.Random(seed)
