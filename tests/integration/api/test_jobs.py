@@ -113,7 +113,7 @@ def test_requests_that_are_no_import(client: httpx.Client, body: object) -> None
 
 @pytest.mark.parametrize("job_id", ["op-1", "a/b", "a b?c#d", "50%é"])
 def test_a_deletion(site: Site, client: httpx.Client, job_id: str) -> None:
-    headers = {"operation-id": job_id.encode("latin-1")}
+    headers = httpx.Headers({"operation-id": job_id}, encoding="latin-1")
     made = client.post("/jobs/deletions", headers=headers, params={"timeoutInMinutes": 15})
     assert made.status_code == 202
     assert made.headers["operation-location"] == f"{site.url}/jobs/deletions/{quote(job_id, safe='')}"
