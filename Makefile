@@ -11,6 +11,9 @@ BROKERS_STAMP := .venv/.ready-brokers
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CODE := src tests bench tools
 
+# Where it is set, each of the hundreds of processes that tests start would compile all of gemel once more.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test javascript explore unit check formatted lint types floors tidy bench bench-peers faults format docs protos clean
 

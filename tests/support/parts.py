@@ -25,7 +25,7 @@ from gemel.store.database import Database
 from support.postgres import Dsns
 from support.tenants import open_tenant
 
-__all__ = ["AUDIT", "MODEL", "TenantParts", "event", "open_parts", "second_process"]
+__all__ = ["AUDIT", "MODEL", "TenantParts", "event", "fresh_parts", "open_parts", "second_process"]
 
 AUDIT = AuditEntry("test", None, "events.ingest", "", "ok", "0" * 32)
 EVERYTHING = Selection()
@@ -95,12 +95,17 @@ def event(
 async def open_parts(dsns: Dsns, twins: int = 5) -> AsyncIterator[TenantParts]:
     """Open a fresh tenant with twins t0, t1, ... of MODEL."""
     async with open_tenant(dsns) as (db, tenant):
-        parts = _wire(db, tenant)
-        await parts.context.weeks.ensure_ahead(now_us())
-        async with db.write(tenant) as tx:
-            await add_models(tx, parts.context.library, [MODEL])
-            await create_missing(tx, parts.context, MODEL["@id"], {f"t{n}": now_us() for n in range(twins)})
-        yield parts
+        yield await fresh_parts(db, tenant, twins)
+
+
+async def fresh_parts(db: Database, tenant: int, twins: int = 5) -> TenantParts:
+    """Return a fresh tenant's parts, with twins t0, t1, ... of MODEL."""
+    parts = _wire(db, tenant)
+    await parts.context.weeks.ensure_ahead(now_us())
+    async with db.write(tenant) as tx:
+        await add_models(tx, parts.context.library, [MODEL])
+        await create_missing(tx, parts.context, MODEL["@id"], {f"t{n}": now_us() for n in range(twins)})
+    return parts
 
 
 @asynccontextmanager

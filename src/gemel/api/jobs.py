@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import msgspec
 from litestar import Response, delete, get, post, put
@@ -204,7 +205,7 @@ async def add_deletion(
         job = await create_job(tx, job_id, None, folder, call.entry(target=job_id), deadline_us)
         await record(tx, [call.entry(target=job_id)])
     call.services.jobs.wake.set()
-    location = f"{str(request.base_url).rstrip('/')}/jobs/deletions/{job_id}"
+    location = f"{str(request.base_url).rstrip('/')}/jobs/deletions/{quote(job_id, safe='')}"
     return json_answer(deletion_view(job), headers={"Operation-Location": location})
 
 

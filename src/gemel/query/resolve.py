@@ -120,6 +120,8 @@ def shown(query: Query, path: Path) -> tuple[Of, tuple[str, ...]]:
     try:
         return Of(source, field_of(query, path, source, way)), way
     except InvalidError:
+        if METADATA not in way and way != (Version.ETAG,):
+            raise
         return Of(source, Part()), way
 
 
@@ -177,4 +179,8 @@ def _no_such(query: Query, path: Path, collection: Collection, names: tuple[str,
     known = [".".join(field) for field in SYSTEM[collection]]
     meant = nearest(written, known)
     suggestion = f"Did you mean {meant}?" if meant else f"There are {', '.join(known)}."
+    if query.named and not names[0].startswith("$") and path.names == names:
+        suggestion = (
+            f"{names[0]} is not an alias here; write {nearest(names[0], query.named) or query.named[0]}."
+        )
     return query_fault(query.text, path.span, f"{collection} have no {written}", suggestion)

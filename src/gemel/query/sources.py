@@ -192,7 +192,7 @@ class _Builder:
             problem = f"a way has 1 to {HOPS_MAX} hops"
             raise query_fault(self._text, written.span, problem, "Write *3 for three, *..3 for up to three.")
         if least > most:
-            suggestion = f"For just {most} write *{most}: the lower bound does not count itself."
+            suggestion = f"For just {most or 1} write *{most or 1}: the lower bound does not count itself."
             if (low or 0) > most:
                 suggestion = f"The greater number comes last: *{most}..{low}."
             raise query_fault(

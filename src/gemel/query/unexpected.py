@@ -28,18 +28,52 @@ REFUSED = {
     "LEFT": "OPTIONAL JOIN",
     "OUTER": "OPTIONAL JOIN",
     "INNER": "JOIN",
+    "ON": "RELATED and a relationship, as in JOIN b RELATED a.feeds",
 }
 """Words that other languages have, and what this one has."""
 ABSENT = {
     "HAVING": "There is no HAVING: test what is to be grouped, with WHERE before GROUP BY.",
     "BETWEEN": "There is no BETWEEN; write T.name >= 1 AND T.name <= 9.",
+    "IS": "There is no IS; write IS_NULL(T.name), NOT IS_DEFINED(T.name), or T.name = true.",
+    "UNION": "There is no UNION; ask twice, or join conditions with OR.",
 }
 """Words that other languages have, and what to do without."""
 SLIPS = {
     '"': "Write text in single quotes: 'text'.",
     "'": "Close the text with a single quote; inside it, write \\' for one.",
     ";": "Leave the ; out: a query ends where its text does.",
+    "&": "Write AND.",
+    "+": "There is no arithmetic here; compare the property itself.",
+    "!": "Write != without a space, or NOT before a condition.",
 } | dict.fromkeys("\u2018\u2019\u201a\u201c\u201d\u201e", "Write text in straight single quotes: 'text'.")
+AROUND = tuple(
+    (re.compile(rf"{before}\Z", re.I | re.S), re.compile(rest, re.I), told)
+    for before, rest, told in (
+        (r"'", "'", "Inside text, write \\' for a single quote, not two."),
+        (r"=", "=", "Compare with a single =."),
+        (r"\bCOUNT\s*\(\s*", r"\*", "Write COUNT()."),
+        (r"\w\.", r"\*", "Write the alias alone for all of a twin."),
+        (r"\bTOP\s*", r"[^(]", "Write the number in parentheses: TOP(10)."),
+        (r"\bN?IN\s*", r"\(", "Write the values in brackets: IN ['a', 'b']."),
+        (r"", r"not\s+in\b", "Write NIN ['a', 'b']."),
+        (r"", r"\(\s*select\b", "There are no queries within queries; ask for one after the other."),
+        (r"[\w\]]\s*", r"\[", "Write T.name.[[member]]; for an item of a list, ARRAY_CONTAINS(T.name, 1)."),
+        (r"\(\w*", ":", "Ask for a model with IS_OF_MODEL(alias, 'dtmi:…')."),
+        (r"\]-", ">", "An arrow has one point; -[]- leads both ways."),
+        (r"\bMATCH\b.*\s", r"match\b", "There is one MATCH; go on with (a)-[]->(b)-[]->(c), or with JOIN."),
+        (r"\brelationships\s+match\s*", r"\(", "A MATCH is of twins: FROM digitaltwins MATCH (a)-[r]->(b)."),
+    )
+)
+"""What stands before a place, what follows there, and what to do about it."""
+USAGES = {
+    "IS_OF_MODEL": "IS_OF_MODEL(T, 'dtmi:…;1'), or with a third word IS_OF_MODEL(T, 'dtmi:…;1', exact)",
+    "ARRAY_CONTAINS": "ARRAY_CONTAINS(T.name, 'value')",
+    "SEARCH": "SEARCH(T, 'words')",
+    "LAST": "LAST(T.name, '1h', 'avg')",
+} | {name: f"{name}(T.name, 'text')" for name in ("STARTSWITH", "ENDSWITH", "CONTAINS")}
+"""How a function of several arguments is written."""
+CALL = re.compile(r"(\w+)\s*\([^()]*\Z")
+"""A function, up to where its arguments went wrong."""
 AFTER_TEST = frozenset({"AND", "OR", "GROUP", "ORDER", "OFFSET", ")"})
 FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
 TURNED = re.compile(r"('[^']*'|[-+\d.eE]+|true\b|false\b)\s*(<=|>=|<>|!=|=|<|>)\s*([A-Za-z_$][\w.$]*)", re.I)
@@ -124,7 +158,7 @@ def _suggest(text: str, start: int, word: str, expected: list[str], said: list[s
     if slip:
         return slip
     if not expected:
-        return f"Nothing in this language starts with {word}"
+        return f"Nothing in this language starts with {word}."
     if word == "(":
         if called.upper() in AGGREGATES:
             return f"{called} stands in SELECT or ORDER BY."
@@ -140,23 +174,21 @@ def _suggest(text: str, start: int, word: str, expected: list[str], said: list[s
     keywords = [name for name in expected if name.isupper() and name not in WRITTEN and name not in UNSAID]
     keywords += [each for kind in WORDS.keys() & set(expected) for each in WORDS[kind]]
     meant = nearest(word, keywords) if word.isidentifier() else None
+    call = CALL.search(text, 0, start)
+    usage = USAGES.get(call[1].upper()) if call else None
+    if usage:
+        return f"Write {usage}."
     return f"Did you mean {meant}?" if meant else f"Expected {_listed(said)}."
 
 
 def _slip(text: str, start: int, word: str, called: str) -> str | None:
     """Return what to do about a slip that is known, or None."""
-    if "'" == word[:1] == text[start - 1 : start]:
-        return "Inside text, write \\' for a single quote, not two."
-    if word.upper() in ABSENT:
-        return ABSENT[word.upper()]
-    if called.upper() in ABSENT:
-        return ABSENT[called.upper()]
-    if word == "=" and text[start - 1 : start] == "=":
-        return "Compare with a single =."
-    if word == "*" and called.upper().endswith("COUNT("):
-        return "Write COUNT()."
-    if word == ":" and "(" in called:
-        return "Ask for a model with IS_OF_MODEL(alias, 'dtmi:…')."
+    for before, rest, told in AROUND:
+        if rest.match(text, start) and before.search(text, 0, start):
+            return told
+    for absent in (word.upper(), called.upper()):
+        if absent in ABSENT:
+            return ABSENT[absent]
     if word.upper() == "MATCH" and text[:start].upper().split()[-2:-1] != ["SELECT"]:
         return "Leave out the alias: FROM digitaltwins MATCH (a)-[r]->(b)."
     for refused in (word.upper(), called.upper()):
@@ -166,12 +198,8 @@ def _slip(text: str, start: int, word: str, called: str) -> str | None:
 
 
 def _misfit(text: str, start: int, word: str, expected: list[str]) -> str | None:
-    """Return what to do about a test, a list or a hop that other languages write so, or None."""
+    """Return what to do about a test that other languages write so, or None."""
     before, rest = text[:start].rstrip(), text[start:]
-    if word == "(" and before.upper().endswith(" IN"):
-        return "Write the values in brackets: IN ['a', 'b']."
-    if word.upper() == "NOT" and re.match(r"not\s+in\b", rest, re.I):
-        return "Write NIN ['a', 'b']."
     turned = TURNED.match(rest)
     if turned and "TYPE_TEST" in expected:
         value, operator, path = turned.groups()

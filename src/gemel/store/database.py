@@ -414,7 +414,7 @@ class Database:
             async with asyncio.timeout(POOL_WAIT_S):
                 await lock.acquire()
         except TimeoutError as error:
-            raise unavailable() from error
+            raise unavailable(f"Other writes of the tenant took longer than {POOL_WAIT_S:g} s.") from error
         try:
             yield
         finally:
@@ -435,7 +435,7 @@ class Database:
             finally:
                 self._give_back(connection)
         except PoolTimeout as error:
-            raise unavailable() from error
+            raise unavailable(f"No connection to the database was free for {POOL_WAIT_S:g} s.") from error
         except GemelError:
             raise
         except Exception as error:

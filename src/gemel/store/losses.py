@@ -34,8 +34,6 @@ def full() -> UnavailableError:
     )
 
 
-def unavailable() -> UnavailableError:
-    """Return what whoever asks is told while the database is away."""
-    return UnavailableError(
-        "DatabaseUnavailable", "The database is not ready.", "Send the request again.", retry_after_s=1
-    )
+def unavailable(why: str = "The database is not ready.") -> UnavailableError:
+    """Return what whoever asks is told while the database is away, or was waited for in vain."""
+    return UnavailableError("DatabaseUnavailable", why, "Send the request again.", retry_after_s=1)

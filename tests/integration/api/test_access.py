@@ -196,6 +196,8 @@ def test_faults_and_outages_leave_rows_too(site: Site, monkeypatch: pytest.Monke
     def fail(_: object) -> None:
         raise RuntimeError("a defect")
 
+    # So that the caller is still known when the database is away, on a slow machine too.
+    monkeypatch.setattr("gemel.security.keys.CACHE_TTL_S", 600.0)
     with monkeypatch.context() as patched:
         patched.setattr("gemel.api.adt_twins.call_of", fail)
         assert client.delete("/digitaltwins/defect").status_code == 500

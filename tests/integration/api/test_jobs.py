@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -110,10 +111,12 @@ def test_requests_that_are_no_import(client: httpx.Client, body: object) -> None
     assert client.get("/jobs/imports").json()["value"] == []
 
 
-def test_a_deletion(site: Site, client: httpx.Client) -> None:
-    made = client.post("/jobs/deletions", headers={"operation-id": "op-1"}, params={"timeoutInMinutes": 15})
+@pytest.mark.parametrize("job_id", ["op-1", "a/b", "a b?c#d", "50%é"])
+def test_a_deletion(site: Site, client: httpx.Client, job_id: str) -> None:
+    headers = httpx.Headers({"operation-id": job_id}, encoding="latin-1")
+    made = client.post("/jobs/deletions", headers=headers, params={"timeoutInMinutes": 15})
     assert made.status_code == 202
-    assert made.headers["operation-location"] == f"{site.url}/jobs/deletions/op-1"
+    assert made.headers["operation-location"] == f"{site.url}/jobs/deletions/{quote(job_id, safe='')}"
     job = made.json()
     assert job.keys() == {"id", "status", "createdDateTime", "purgeDateTime"}
     assert (
@@ -124,8 +127,8 @@ def test_a_deletion(site: Site, client: httpx.Client) -> None:
     )
     assert client.get("/jobs/deletions").json() == {"value": [job], "nextLink": None}
     assert client.get("/jobs/imports").json()["value"] == []
-    over(site, "op-1")
-    assert code(client.post("/jobs/deletions", headers={"operation-id": "op-1"})) == (400, "ValidationFailed")
+    over(site, job_id)
+    assert code(client.post("/jobs/deletions", headers=headers)) == (400, "ValidationFailed")
     for minutes in (14, 1441):
         answer = client.post("/jobs/deletions", params={"timeoutInMinutes": minutes})
         assert code(answer) == (400, "ValidationFailed")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,9 +23,11 @@ from gemel.history.state import read_state
 from gemel.ingest.correcting import Corrected, CorrectionWanted, Corrector, NewSample
 from gemel.past.explain import explain
 from gemel.past.timeline import Kind, TimelineWanted, read_timeline
+from gemel.store.database import Database
 from support.history import SAMPLES
-from support.parts import AUDIT, TenantParts, event, open_parts
+from support.parts import AUDIT, TenantParts, event, fresh_parts, open_parts
 from support.postgres import Dsns
+from support.tenants import make_tenant
 
 SECOND = 1_000_000
 START_US = 1_767_571_200_000_000  # 2026-01-05
@@ -70,14 +72,35 @@ class Model:
         return held[max(held)] if held else None
 
 
-def run(database: Dsns, work: Callable[[TenantParts, Corrector], Awaitable[None]]) -> None:
+Work = Callable[[TenantParts, Corrector], Awaitable[None]]
+
+
+def run(database: Dsns, work: Work) -> None:
     async def main() -> None:
         async with open_parts(database) as parts:
-            library = parts.context.library
-            directory = Directory(library, parts.context.paths)
-            await work(parts, Corrector(parts.db, directory, parts.context, now_us))
+            await work(parts, corrector_of(parts))
 
     asyncio.run(main())
+
+
+def corrector_of(parts: TenantParts) -> Corrector:
+    directory = Directory(parts.context.library, parts.context.paths)
+    return Corrector(parts.db, directory, parts.context, now_us)
+
+
+@pytest.fixture(scope="module")
+def play(database: Dsns) -> Iterator[Callable[[Work], None]]:
+    """Run work after work on the same connections, each on a tenant of its own."""
+    with asyncio.Runner() as runner:
+        db = Database(database.serve)
+        runner.run(db.open())
+
+        async def main(work: Work) -> None:
+            parts = await fresh_parts(db, make_tenant(database))
+            await work(parts, corrector_of(parts))
+
+        yield lambda work: runner.run(main(work))
+        runner.run(db.close())
 
 
 def wanted(low: int, high: int, twin: str = "t0", *paths: str) -> CorrectionWanted:
@@ -131,7 +154,7 @@ REPLACE = st.tuples(st.just("replace"), st.integers(0, 6), st.integers(1, 4), st
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(SEND | SEND | DELETE | REPLACE, min_size=1, max_size=14))
-def test_every_moment_is_as_the_model_says(database: Dsns, acts: list[Any]) -> None:
+def test_every_moment_is_as_the_model_says(play: Callable[[Work], None], acts: list[Any]) -> None:
     async def work(parts: TenantParts, corrector: Corrector) -> None:
         model, moments = Model(), [await recorded_us(parts)]
         for name, low, *rest in acts:
@@ -157,7 +180,7 @@ def test_every_moment_is_as_the_model_says(database: Dsns, acts: list[Any]) -> N
             moments.append(await recorded_us(parts))
         await check(parts, model, moments)
 
-    run(database, work)
+    play(work)
 
 
 def test_what_was_deleted_does_not_come_back_unless_its_revision_is_greater(database: Dsns) -> None:

@@ -236,7 +236,7 @@ def test_half_a_number_is_not_read_while_its_writer_pauses(play: Play, tmp_path:
             with (tmp_path / "slow.csv").open("w") as file:
                 file.write("at,v\n1600000000,12")
                 file.flush()
-                await asyncio.sleep(0.5)
+                await asyncio.sleep(0.3)
                 file.write("3\n")
             await shop.until(lambda row: row.counts["events"] == 1)
             (tmp_path / "last.csv").write_text("at,v\n1600000001,4")

@@ -327,10 +327,13 @@ def test_a_trial_takes_nothing_from_the_source_that_runs(play: Play, broker: Mos
             trying = asyncio.create_task(
                 shop.sources(shop.parts).attempt(shop.parts.tenant, shop.tenant_name, Texts(text))
             )
-            await asyncio.sleep(0.5)
-            await send(broker, events(0, 30))
+            sent = 0
+            while not trying.done():  # whenever it has its own session
+                await send(broker, events(sent, sent + 5))
+                sent += 5
+                await asyncio.sleep(0.1)
             tried = await trying
-            row = await shop.until(lambda row: row.counts["events"] == 30)
+            row = await shop.until(lambda row: row.counts["events"] == sent)
             assert (row.failures, row.state) == (0, "running")
         assert 0 < tried.events <= 20
         assert tried.problems == []

@@ -272,6 +272,8 @@ def test_nothing_is_acknowledged_before_it_is_committed(play: Play) -> None:
                 async with asyncio.timeout(20), shop.parts.db.write(shop.parts.tenant):
                     # Nothing commits while this transaction has the tenant.
                     await write(plant, 1, 100)
+                    while not kept():  # noqa: ASYNC110 - the plant is plain
+                        await asyncio.sleep(0.05)
                     await asyncio.sleep(0.3)
                     assert kept() > 0
                     assert (await shop.row()).counts["events"] < 20

@@ -93,11 +93,14 @@ def test_who_lost_the_lease_commits_nothing_more(play: Play) -> None:
     async def scene(shop: Workshop) -> None:
         await shop.describe(start=True)
         tenant = shop.parts.tenant
-        first = await claim(shop.parts.db, Holder(tenant, "s", "first", 0.05))
+        first = await claim(shop.parts.db, Holder(tenant, "s", "first", 60.0))
         assert first is not None
-        assert await claim(shop.parts.db, Holder(tenant, "s", "early", 5.0)) is None
-        await asyncio.sleep(0.1)
-        second = await claim(shop.parts.db, Holder(tenant, "s", "second", 5.0))
+        assert await claim(shop.parts.db, Holder(tenant, "s", "early", 60.0)) is None
+        with psycopg.connect(shop.dsns.owner, autocommit=True) as owner:
+            owner.execute(
+                "UPDATE source SET lease_until = now() - interval '1 ms' WHERE tenant = %s", (tenant,)
+            )
+        second = await claim(shop.parts.db, Holder(tenant, "s", "second", 60.0))
         assert second is not None
         async with shop.parts.db.write(tenant) as tx:
             await check_held(tx, second)

@@ -37,7 +37,6 @@ async def asking(parts: TenantParts, own: int) -> None:
         assert await parts.db.query(parts.tenant, "SELECT %s::int", (own + number,)) == [(own + number,)]
 
 
-@pytest.mark.filterwarnings("ignore:.*BasePipeline._exit_gen:pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("seed", range(3))
 def test_others_get_their_own_answers(database: Dsns, seed: int) -> None:
     """Called off a second time, psycopg leaves the end of a pipeline behind, on a closed connection."""

@@ -19,6 +19,8 @@ from support.postgres import FAST
 
 ROOT = os.geteuid() == 0
 needs_root = pytest.mark.skipif(not ROOT, reason="is about running as root, and this is not root")
+SOON_S = 15.0
+"""Without waiting for what would be waited for in vain, on a busy machine too."""
 SOURCE = Path(__file__).parents[3] / "src"
 
 # Imports first: the other account may not be able to read Python's own files.
@@ -72,7 +74,7 @@ def test_from_nothing_to_ready_and_back(data_dir: Path) -> None:
 
     begun = time.monotonic()
     server.start()
-    assert time.monotonic() - begun < 2.0
+    assert time.monotonic() - begun < SOON_S
     with psycopg.connect(server.owner_dsn()) as connection:
         assert connection.info.dbname == "gemel"
 
@@ -94,7 +96,7 @@ def test_stop_does_not_wait_for_clients(data_dir: Path) -> None:
         connection.execute("CREATE TABLE t ()")
         begun = time.monotonic()
         server.stop()
-        assert time.monotonic() - begun < 5.0
+        assert time.monotonic() - begun < SOON_S
         with pytest.raises(psycopg.OperationalError):
             connection.execute("SELECT 1")
 
@@ -118,7 +120,7 @@ def test_after_kill_9_with_a_query_that_does_not_notice(data_dir: Path) -> None:
         time.sleep(0.2)
         assert busy.poll() is None
         BundledServer(data_dir).start()
-        assert time.monotonic() - begun < 5.0
+        assert time.monotonic() - begun < SOON_S
         assert busy.wait(10) == 1
     with psycopg.connect(server.owner_dsn("postgres")) as connection:
         assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)
@@ -207,7 +209,7 @@ def test_a_server_that_cannot_start_says_why(data_dir: Path) -> None:
     begun = time.monotonic()
     with pytest.raises(EnvironmentFaultError, match="incompatible with server") as failed:
         server.start()
-    assert time.monotonic() - begun < 2.0
+    assert time.monotonic() - begun < SOON_S
     assert failed.value.code == "DatabaseFailed"
     assert str(server.log) in str(failed.value)
     assert not server.is_alive()
