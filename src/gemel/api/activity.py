@@ -131,7 +131,7 @@ def _sources(call: Call, intake: Intake, now_s: float) -> list[SourceActivity]:
                 rate=sum(recent.values()) / WINDOW_S,
                 fresh=_quantiles(recent),
                 behind=figures.behind,
-                last=iso_us(figures.last_us),
+                last=iso_us(figures.last_us) if figures.last_us else None,
             )
         rows.append(row)
     return sorted(rows, key=lambda row: (row.state is None, -row.rate, row.name))

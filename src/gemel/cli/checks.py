@@ -280,9 +280,8 @@ def queues(facts: Facts) -> Finding:
     unknown = [each for each in found if each.fault is not None]
     if unknown:
         said = "; ".join(f"{each.source}: {each.fault.message}" for each in unknown if each.fault)
-        return Finding(
-            Verdict.WARN, f"Not known of {said}", "Let its user publish and subscribe under gemel/probe/."
-        )
+        hint = "See to it that the broker is reached, and that its user may publish and subscribe under gemel/probe/."
+        return Finding(Verdict.WARN, f"Not known of {said}", hint)
     if not found:
         return ok("no MQTT sources")
     said = "".join(f"; {each.source}{_lasting(each)}, at least" for each in found if each.per_s)

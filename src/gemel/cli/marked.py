@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from gemel.cli.output import plain
+
 if TYPE_CHECKING:
     from rich.text import Text
 
@@ -27,12 +29,12 @@ def marked(raw: str, place: str | None) -> list[Text]:
     try:
         document = json.loads(raw)
     except ValueError as error:
-        return [Text(line, style="red" if bad else "") for line, bad in _broken(raw, error)]
+        return [Text(plain(line), style="red" if bad else "") for line, bad in _broken(raw, error)]
     except RecursionError:
-        return [Text(raw)]
+        return [Text(plain(raw))]
     steps = _steps(document, place)
     return [
-        Text(f"{MARK if bad else PLAIN}{line}", style="bold red" if bad else "")
+        Text(plain(f"{MARK if bad else PLAIN}{line}"), style="bold red" if bad else "")
         for line, bad in _lines(document, "", "", steps)
     ]
 

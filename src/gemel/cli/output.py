@@ -13,11 +13,13 @@ from gemel.base.errors import GemelError
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
 __all__ = [
     "cell",
     "console",
     "note",
+    "plain",
     "print_array",
     "print_json",
     "print_line",
@@ -27,6 +29,7 @@ __all__ = [
 ]
 
 PIPE_COLUMNS = 200
+CONTROLS = {code: f"\\u{code:04x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 
 POINTERS = ("Read the message", "The message ")
 
@@ -80,24 +83,29 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title:
         justify: Literal["left", "right"] = "right" if numeric else "left"
         table.add_column(Text(name), justify=justify, overflow="fold", no_wrap=name == "time")
     for row in listed:
-        table.add_row(*(value if isinstance(value, Text) else Text(cell(value)) for value in row))
+        table.add_row(*(_tame(value) if isinstance(value, Text) else Text(cell(value)) for value in row))
     console().print(table)
 
 
 def cell(value: Any) -> str:
-    """Return a value as a table shows it: text as it is, nothing as blank, the rest as JSON."""
+    """Return a value as a table shows it: text as it is but for control characters, nothing as blank, else JSON."""
     if value is None:
         return ""
     if isinstance(value, str):
-        return value
+        return plain(value)
     if isinstance(value, float):
         return f"{value:.10g}"
-    return json.dumps(value, ensure_ascii=False)
+    return plain(json.dumps(value, ensure_ascii=False))
+
+
+def plain(text: str) -> str:
+    """Return a text with its control characters written out, so that what devices sent does not steer a terminal."""
+    return text.translate(CONTROLS)
 
 
 def note(text: str) -> None:
     """Say something about the result, on standard error."""
-    console(stderr=True).print(text, markup=False, soft_wrap=True)
+    console(stderr=True).print(plain(text), markup=False, soft_wrap=True)
 
 
 def show_error(error: GemelError, *, as_json: bool) -> None:
@@ -109,12 +117,13 @@ def show_error(error: GemelError, *, as_json: bool) -> None:
 
     err = console(stderr=True)
     err.print(
-        Text.assemble(("error ", "bold red"), error.message, (f" [{error.code}]", "dim")), soft_wrap=True
+        Text.assemble(("error ", "bold red"), plain(error.message), (f" [{error.code}]", "dim")),
+        soft_wrap=True,
     )
     for detail in error.details:
-        err.print(Text.assemble("  - ", detail.message, (f" [{detail.code}]", "dim")), soft_wrap=True)
+        err.print(Text.assemble("  - ", plain(detail.message), (f" [{detail.code}]", "dim")), soft_wrap=True)
     if remedy := remedy_of(error):
-        err.print(Text.assemble(("next  ", "bold green"), remedy), soft_wrap=True)
+        err.print(Text.assemble(("next  ", "bold green"), plain(remedy)), soft_wrap=True)
 
 
 def error_body(error: GemelError) -> Mapping[str, Any]:
@@ -134,6 +143,12 @@ def remedy_of(error: GemelError) -> str | None:
     known = CODES.get(error.code)
     # The message stands above already: what only points to it is no next step.
     return known.remedy if known and not known.remedy.startswith(POINTERS) else None
+
+
+def _tame(text: Text) -> Text:
+    from rich.text import Text
+
+    return text if plain(text.plain) == text.plain else Text(plain(text.plain), text.style)
 
 
 def _is_number(value: Any) -> bool:

@@ -33,9 +33,13 @@ def print_explained(values: list[dict[str, Any]]) -> None:
             console.print()
         unit = f" {value['unit']}" if value["unit"] else ""
         shown = "removed" if value["removed"] else f"{output.cell(value['value'])}{unit}"
-        console.print(Text.assemble((value["path"], "bold"), " = ", (shown, "bold green")), soft_wrap=True)
+        console.print(
+            Text.assemble((value["path"], "bold"), " = ", (output.plain(shown), "bold green")), soft_wrap=True
+        )
         for label, text in _explained_lines(value):
-            console.print(Text.assemble((f"  {label:<{LABEL_WIDTH}}", "dim"), text), soft_wrap=True)
+            console.print(
+                Text.assemble((f"  {label:<{LABEL_WIDTH}}", "dim"), output.plain(text)), soft_wrap=True
+            )
 
 
 def print_differences(items: list[dict[str, Any]]) -> None:

@@ -12,6 +12,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from gemel.cli.output import plain
+
 __all__ = ["TopView", "duration", "number"]
 
 COLUMNS = {
@@ -171,7 +173,8 @@ def _sources(sources: Sequence[Mapping[str, Any]], count: int, width: int) -> Re
 
 
 def _name(row: Mapping[str, Any], width: int) -> Text:
-    name = row["name"] if len(row["name"]) <= width else f"…{row['name'][1 - width :]}"
+    whole = plain(row["name"])
+    name = whole if len(whole) <= width else f"…{whole[1 - width :]}"
     return Text(name.ljust(width), "bold" if row["rate"] else "")
 
 

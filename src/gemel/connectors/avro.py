@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import io
 import math
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from gemel.outbound import Outbound
 
 __all__ = ["AvroPayloads", "Registry"]
 
+ADDRESS: Final = re.compile(" (?:from|in) <[^>]* at 0x[0-9a-f]+>")
 MAGIC: Final = 0
 HEAD: Final = 5
 ABSENT_S: Final = 30.0
@@ -89,7 +91,9 @@ class AvroPayloads:
         try:
             found = self._fastavro.schemaless_reader(body, schema, self._reader)
         except Exception as error:
-            raise ValueError(f"schema {number} does not read it: {type(error).__name__}: {error}") from error
+            # An address in memory says nothing, and would be another one each time.
+            why = ADDRESS.sub("", str(error))
+            raise ValueError(f"schema {number} does not read it: {type(error).__name__}: {why}") from error
         if body.tell() != len(value):
             raise ValueError(f"schema {number}: {len(value) - body.tell()} bytes follow the datum")
         return _as_json(found)

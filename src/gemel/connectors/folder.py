@@ -1,7 +1,7 @@
 """A folder as a source: files that come to rest in it are read once each, in the order of their age.
 
-What a file is, is its content: under another name, or written again as it was, it is passed over. How far each is
-read, and that it is finished, commits with its events.
+What a file is, is its content: under another name, or written again as it was, it is passed over. One that grew by
+lines goes on behind those that were read. How far each is read, and that it is finished, commits with its events.
 """
 
 from __future__ import annotations
@@ -39,6 +39,12 @@ UNENDED: Final = 10
 """How often `settle_s` a file rests whose last line has no end: its writer may be in the middle of a number."""
 DONE: Final = "done"
 REFUSED: Final = "refused"
+LINES_TYPES: Final = ("csv", "ndjson")
+"""Files that may grow by lines at their end."""
+BLOCK_BYTES: Final = 1 << 20
+CONTENT_DIGITS: Final = 40
+MARK_PARTS: Final = 5
+"""Of a name whose file was read: size, time of its last change, mapping, rows, content."""
 
 
 class Stamp(NamedTuple):
@@ -180,7 +186,7 @@ class FolderSource:
         kept = await self._marks.read([_name_part(name) for name in unasked])
         for name in unasked:
             stamp = self._asked[name] = fresh[name]
-            if kept.get(_name_part(name)) == self._name_mark(stamp):
+            if _is_of(kept.get(_name_part(name), ""), self._name_mark(stamp)):
                 self._finished[name] = stamp
                 del fresh[name]
 
@@ -188,11 +194,14 @@ class FolderSource:
         path = self._settings.folder / name
         try:
             content = await asyncio.to_thread(_digest, path, self._mapping)
-            kept = (await self._marks.read([content])).get(content, "")
+            marks = await self._marks.read([content, _name_part(name)])
+            kept = marks.get(content, "")
             if kept == DONE or kept.startswith(REFUSED):
                 self._finish(name, stamp)
                 self._ready.append(_nothing({_name_part(name): self._name_mark(stamp)}))
                 return
+            if not kept:
+                kept = await asyncio.to_thread(self._grown, path, stamp, marks.get(_name_part(name), ""))
             reader = await asyncio.to_thread(open_source, path, self._mapping, self._look)
         except FileNotFoundError:
             self._resting.pop(name, None)
@@ -233,7 +242,8 @@ class FolderSource:
         where = DONE if done else f"{reader.position.row}:{reader.position.offset}"
         position = {file.content: where}
         if done:
-            position[_name_part(file.name)] = self._name_mark(file.stamp)
+            read = f"{reader.position.row}:{_content_of(file.content)}"
+            position[_name_part(file.name)] = f"{self._name_mark(file.stamp)}:{read}"
             self._drop(file)
             self._finish(file.name, file.stamp)
         return self._batches(file, batch, position, limits)
@@ -281,6 +291,25 @@ class FolderSource:
         self._finish(name, stamp)
         position = {content: f"{REFUSED} {error.code}", _name_part(name): self._name_mark(stamp)}
         self._ready.append(_nothing(position, f"{name} is passed over: {error}"))
+
+    def _grown(self, path: Path, stamp: Stamp, mark: str) -> str:
+        """Return from where to read a file that begins with all of what was read under its name; else nothing.
+
+        Of what was read the last line has ended, and, of CSV, every quote is closed: else what follows belongs to it.
+        """
+        size, row, content = _read_before(mark, self._mapping.digest)
+        if self._mapping.format.type not in LINES_TYPES or not 0 < size < stamp.size:
+            return ""
+        digest, quotes, end = hashlib.sha256(), 0, b""
+        with path.open("rb") as file:
+            left = size
+            while left and (block := file.read(min(left, BLOCK_BYTES))):
+                digest.update(block)
+                quotes += block.count(b'"')
+                left, end = left - len(block), block[-1:]
+        whole = end == b"\n" and (self._mapping.format.type != "csv" or quotes % 2 == 0)
+        same = not left and digest.hexdigest()[:CONTENT_DIGITS] == content
+        return f"{row}:{size}" if same and whole else ""
 
     def _name_mark(self, stamp: Stamp) -> str:
         return f"{stamp.size}:{stamp.mtime_ns}:{self._mapping.digest}"
@@ -336,7 +365,24 @@ def _digest(path: Path, mapping: FileMapping) -> str:
     """Return what a file is known by: all of its content, and the mapping that reads it."""
     with path.open("rb") as file:
         content = hashlib.file_digest(file, "sha256").hexdigest()
-    return f"content:{content[:40]}-{mapping.digest}"
+    return f"content:{content[:CONTENT_DIGITS]}-{mapping.digest}"
+
+
+def _content_of(known_by: str) -> str:
+    return known_by.removeprefix("content:").partition("-")[0]
+
+
+def _is_of(mark: str, own: str) -> bool:
+    """Whether the mark kept of a name is of a stamp; behind it may stand how many rows were read, and of what."""
+    return mark == own or mark.startswith(f"{own}:")
+
+
+def _read_before(mark: str, mapping: str) -> tuple[int, int, str]:
+    """Return size, rows and content of what was read to its end under a name; of another mapping nothing."""
+    parts = mark.split(":")
+    if len(parts) != MARK_PARTS or parts[2] != mapping:
+        return 0, 0, ""
+    return int(parts[0]), int(parts[3]), parts[4]
 
 
 def _is_ended(path: Path) -> bool:

@@ -26,6 +26,8 @@ EXAMPLES_MAX: Final = 5
 SHOWN_MAX: Final = 60
 FINDINGS_MAX: Final = 1000
 UNITS_MAX: Final = 1000
+STRAY_US: Final = 3_600_000_000
+"""A time so far ahead of the clock is no measure of how late others are, whatever the contract allows."""
 ENVELOPE: Final = frozenset(
     {"specversion", "id", "source", "type", "subject", "time", "revision", "quality", "traceparent", "tracestate",
      "datacontenttype", "dataschema"}
@@ -261,12 +263,7 @@ class Checker:
                 numbers, times_us, things = self._read_times(numbers, told, things)
         if not len(times_us):
             return
-        ahead_us = self.contract.pace.ahead_s * 1e6
-        if times_us.max() > self.now_us + ahead_us:
-            for place in np.flatnonzero(times_us - self.now_us > ahead_us).tolist():
-                time_us = int(times_us[place])
-                ahead_s = (time_us - self.now_us) / 1e6
-                self.found(Rule("ahead", ""), numbers[place], f"{iso_us(time_us)} is {ahead_s:.3f} s ahead")
+        self._ahead(numbers, times_us)
         if things is not None and self._pacer.judges:
             self._pace(numbers, times_us, things)
         if self._flow is not None:
@@ -287,14 +284,26 @@ class Checker:
                 self.found(Rule("time", ""), numbers[place], str(error))
             else:
                 kept.append(place)
-        if things is not None:
-            values, codes = things
-            things = (
-                Things([values[place] for place in kept]) if codes is None else Things(values, codes[kept])
-            )
+        things = None if things is None else things.of(kept)
         return [numbers[place] for place in kept], np.array(times_us, np.int64), things
 
+    def _ahead(self, numbers: Sequence[int], times_us: Ints) -> None:
+        ahead_us = self.contract.pace.ahead_s * 1e6
+        if times_us.max() > self.now_us + ahead_us:
+            for place in np.flatnonzero(times_us - self.now_us > ahead_us).tolist():
+                time_us = int(times_us[place])
+                ahead_s = (time_us - self.now_us) / 1e6
+                self.found(Rule("ahead", ""), numbers[place], f"{iso_us(time_us)} is {ahead_s:.3f} s ahead")
+
     def _pace(self, numbers: Sequence[int], times_us: Ints, things: Things) -> None:
+        # One clock that runs ahead must not make latecomers of all that follow.
+        limit_us = self.now_us + min(self.contract.pace.ahead_s * 1e6, STRAY_US)
+        if times_us.max() > limit_us:
+            places = np.flatnonzero(times_us <= limit_us).tolist()
+            if not places:
+                return
+            numbers, times_us, things = [numbers[n] for n in places], times_us[places], things.of(places)
+
         def told(kind: str, place: int, thing: str, after_s: float) -> None:
             whose = f" of {shown(thing)}" if thing else ""
             how = "after the one before" if after_s > 0 else "behind a newer one"

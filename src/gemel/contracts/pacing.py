@@ -37,6 +37,12 @@ class Things(NamedTuple):
             return set(self.values)
         return {self.values[code] for code in np.unique(self.codes).tolist()}
 
+    def of(self, places: list[int]) -> Things:
+        """Return what the samples at some places are of."""
+        if self.codes is None:
+            return Things([self.values[place] for place in places])
+        return Things(self.values, self.codes[places])
+
 
 class Pacer:
     """Remembers of each thing its newest sample; the first THINGS_MAX things are told apart."""

@@ -18,7 +18,7 @@ NAMELESS = Event("", "", "", "1.0", "", {}, EPOCH)
 
 
 class Packed(NamedTuple):
-    """Events' packed names; the source that all of them name, None where they do not agree; whether one has no time."""
+    """Events' packed names; the source that all with a name name, None where they differ; whether one has no time."""
 
     body: bytes
     source: str | None
@@ -43,5 +43,7 @@ def pack(events: Sequence[Event | Detail], sending: Sending) -> Packed:
 
 def _packed(columns: EventColumns, sending: Sending) -> Packed:
     sources = columns.sources
-    alike = bool(sources) and sources.count(sources[0]) == len(sources)
-    return Packed(pack_origin(columns, sending), sources[0] if alike else None, bool(columns.untimed))
+    first = next(filter(None, sources), None)
+    count = sources.count(first) if first is not None else -1
+    alike = count == len(sources) or count + sources.count("") == len(sources)
+    return Packed(pack_origin(columns, sending), first if alike else None, bool(columns.untimed))

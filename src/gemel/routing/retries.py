@@ -9,6 +9,7 @@ __all__ = ["delay_s", "portion"]
 FIRST_S = 1.0
 GREATEST_S = 300.0
 ASKED_S_MAX = 3600.0
+SHRINK = 10
 
 
 def delay_s(failures: int, chance: float, asked_s: float | None = None) -> float:
@@ -22,8 +23,8 @@ def delay_s(failures: int, chance: float, asked_s: float | None = None) -> float
 
 
 def portion(failures: int) -> int:
-    """Return how many notifications are sent at once after so many failures: halved each time, down to one.
+    """Return how many notifications are sent at once after so many failures: a tenth of them, then one.
 
     So a notification that its receiver refuses ends up alone, and what is before it is delivered.
     """
-    return max(1, NOTIFICATIONS_MAX >> min(failures, 32))
+    return max(1, NOTIFICATIONS_MAX // SHRINK ** min(failures, 8))

@@ -247,3 +247,24 @@ def test_a_default_holds_for_what_is_not_said() -> None:
     )
     assert contract(others="refuse", policy={"default": "stop"}).policy["new"] == "stop"
     assert contract().pace.silent_s == 180
+
+
+@pytest.mark.parametrize("ahead_s", [5, None])
+def test_one_clock_that_runs_ahead_makes_no_latecomers_of_the_others(ahead_s: int | None) -> None:
+    keys = {"policy": {"default": "quarantine"}, "ahead_s": ahead_s}
+    watch = Watch(contract(**keys) if ahead_s else of_no_clock(**keys), NOW_US)
+    stray = sample(at=START_S + 30 * 86_400)
+    held = watch.look([sample(0), stray, sample(1)], NOW_US)
+    assert [broken.code for broken in held.values()] == ["DriftAhead"] * (ahead_s is not None)
+    assert len(watch.look([stray], NOW_US)) == (ahead_s is not None)
+    assert not watch.look([sample(2), sample(3)], NOW_US)
+    assert [broken.code for broken in watch.look([sample(3, at=START_S - 200)], NOW_US).values()] == [
+        "DriftLate"
+    ]
+
+
+def of_no_clock(**keys: Any) -> Contract:
+    return parse_contract(
+        msgspec.json.encode({key: value for key, value in (KEYS | keys).items() if key != "ahead_s"}),
+        "c.yaml",
+    )

@@ -37,7 +37,7 @@ def test_retries_back_off_to_five_minutes_and_do_as_asked() -> None:
     assert delay_s(1, 0.0, asked_s=60) == 60
     assert delay_s(1, 0.0, asked_s=-5) == 0.5
     assert delay_s(1, 0.0, asked_s=1e9) == 3600
-    assert [portion(n) for n in (0, 1, 2, 6, 7, 1000)] == [100, 50, 25, 1, 1, 1]
+    assert [portion(n) for n in (0, 1, 2, 3, 1000)] == [100, 10, 1, 1, 1]
 
 
 def test_a_sealed_secret_opens_in_its_place_alone() -> None:
