@@ -27,4 +27,4 @@ def portion(failures: int) -> int:
 
     So a notification that its receiver refuses ends up alone, and what is before it is delivered.
     """
-    return max(1, NOTIFICATIONS_MAX // SHRINK ** min(failures, 8))
+    return max(1, NOTIFICATIONS_MAX // int(SHRINK ** min(failures, 8)))
