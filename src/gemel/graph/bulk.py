@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from gemel.base import clock
 from gemel.base.errors import GemelError, InvalidError
+from gemel.graph.absence import Absence, hashes_of, is_absent, note_made
 from gemel.graph.changing import Limits, Outcome
 from gemel.graph.content import model_of
 from gemel.graph.context import GraphContext
@@ -42,7 +43,7 @@ TwinItem = tuple[str, Any]
 class Foreseen(NamedTuple):
     """What is written of items if none of their ids was ever a twin's, and of each item why it is not, or None.
 
-    It was put together at `now_us`, when history was kept from `line_us` on.
+    It was put together at `now_us`, when history was kept from `line_us` on, and when all was so, as `absence` says.
     """
 
     twins: PackedTwins | None
@@ -50,6 +51,7 @@ class Foreseen(NamedTuple):
     errors: list[GemelError | None]
     now_us: int
     line_us: int | None
+    absence: Absence
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,27 +151,41 @@ async def read_twin_puts(
     return TwinPuts(items, puts, epoch, tx.line_us, numbers)
 
 
-async def foresee_twins(read: TwinPuts, twin_nos: Sequence[int]) -> TwinPuts:
+async def foresee_twins(tx: ReadTransaction, read: TwinPuts, twin_nos: Sequence[int]) -> TwinPuts:
     """Put together what is written of items if all of them make new twins, which take these numbers.
 
-    `put_twins` then has little to do while others wait, unless one of them is there. Where it cannot be known what
-    it will be at a later moment, nothing is foreseen.
+    `put_twins` then has little to do while others wait. Where one of them is there, or it cannot be known what it will
+    be at a later moment, nothing is foreseen.
     """
     now_us = clock.now_us()
     if read.numbers is None or max(read.times_us, default=0) > now_us:
         return read
-    foreseen = await asyncio.to_thread(_foresee, read, twin_nos, now_us)
+    ids = [put.twin_id for put in read.puts if isinstance(put, Put)]
+    named = texts(ids)
+    judging = asyncio.create_task(asyncio.to_thread(_foresee, read, twin_nos, now_us))
+    try:
+        usable = not await decommissioned_models(tx, read.models) and not await any_known(tx, named)
+    finally:
+        # A look that fails must not leave a thread behind.
+        await asyncio.gather(judging, return_exceptions=True)
+    if not usable:
+        return read
+    packed, errors = judging.result()
+    absence = Absence.seen(tx, hashes_of(ids, len(ids)))
+    foreseen = Foreseen(packed, named, errors, now_us, read.line_us, absence)
     return replace(read, foreseen=foreseen)
 
 
-def _foresee(read: TwinPuts, twin_nos: Sequence[int], now_us: int) -> Foreseen:
+def _foresee(
+    read: TwinPuts, twin_nos: Sequence[int], now_us: int
+) -> tuple[PackedTwins | None, list[GemelError | None]]:
     ids = [put.twin_id for put in read.puts if isinstance(put, Put)]
     places = {twin_id: (twin_no, 0) for twin_id, twin_no in zip(ids, twin_nos, strict=False)}
     limits = Limits(read.line_us or 0, now_us)
     judge = _Judge({}, places, frozenset(), {}, UNSTAMPED_US, limits)
     made = judge.run(read.puts).created
     packed = made.packed(read.numbers or {}, now_us) if made.rows else None
-    return Foreseen(packed, texts(ids), judge.errors, now_us, read.line_us)
+    return packed, judge.errors
 
 
 async def _numbers(
@@ -225,18 +241,21 @@ async def _holds(tx: WriteTransaction, read: TwinPuts, foreseen: Foreseen, stamp
     """Say whether what was foreseen is so at a stamp."""
     if tx.epochs.models != read.models_epoch or tx.line_us != foreseen.line_us:
         return False
-    if not in_one_week(foreseen.now_us, stamp_us) or await decommissioned_models(tx, read.models):
+    if not in_one_week(foreseen.now_us, stamp_us):
         return False
+    if is_absent(tx, foreseen.absence):
+        return True
     # One that is refused as a new one may be there.
-    return not await any_known(tx, foreseen.ids)
+    return not await decommissioned_models(tx, read.models) and not await any_known(tx, foreseen.ids)
 
 
 async def _put_foreseen(
     tx: WriteTransaction, foreseen: Foreseen, stamp_us: int, ends: KnownEnds | None
 ) -> list[GemelError | None]:
-    found_epoch = tx.epochs.graph
+    found_epoch, before_no = tx.epochs.graph, tx.change_no
     if foreseen.twins is not None:
         _learn(tx, ends, found_epoch, await write_packed(tx, foreseen.twins, stamp_us), ())
+        note_made(tx, foreseen.absence.hashes, before_no)
     return foreseen.errors
 
 

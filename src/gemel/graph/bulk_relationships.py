@@ -6,7 +6,7 @@ An item that breaks a rule gets its error; the others are written.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from gemel.base import clock
 from gemel.base.clock import from_us
 from gemel.base.errors import GemelError
 from gemel.graph import relating
+from gemel.graph.absence import Absence, hashes_of, is_absent, note_made
 from gemel.graph.context import GraphContext
 from gemel.graph.ends import KnownEnds
 from gemel.graph.link_rules import Multiplicities
@@ -50,6 +51,7 @@ __all__ = [
     "RelationshipItem",
     "TakenRelationships",
     "foresee_relationships",
+    "look_ahead",
     "put_foreseen",
     "put_relationships",
     "relationship_columns",
@@ -132,6 +134,7 @@ class ForeseenRelationships(NamedTuple):
     """What is written of items if none of their keys was ever a relationship's, and of each why it is not, or None.
 
     It holds for twins and models of `epochs`, while the sources (by number) have none of the names in `limited`.
+    `absence` says when none of the keys was known, if that was so.
     """
 
     taken: TakenRelationships | None
@@ -139,6 +142,7 @@ class ForeseenRelationships(NamedTuple):
     keys: tuple[BigintArray, TextArray]
     limited: Collection[tuple[int, str]]
     epochs: Epochs
+    absence: Absence | None = None
 
 
 @dataclass(slots=True)
@@ -254,8 +258,25 @@ async def put_foreseen(tx: WriteTransaction, foreseen: ForeseenRelationships) ->
     """Write what was foreseen, all at one recorded moment, if it is so; say whether it is."""
     if not await _holds(tx, foreseen):
         return False
+    before_no = tx.change_no
     await _write(tx, foreseen.taken, tx.stamp())
+    if foreseen.absence is not None:
+        note_made(tx, foreseen.absence.hashes, before_no)
     return True
+
+
+async def look_ahead(
+    tx: ReadTransaction, foreseen: ForeseenRelationships, keys: Iterable[Key]
+) -> ForeseenRelationships:
+    """Look whether any of the keys is known, so that it need not be done while others wait."""
+    hashes = await asyncio.to_thread(hashes_of, keys, len(foreseen.errors))
+    known = await _any_known(tx, foreseen.keys)
+    return foreseen if known else foreseen._replace(absence=Absence.seen(tx, hashes))
+
+
+async def _any_known(tx: ReadTransaction, keys: tuple[BigintArray, TextArray]) -> bool:
+    [[known]] = await tx.rows(ANY_KNOWN, keys)
+    return bool(known)
 
 
 async def foresee_relationships(
@@ -284,8 +305,8 @@ def _foresee(
 async def _holds(tx: WriteTransaction, foreseen: ForeseenRelationships) -> bool:
     if tx.epochs != foreseen.epochs:
         return False
-    [[known]] = await tx.rows(ANY_KNOWN, foreseen.keys)
-    if known:
+    absent = foreseen.absence is not None and is_absent(tx, foreseen.absence)
+    if not absent and await _any_known(tx, foreseen.keys):
         return False
     return (await count_named(tx, foreseen.limited)).none
 

@@ -19,7 +19,12 @@ from msgspec import UNSET, UnsetType
 
 from gemel.base import clock
 from gemel.base.errors import InvalidError
-from gemel.graph.bulk_relationships import ForeseenRelationships, TakenRelationships, relationship_columns
+from gemel.graph.bulk_relationships import (
+    ForeseenRelationships,
+    TakenRelationships,
+    look_ahead,
+    relationship_columns,
+)
 from gemel.graph.content import parse_time_us
 from gemel.graph.context import GraphContext
 from gemel.graph.ends import KnownEnds
@@ -117,7 +122,9 @@ async def foresee_plain(
     taken = await asyncio.to_thread(_taken, plain, twins)
     if taken is None:
         return None
-    return ForeseenRelationships(taken, [None] * len(plain.ids), taken.columns[0][:2], limited, tx.epochs)
+    foreseen = ForeseenRelationships(taken, [None] * len(plain.ids), taken.columns[0][:2], limited, tx.epochs)
+    keys = zip((source.twin_no for source in sources), plain.ids, strict=True)
+    return await look_ahead(tx, foreseen, keys)
 
 
 def _limited(

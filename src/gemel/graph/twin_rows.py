@@ -18,7 +18,7 @@ from gemel.history.changes import append_all, append_parcels, stamp_parcels
 from gemel.history.unstamped import UNSTAMPED_US, stamp_array
 from gemel.history.write import copy_first_samples, tell_first_samples
 from gemel.store.columns import TextArray, texts
-from gemel.store.database import Database, WriteTransaction
+from gemel.store.database import Database, ReadTransaction, WriteTransaction
 
 __all__ = ["any_known", "new_numbers", "new_places", "write_created", "write_packed", "write_replaced"]
 
@@ -59,7 +59,7 @@ async def new_numbers(database: Database, tenant: int, count: int) -> list[int]:
     return [int(row[0]) for row in rows]
 
 
-async def any_known(tx: WriteTransaction, twin_ids: TextArray) -> bool:
+async def any_known(tx: ReadTransaction, twin_ids: TextArray) -> bool:
     """Say whether any of the ids is that of a twin, or was."""
     [[known]] = await tx.rows(ANY_KNOWN, (twin_ids,))
     return bool(known)

@@ -91,11 +91,12 @@ async def _nothing(_: WriteTransaction) -> Written:
 async def _twins(work: Work, rows: Sequence[Row]) -> Write:
     errors = {row.number: _lacks("twin", "$dtId") for row in rows if not _has(row.value, "$dtId")}
     good = [row for row in rows if row.number not in errors]
+    twin_nos = await new_numbers(work.database, work.tenant, len(good))
     async with work.database.read(work.tenant) as read:
         items = [(row.value["$dtId"], row.value) for row in good]
         puts = await read_twin_puts(read, work.context, items, work.readers)
+        puts = await foresee_twins(read, puts, twin_nos)
     await work.context.prepare(puts.times_us)
-    puts = await foresee_twins(puts, await new_numbers(work.database, work.tenant, len(good)))
 
     async def write(tx: WriteTransaction) -> Written:
         return _written("twins", good, await put_twins(tx, work.context, puts, work.ends), errors)

@@ -38,8 +38,10 @@ async def run_import(work: Work, file: BinaryIO) -> bool:
     """
     progress = work.job.progress
     batches = Lines(file, progress.section, progress.offset, progress.line).batches()
-    # The next batch is read and made ready while the one before it is written.
-    upcoming = asyncio.create_task(_next(work, batches))
+    # The next batch is read and made ready while the one before it is written; what is left of the one before that is
+    # let go of meanwhile, which takes some milliseconds, too.
+    spent: list[_Taking] = []
+    upcoming = asyncio.create_task(_next(work, batches, spent))
     try:
         while not work.job.progress.outcome:
             if work.pause():
@@ -50,8 +52,9 @@ async def run_import(work: Work, file: BinaryIO) -> bool:
             try:
                 taking = await upcoming
                 assert taking is not None, "the last batch gives the outcome"
-                upcoming = asyncio.create_task(_next(work, batches))
+                upcoming = asyncio.create_task(_next(work, batches, spent))
                 await _take(work, taking)
+                spent.append(taking)
             except InvalidError as error:
                 await fail(work, "failed", error_of(error))
     finally:
@@ -101,11 +104,12 @@ class _Taking:
     write: Write | None
 
 
-async def _next(work: Work, batches: Iterator[Batch]) -> _Taking | None:
+async def _next(work: Work, batches: Iterator[Batch], spent: list[_Taking]) -> _Taking | None:
     found = await asyncio.to_thread(_read, batches)
     if found is None:
         return None
     batch, parts = found
+    await asyncio.to_thread(spent.clear)
     # Before its section has begun the models that it rests on may not be there.
     if batch.section == MODELS or work.job.progress.section != batch.section:
         return _Taking(batch, parts, None)

@@ -7,6 +7,8 @@ first locks the tenant's head row: it is the mutex of the tenant's writes, its c
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -52,6 +54,9 @@ class Statement(NamedTuple):
 
 
 POOL_WAIT_S = 10.0
+SEND_BYTES = 4 << 20
+"""How much of a large statement the kernel takes at once, if it allows so much: the database need not wait for the
+event loop to send more, nor the event loop for the database."""
 FULL_S = 15.0
 """How long a full disk is held against the database: whoever waits tries again within it."""
 MEMORIES_MAX = 16
@@ -66,8 +71,8 @@ SELECT set_config('gemel.tenant', %s, true), set_config('jit', 'off', true),
        set_config('statement_timeout', %s, true)"""
 LOCK_HEAD = """
 SELECT (extract(epoch FROM greatest(clock_timestamp(), recorded + interval '1 microsecond')) * 1000000)::bigint,
-       change_no, (extract(epoch FROM rolling) * 1000000)::bigint,
-       graph_epoch, model_epoch, (extract(epoch FROM retention_line) * 1000000)::bigint, promoted,
+       (extract(epoch FROM rolling) * 1000000)::bigint,
+       change_no, graph_epoch, model_epoch, (extract(epoch FROM retention_line) * 1000000)::bigint, promoted,
        (extract(epoch FROM frozen) * 1000000)::bigint
 FROM tenant_head WHERE tenant = current_tenant() FOR NO KEY UPDATE"""
 CALLED_OFF = (asyncio.CancelledError, GeneratorExit)
@@ -80,7 +85,7 @@ UPDATE tenant_head SET recorded = to_timestamp(0) + %s * interval '1 microsecond
 WHERE tenant = current_tenant()"""
 SET_TIMEOUT = "SELECT set_config('statement_timeout', %s, true)"
 READ_HEAD = """
-SELECT graph_epoch, model_epoch, (extract(epoch FROM retention_line) * 1000000)::bigint, promoted,
+SELECT change_no, graph_epoch, model_epoch, (extract(epoch FROM retention_line) * 1000000)::bigint, promoted,
        (extract(epoch FROM frozen) * 1000000)::bigint
 FROM tenant_head WHERE tenant = current_tenant()"""
 
@@ -107,7 +112,9 @@ class ReadTransaction:
         self.connection = connection
         self.tenant = tenant
         self.cold_url = cold_url
-        self._graph_epoch, self._model_epoch, self.line_us, promoted, self.frozen_us = head
+        change_no, self._graph_epoch, self._model_epoch, self.line_us, promoted, self.frozen_us = head
+        self.begun_change_no = int(change_no)
+        """The newest number of the tenant's change feed when this transaction began."""
         self.promoted: tuple[int, ...] = tuple(promoted)
         self.carries = False
         """Whether settings of this transaction hold rows for parts of statements that `when_carried` made."""
@@ -168,14 +175,12 @@ class WriteTransaction(ReadTransaction):
         laps: Laps,
         cold_url: str | None = None,
     ) -> None:
-        super().__init__(connection, tenant, head[3:], cold_url)
+        super().__init__(connection, tenant, head[2:], cold_url)
         self.memory = memory
         """What parts of this process remember of the tenant beyond a transaction; each says by what it still holds."""
-        self.rolling_us: int | None = head[2]
+        self.rolling_us: int | None = head[1]
         """The source time (µs) before which roll-ups may be made stale; None where there are none."""
-        self._recorded_us, self._change_no = head[0] - 1, head[1]
-        self.begun_change_no = int(head[1])
-        """The newest number of the tenant's change feed when this transaction began."""
+        self._recorded_us, self._change_no = head[0] - 1, self.begun_change_no
         self._signed_us = self._recorded_us
         self._on_commit: list[Callable[[], None]] = []
         self.laps = laps
@@ -388,7 +393,7 @@ class Database:
                 laps.end("lock")
                 yield transaction
                 await transaction.finish()
-                if transaction.change_no > row[1]:
+                if transaction.change_no > transaction.begun_change_no:
                     for listener in self._listeners:
                         listener(tenant, transaction.change_no)
             except CALLED_OFF:
@@ -466,6 +471,10 @@ class Database:
 
 async def _configure(connection: AsyncConnection[Row]) -> None:
     columns.register(connection)
+    with socket.socket(fileno=os.dup(connection.fileno())) as local:
+        # Over a network the kernel finds the size by itself.
+        if local.family == socket.AF_UNIX:
+            local.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)
 
 
 def _ms(timeout_s: float) -> str:

@@ -27,10 +27,11 @@ UNCOUNTED = {"model.created", "samples"}
 
 
 async def foresee(site: Site, items: list[tuple[str, Any]]) -> TwinPuts:
+    twin_nos = await new_numbers(site.db, site.tenant, len(items))
     async with site.db.read(site.tenant) as read:
-        puts = await read_twin_puts(read, site.context, items)
+        puts = await foresee_twins(read, await read_twin_puts(read, site.context, items), twin_nos)
     await site.context.prepare(puts.times_us)
-    return await foresee_twins(puts, await new_numbers(site.db, site.tenant, len(items)))
+    return puts
 
 
 async def put_all(site: Site, items: list[tuple[str, Any]]) -> list[GemelError | None]:
