@@ -20,6 +20,7 @@ from gemel.base.clock import now_us
 from gemel.base.errors import Detail, InvalidError
 from gemel.history.origins import Sending
 from gemel.ingest.arrow import ARROW
+from gemel.ingest.binary import attributes_of, decode_binary
 from gemel.ingest.bodies import decode_any, weigh_any
 from gemel.ingest.events import BATCH, LINES, SINGLE, Decoded, Event
 from gemel.ingest.positions import Position, read_position
@@ -124,7 +125,8 @@ async def ingest(
     """Take CloudEvents 1.0: one, a batch, one a line, or an Arrow stream; answered once durable and visible.
 
     `subject` is the twin and `data` an object of dotted path to value. A bad event goes to quarantine and the
-    rest of its batch lands.
+    rest of its batch lands. In binary content mode the headers `ce-specversion`, `ce-id`, `ce-source` and `ce-type`,
+    with `ce-subject`, `ce-time` and those of extensions, are the event, percent-encoded, and the body is its `data`.
     """
     call = call_of(request)
     if create_model is not None:
@@ -132,6 +134,7 @@ async def ingest(
     received_us = now_us()
     laps = Laps()
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    attributes = attributes_of(_headers(request), media_type)
     position_read = read_to(source, position)
     sending = Sending(
         source and storable(source),
@@ -143,7 +146,7 @@ async def ingest(
     async with call.services.sources.pushed.under(call.tenant, source) as pushing:
 
         def decode(held: bytes) -> Decoded:
-            decoded = decode_any(held, media_type)
+            decoded = decode_any(held, media_type) if attributes is None else decode_binary(held, attributes)
             return decoded if pushing is None else pushing.shown(decoded, received_us)
 
         def request_of(decoded: Decoded) -> IngestRequest:
@@ -186,6 +189,11 @@ def read_to(source: str | None, position: str | None) -> list[Position]:
     if source is None:
         raise InvalidError("MissingArgument", "Gemel-Position needs Gemel-Source.")
     return [Position(checked_text("Gemel-Source", source), checked_text("Gemel-Position", position))]
+
+
+def _headers(request: AnyRequest) -> Iterable[tuple[str, str]]:
+    for name, value in request.scope["headers"]:
+        yield name.decode("latin-1").lower(), value.decode("latin-1")
 
 
 def _unquoted(name: str, value: str | None) -> str | None:

@@ -244,13 +244,14 @@ class Checker:
     def _others(self, numbers: Sequence[int], samples: Sequence[dict[str, Any]]) -> None:
         for number, sample in zip(numbers, samples, strict=True):
             for path, value in leaves_of(sample):
-                if path in self._known or path in self._named or path.startswith(self._whole):
-                    continue
-                if path in ENVELOPE and "specversion" in sample:
-                    continue
-                if '"' in path and path.replace('"', "") in self._known:
-                    continue
-                self.unnamed_field(number, path, value)
+                if not self._is_named(path) and not (path in ENVELOPE and "specversion" in sample):
+                    self.unnamed_field(number, path, value)
+
+    def _is_named(self, path: str) -> bool:
+        if path in self._known or path in self._named or path.startswith(self._whole):
+            return True
+        plain = path.replace('"', "")
+        return plain != path and (plain in self._known or plain.startswith(self._whole))
 
     def _times(self, numbers: Sequence[int], columns: Columns, things: Things | None) -> None:
         assert self.contract.time is not None

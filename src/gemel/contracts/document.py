@@ -108,7 +108,7 @@ class Flow:
 class Contract:
     """A contract, read and checked; `others` says whether fields may be there that it does not name.
 
-    `policy` is what a source does about each finding of DRIFT.
+    `policy` is what a source does about each finding of DRIFT, about fields that are allowed, too.
     """
 
     name: str
@@ -174,8 +174,6 @@ def _contract(top: Section) -> Contract:
         policy=_policy(top),
     )
     top.finish()
-    if contract.others and contract.policy["new"] != "accept":
-        raise top.fault("policy.new", "is about fields that are allowed.", "Say `others: refuse`, too.")
     return contract
 
 
@@ -183,10 +181,9 @@ def _policy(top: Section) -> dict[str, Policy]:
     """Read what is done about drift; what is not said of a finding is done by `default`."""
     section = top.section("policy", {})
     default: Policy = section.choice("default", POLICIES, "accept")
-    firm = {"new": default if top.raw.get("others") == "refuse" else "accept"}
-    firm |= dict.fromkeys(OF_NO_MESSAGE, "stop" if default == "stop" else "accept")
+    of_none: Policy = "stop" if default == "stop" else "accept"
     found: dict[str, Policy] = {
-        kind: section.choice(kind, POLICIES, firm.get(kind, default)) for kind in DRIFT
+        kind: section.choice(kind, POLICIES, of_none if kind in OF_NO_MESSAGE else default) for kind in DRIFT
     }
     section.finish()
     for kind in OF_NO_MESSAGE:

@@ -99,7 +99,9 @@ class TableColumns(Columns):
         within = next((inner for key, inner in known.within if key == DATA), None)
         if within is None:
             return DATA in known.keys
-        return all(within.keys.issuperset(cells.paths) for cells in self._table.cells)
+        # What others lie within is no name itself.
+        named = within.keys - {key for key, _ in within.within}
+        return all(named.issuperset(cells.paths) for cells in self._table.cells)
 
     def _at(self, keys: tuple[str, ...]) -> list[Any]:
         found = self._plain.get(keys)

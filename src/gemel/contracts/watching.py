@@ -15,6 +15,7 @@ from gemel.contracts.columns import Columns
 from gemel.contracts.document import OF_NO_MESSAGE, Contract, Policy
 from gemel.contracts.pacing import Things
 from gemel.graph.jsonpatch import pointer_text
+from gemel.mapping.samples import leaves_of
 from gemel.mapping.watched import Broken
 
 __all__ = ["CODES", "OTHERS", "Drifted", "Place", "Sighting", "Watch"]
@@ -218,11 +219,18 @@ class Watch(Checker):
             self._refuse(rule, number, what)
 
     def unnamed_field(self, number: int, path: str, value: Any) -> None:
-        """Count a field that the contract does not name, whether it is allowed or not."""
-        if self.contract.others:
-            self._count("new", path, shown(value))
-        else:
-            self.found(Rule("new", path), number, shown(value))
+        """Count a field that the contract does not name, whether it is allowed or not; its policy holds for both."""
+        self.found(Rule("new", path), number, shown(value))
+
+    def look_for_new(self, numbers: Sequence[int], columns: Columns) -> None:
+        """Count the fields of further samples that the contract does not name, and look at nothing else of them."""
+        if not columns.knows(self._tree):
+            self._others(numbers, columns.samples())
+
+    def is_new(self, path: str, value: Any) -> bool:
+        """Whether a value of an event's data is of fields alone that the contract does not name."""
+        fields = [field for field, _ in leaves_of({DATA: {path: value}})]
+        return bool(fields) and not any(map(self._is_named, fields))
 
     def _hear(self, named: set[str]) -> None:
         heard, now_us = self.heard, self.now_us

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import InitVar, dataclass, field, replace
 from datetime import datetime
 from typing import Annotated, Any, Literal, cast
@@ -76,7 +76,8 @@ class Decoded:
     `subjects` are the ids of twins that they name, without names that no twin can have; `raw(index)` gives an
     event's own bytes, for quarantine, and `places` says where each stood in what it was read from, if that can be
     said. `named` are the subjects, where they are known without a look at each event. `owners` says of which message
-    each event is, by its place among those that came together; None where each is of one.
+    each event is, by its place among those that came together; None where each is of one. `spare` says of a path and
+    its value whether the event may be taken without it, where its twin's model has no such path; None: of no one.
     """
 
     events: Sequence[Event | Detail]
@@ -87,6 +88,7 @@ class Decoded:
     subjects: set[str] = field(init=False)
     places: Sequence[str] | None = field(init=False, default=None)
     owners: Sequence[int] | None = field(init=False, default=None)
+    spare: Callable[[str, Any], bool] | None = field(init=False, default=None)
 
     def __post_init__(self, named: Iterable[str | None] | None) -> None:
         if named is None:

@@ -177,7 +177,8 @@ class Ingest:
     def _rules(self, tenant: int, request: IngestRequest) -> TimeRules:
         latest_us = self.clock() + self._options.future_tolerance_us
         retention_us = self._retention_us.get(tenant, 0)
-        return TimeRules(request.received_us, latest_us, retention_us, request.replaying.receipts_us)
+        receipts_us, spare = request.replaying.receipts_us, request.decoded.spare
+        return TimeRules(request.received_us, latest_us, retention_us, receipts_us, spare)
 
     async def _apply(self, tenant: int, items: list[Prepared]) -> list[IngestResult | GemelError]:
         # Copies: what a commit that fails had found must not be what its next attempt starts from.

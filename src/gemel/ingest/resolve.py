@@ -5,7 +5,7 @@ An event is taken whole or not at all: one value that does not fit sends the eve
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite, nan
 from typing import Any, NamedTuple
@@ -41,13 +41,15 @@ QUALITY_NO = {name: number for number, name in enumerate(QUALITIES)}
 class TimeRules(NamedTuple):
     """Between which source times (µs) events are taken, and the receipt time of those that name none.
 
-    `receipts_us` has the receipt of each event where they did not come together, as in a replay.
+    `receipts_us` has the receipt of each event where they did not come together, as in a replay. `spare` says which
+    values may be left out where the model has no such path (Decoded).
     """
 
     received_us: int
     latest_us: int
     retention_us: int
     receipts_us: Sequence[int] = ()
+    spare: Callable[[str, Any], bool] | None = None
 
 
 @dataclass(slots=True)
@@ -75,7 +77,7 @@ class _FaultError(Exception):
 
 def resolve(events: Sequence[Event | Detail], view: DirectoryView, rules: TimeRules) -> Resolved:
     """Resolve, validate and encode events in order of arrival; recorded times are left at zero."""
-    columns = _Columns()
+    columns = _Columns(rules.spare)
     faults: dict[int, Detail] = {}
     starts: dict[int, int] = {}
     twins = view.twins
@@ -104,7 +106,8 @@ def resolve(events: Sequence[Event | Detail], view: DirectoryView, rules: TimeRu
 class _Columns:
     """Grows the columns value by value, and forgets an event's values when one of them is wrong."""
 
-    def __init__(self) -> None:
+    def __init__(self, spare: Callable[[str, Any], bool] | None) -> None:
+        self._spare = spare
         self.series: list[int] = []
         self.nums: list[float] = []
         self.odd: list[tuple[int, int, str | None]] = []
@@ -118,7 +121,8 @@ class _Columns:
         start = len(self.series)
         base = twin.twin_no << PATH_BITS
         slots = twin.twin_type.slots
-        for path, value in event.data.items():
+        data = event.data if self._spare is None else self._known(event.data, slots)
+        for path, value in data.items():
             slot = slots.get(path)
             if (
                 type(value) is float
@@ -178,6 +182,13 @@ class _Columns:
             self.odd.append((len(self.series), kind, doc))
         self.series.append(base | slot.path_no)
         self.nums.append(nan if num is None else num)
+
+    def _known(self, data: dict[str, Any], slots: Mapping[str, BoundSlot]) -> dict[str, Any]:
+        """Return values without those that are spare; all, where none would be left and nothing of the event kept."""
+        spare = self._spare
+        assert spare is not None
+        kept = {path: value for path, value in data.items() if path in slots or not spare(path, value)}
+        return kept or data
 
     def _forget(self, start: int) -> None:
         del self.series[start:], self.nums[start:]

@@ -199,3 +199,30 @@ def test_ten_thousand_bad_events_are_answered(client: httpx.Client) -> None:
     answer = send(client, [event(50, second=50), *batch]).json()
     assert (answer["events"], answer["accepted"], answer["quarantined"]) == (10_001, 1, 10_000)
     assert len(answer["rejected"]) == 10_000
+
+
+def test_one_event_in_binary_mode_is_as_good_as_in_json(client: httpx.Client) -> None:
+    one = event(600, second=40, flow=7.5)
+    headers = {f"ce-{name}": value for name, value in one.items() if name != "data"}
+    answer = send(client, one["data"], "application/json", **headers)
+    assert answer.status_code == 200, answer.text
+    result = answer.json()
+    assert (result["events"], result["accepted"] + result["late"], result["rejected"]) == (1, 1, [])
+    # The same in JSON is the same, and the other way round without a time.
+    assert send(client, one, SINGLE).json()["duplicate"] == 1
+    untimed = {name: value for name, value in headers.items() if name != "ce-time"} | {"ce-id": "a%20b"}
+    assert send(client, {"flow": 8.0}, "application/json", **untimed).json()["accepted"] == 1
+    structured = {name: value for name, value in one.items() if name != "time"} | {"id": "a b"}
+    assert send(client, structured, SINGLE).json()["duplicate"] == 1
+    # What is wrong with its data or twin waits, as one of JSON.
+    (rejected,) = send(client, {"flow": "wet"}, "application/json", **headers).json()["rejected"]
+    assert (rejected["index"], rejected["code"]) == (0, "WrongType")
+    held = json.loads(client.get(f"/v1/quarantine/{rejected['quarantine']}").json()["raw"])
+    assert held == one | {"datacontenttype": "application/json", "data": {"flow": "wet"}}
+    (rejected,) = send(client, b"{", "application/json", **headers).json()["rejected"]
+    assert rejected["code"] == "EventMalformed"
+    lacking = {name: value for name, value in headers.items() if name != "ce-id"}
+    refused = send(client, one["data"], "application/json", **lacking)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "MissingArgument")
+    assert "ce-id" in refused.json()["error"]["message"]
+    assert send(client, b"x", "text/plain", **headers).status_code == 415

@@ -130,8 +130,8 @@ def test_fields_types_times_and_clocks_of_events(client: httpx.Client, name: str
     assert answer.status_code == 200
     found = {key: each[:2] for key, each in drift(client, name).items()}
     assert found == {
-        "retyped": ("data.flow", 1), "new": ("data.label", 1), "time": (None, 1), "late": (None, 4),
-        "ahead": (None, 1), "rate": (None, 1),
+        "retyped": ("data.flow", 1), "new": ("data.label", 1), "time": (None, 1), "late": (None, 1),
+        "ahead": (None, 1),
     }  # fmt: skip
 
 
@@ -201,3 +201,92 @@ def test_a_contract_changes_by_its_versions_alone(client: httpx.Client, name: st
             assert answer.json()["error"]["code"] == "ContractVersionTooLow"
     assert send(client, name, rows(10, 4000, flow=70.0), arrow=True).json()["quarantined"] == 0
     assert drift(client, name) == {}
+
+
+@pytest.mark.parametrize("arrow", [False, True])
+@pytest.mark.parametrize("others", ["allow", "refuse"])
+@pytest.mark.parametrize("policy", ["accept", "quarantine", "stop"])
+def test_a_new_field_is_dealt_with_by_its_policy_whether_it_is_allowed_or_not(
+    client: httpx.Client, name: str, policy: str, others: str, arrow: bool
+) -> None:
+    """The sixth event has a field that neither the contract nor the model knows, the seventh one that its model has."""
+    describe(client, name, policy={"new": policy}, others=others)
+    ways = [
+        (p, o, a)
+        for p in ("accept", "quarantine", "stop")
+        for o in ("allow", "refuse")
+        for a in (False, True)
+    ]
+    given = rows(8, 20_000 + 10 * ways.index((policy, others, arrow)), torque=7.5)
+    given[6] = given[6]._replace(values=given[6].values | {"label": "x"})
+    answer = send(client, name, given, arrow=arrow)
+    shown = client.get(f"/v1/sources/{name}").json()
+    if policy == "stop":
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "DriftNew")
+        assert (shown["state"], shown["errorCode"], shown["counts"]["events"]) == ("failed", "DriftNew", 0)
+        return
+    result = answer.json()
+    told = {each["field"]: each for each in client.get(f"/v1/sources/{name}/drift").json()["value"]}
+    assert {field: (each["finding"], each["count"], each["policy"]) for field, each in told.items()} == {
+        "data.torque": ("new", 1, policy), "data.label": ("new", 1, policy),
+    }  # fmt: skip
+    assert told["data.torque"]["example"] == "7.5"
+    codes = [(each["index"], each["code"]) for each in result["rejected"]]
+    if policy == "accept":
+        assert (result["accepted"] + result["late"], codes) == (17, [])
+    else:
+        assert (result["accepted"] + result["late"], codes) == (12, [(5, "DriftNew"), (6, "DriftNew")])
+        held = client.get(f"/v1/quarantine/{result['rejected'][0]['quarantine']}").json()
+        assert json.loads(held["raw"])["data"]["torque"] == 7.5
+    assert shown["counts"]["quarantined"] == len(codes)
+
+
+def test_new_fields_that_are_accepted_are_counted_in_all_events_and_none_is_lost_whole(
+    client: httpx.Client, name: str
+) -> None:
+    describe(client, name)
+    more = {"flow": 1.0, "torque": 1.0}
+    given = [each._replace(values=each.values | more) for each in rows(700, 30_000)]
+    # What has nothing else waits whole.
+    given[3] = given[3]._replace(values={"torque": 1.0})
+    answer = send(client, name, given, arrow=False).json()
+    assert (answer["accepted"] + answer["late"], answer["quarantined"]) == (1398, 1)
+    assert [(each["index"], each["code"]) for each in answer["rejected"]] == [(3, "PathNotInModel")]
+    assert drift(client, name) == {"new": ("data.torque", 700, "accept")}
+    # Without a contract nobody has said that they may be left out.
+    plain = send(client, "nobody", given[:2], arrow=False).json()
+    assert [each["code"] for each in plain["rejected"]] == ["PathNotInModel"] * 2
+
+
+def test_a_field_that_the_contract_names_and_the_model_lacks_is_not_new(
+    client: httpx.Client, name: str
+) -> None:
+    fields = CONTRACT["fields"] | {"data.torque": {"type": "number"}, "data.pipe": {}}
+    describe(client, name, fields=fields)
+    base = rows(3, 40_000)
+    base[0] = base[0]._replace(values=base[0].values | {"torque": 1.0})
+    base[1] = base[1]._replace(values=base[1].values | {"pipe.width": 1.0})
+    for arrow in (False, True):
+        answer = send(client, name, base, arrow=arrow).json()
+        assert [(each["index"], each["code"]) for each in answer["rejected"]] == [
+            (0, "PathNotInModel"), (1, "PathNotInModel"),
+        ]  # fmt: skip
+    assert drift(client, name) == {}
+
+
+def test_one_event_in_binary_mode_is_taken_by_the_contract_of_its_source(
+    client: httpx.Client, name: str
+) -> None:
+    describe(client, name, policy={"range": "quarantine"})
+    headers = {f"ce-{key}": value for key, value in {
+        "specversion": "1.0", "id": name, "source": "/b", "type": "t", "subject": "p-1",
+        "time": "2026-02-03T12:00:00Z",
+    }.items()}  # fmt: skip
+    sent = {"flow": 99.0, "torque": 1.0}
+    answer = client.post("/v1/events", json=sent, headers=headers | {"Gemel-Source": name}).json()
+    assert [each["code"] for each in answer["rejected"]] == ["DriftRange"]
+    good = client.post(
+        "/v1/events", json=sent | {"flow": 9.0}, headers=headers | {"Gemel-Source": name}
+    ).json()
+    assert (good["accepted"] + good["late"], good["quarantined"]) == (1, 0)
+    assert {key: each[1] for key, each in drift(client, name).items()} == {"range": 1, "new": 2}

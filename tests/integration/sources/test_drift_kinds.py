@@ -150,6 +150,48 @@ policy: {default: quarantine, late: accept}
 
 
 @pytest.mark.parametrize("policy", ["accept", "quarantine", "stop"])
+def test_a_new_field_of_events_of_a_real_kafka_by_each_policy(
+    play: Play, broker: Broker, policy: str
+) -> None:
+    """Neither the contract nor the model knows it, and the contract allows fields that it does not name."""
+    promised = f"""
+contract: events
+version: "1.0"
+fields:
+  data.temperature: {{type: number}}
+policy: {{new: {policy}}}
+"""
+
+    async def scene(shop: Workshop) -> None:
+        topic = new_topic(broker)
+        sent = [message(n) for n in range(20)]
+        odd = json.loads(sent[7])
+        odd["data"]["torque"] = 7.5
+        sent[7] = json.dumps(odd).encode()
+        broker.send(topic, sent)
+        await shop.describe(
+            f"name: s\nkind: kafka\nconnection: {{servers: '{broker.servers}', topics: [{topic}]}}\n"
+            "limits: {events: 5}\ncontract: c.yaml",
+            None,
+            promised,
+        )
+        async with shop.process():
+            if policy == "stop":
+                row = await shop.until(lambda row: row.state == "failed")
+                assert row.error_code == "DriftNew"
+            else:
+                row = await shop.until(lambda row: row.counts["events"] == 20)
+                assert (row.counts["accepted"], row.counts["quarantined"]) == (
+                    (20, 0) if policy == "accept" else (19, 1)
+                )
+            told = await until_seen(shop, ("new", "data.torque"))
+            assert (told.count, told.policy, told.example) == (1, policy, "7.5")
+        assert await waiting(shop) == ([("DriftNew", None)] if policy == "quarantine" else [])
+
+    play(scene)
+
+
+@pytest.mark.parametrize("policy", ["accept", "quarantine", "stop"])
 def test_a_real_opcua_server_under_a_contract(play: Play, policy: str) -> None:
     """A range, a clock that is wrong and a variable that falls silent, by each policy."""
     mapping = """

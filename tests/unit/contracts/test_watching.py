@@ -225,7 +225,6 @@ def test_who_was_heard_of_before_is_given_time_to_be_heard_again() -> None:
     "keys",
     [
         {"policy": {"silent": "quarantine"}},
-        {"policy": {"new": "quarantine"}},
         {"policy": {"kw": "stop"}},
         {"policy": {"unit": "ignore"}},
         {"silent_s": -1},
@@ -242,7 +241,7 @@ def test_a_default_holds_for_what_is_not_said() -> None:
     assert (found["unit"], found["rate"], found["new"], found["silent"]) == (
         "quarantine",
         "accept",
-        "accept",
+        "quarantine",
         "accept",
     )
     assert contract(others="refuse", policy={"default": "stop"}).policy["new"] == "stop"
