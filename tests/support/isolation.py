@@ -228,11 +228,13 @@ def on_data(owned: Owned) -> Rows:
             Attempt("/v1/quarantine?code=TwinUnknown", 200),
             Attempt("/v1/quarantine?order=desc", 200),
             Attempt("/v1/quarantine?source=/one", 200),
+            Attempt("/v1/quarantine?readFrom=one-line", 200),
         ],
         ("GET", "/v1/quarantine/{number}"): [Attempt(f"/v1/quarantine/{owned.quarantined}", 404)],
         ("GET", "/v1/quarantine/groups"): [
             Attempt("/v1/quarantine/groups", 200),
             Attempt("/v1/quarantine/groups?by=source&by=code", 200),
+            Attempt("/v1/quarantine/groups?by=readFrom", 200),
         ],
         ("GET", "/v1/quarantine/expiry"): [Attempt("/v1/quarantine/expiry", 200)],
         ("PUT", "/v1/quarantine/expiry"): [
@@ -243,6 +245,7 @@ def on_data(owned: Owned) -> Rows:
             Attempt("/v1/quarantine/replay", 200, {"json": {**numbers["json"], "dryRun": True}}),
             Attempt("/v1/quarantine/replay", 200, numbers),
             Attempt("/v1/quarantine/replay", 200, {"json": {"code": "PathNotInModel"}}),
+            Attempt("/v1/quarantine/replay", 200, {"json": {"readFrom": "one-line"}}),
         ],
         ("POST", "/v1/quarantine/discard"): [
             Attempt("/v1/quarantine/discard", 200, numbers),

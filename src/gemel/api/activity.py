@@ -25,7 +25,6 @@ from gemel.security.principal import Scope
 __all__ = ["HANDLERS", "Activity", "Quantiles", "RouteActivity", "SourceActivity"]
 
 SHARES: Final = (0.5, 0.95)
-READ: Final = "source:"
 
 
 class Quantiles(msgspec.Struct, frozen=True, rename="camel"):
@@ -38,8 +37,8 @@ class Quantiles(msgspec.Struct, frozen=True, rename="camel"):
 class SourceActivity(msgspec.Struct, frozen=True, rename="camel"):
     """What a source brought: counts since the server started, of the last minute how fresh and how much became state.
 
-    `state` is that of a source that the server reads itself, null of one that is sent; `behind` is how many messages
-    wait in its log.
+    `state` is that of a source that was described, null of what is only sent; `behind` is how many messages wait in
+    its log.
     """
 
     name: str
@@ -110,12 +109,8 @@ async def activity(request: AnyRequest) -> Response[bytes]:
 
 
 def _sources(call: Call, intake: Intake, now_s: float) -> list[SourceActivity]:
-    """Return the tenant's sources: those that the server reads, then those that sent, the busiest first."""
-    kept = {
-        READ + each.source: each
-        for each in call.services.metrics.outside.sources
-        if each.tenant == call.tenant
-    }
+    """Return the tenant's sources: those that were described, then those that only sent, the busiest first."""
+    kept = {each.source: each for each in call.services.metrics.outside.sources if each.tenant == call.tenant}
     found = {name: figures for (tenant, name), figures in intake.sources.items() if tenant == call.tenant}
     rows = []
     for name in [*kept, *(name for name in found if name not in kept)]:

@@ -175,7 +175,7 @@ async def push(
                 received_us,
                 call.entry(target=batch_target(source or name, decoded.events)),
                 positions=position_read,
-                sending=Sending(source and storable(source), position, None, mapper.mapping.label),
+                sending=Sending(storable(source or name), position, None, mapper.mapping.label),
                 guard=pushing,
                 laps=laps,
             )

@@ -63,6 +63,7 @@ class Group(msgspec.Struct, rename="camel", omit_defaults=True):
     last: int
     code: str | None = None
     source: str | None = None
+    read_from: str | None = None
     mapping: str | None = None
     hour: str | None = None
     day: str | None = None
@@ -129,7 +130,7 @@ async def group_events(
     by: GroupBy = None,
     limit: Limit = 100,
 ) -> Response[bytes]:
-    """Count rejected events by code, source, mapping, and hour or day of receipt; the largest groups first."""
+    """Count rejected events by code, source, what brought them, mapping, and hour or day; the largest groups first."""
     call = call_of(request)
     async with call.services.database.read(call.tenant) as tx:
         return json_answer({"value": await count_groups(tx, selection, by or [], limit)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 import msgspec
@@ -30,14 +31,23 @@ PAGE_MAX = 1000
 MAPPING_CHARS_MAX = 256 << 10
 
 Code = Annotated[str | None, QueryParameter(name="code", description="Only events of this error code.")]
-Source = Annotated[str | None, QueryParameter(name="source", description="Only events of this source.")]
+Source = Annotated[
+    str | None, QueryParameter(name="source", description="Only events that name this source.")
+]
+ReadFrom = Annotated[
+    str | None,
+    QueryParameter(
+        name="readFrom",
+        description="Only events that this source of ours brought, or a request under this name.",
+    ),
+]
 
 NAMING = {
     "anyOf": [
         {"required": [name], "properties": {name: {"type": kind}}}
         for name, kind in (
             ("numbers", "array"),
-            *((name, "string") for name in ("code", "source", "from", "to")),
+            *((name, "string") for name in ("code", "source", "readFrom", "from", "to")),
         )
     ]
 }
@@ -49,19 +59,18 @@ class _Selected(msgspec.Struct, rename="camel", forbid_unknown_fields=True, omit
     numbers: list[Number] | None = None
     code: str | None = None
     source: str | None = None
+    read_from: str | None = None
     from_: Time | None = msgspec.field(name="from", default=None)
     to: Time | None = None
 
     def selection(self, after: int | None = None, upto: int | None = None) -> Selection:
         """Return which events are meant; raise InvalidError (InvalidArgument) where nothing names them."""
-        if (self.numbers, self.code, self.source, self.from_, self.to) == (None,) * 5:
+        if (self.numbers, self.code, self.source, self.read_from, self.from_, self.to) == (None,) * 6:
             raise InvalidError(
-                "InvalidArgument", "Nothing is selected.", "Give numbers, code, source, from or to."
+                "InvalidArgument", "Nothing is selected.", "Give numbers, code, source, readFrom, from or to."
             )
-        period = given_selection(None, None, self.from_, self.to)
-        return Selection(
-            self.numbers, self.code, self.source, period.from_us, period.to_us, after=after, upto=upto
-        )
+        given = given_selection(self.code, self.source, self.read_from, self.from_, self.to)
+        return replace(given, numbers=self.numbers, after=after, upto=upto)
 
     def told(self) -> str:
         """Return what was asked for, as the audit trail says it."""
@@ -69,7 +78,7 @@ class _Selected(msgspec.Struct, rename="camel", forbid_unknown_fields=True, omit
 
 
 class SelectionBody(_Selected):
-    """Which quarantined events: by number, code, source and time of receipt; each that is given must hold."""
+    """Which quarantined events: by number, code, source, what brought them, and time of receipt; all must hold."""
 
 
 class ReplayBody(_Selected):
@@ -122,11 +131,14 @@ class ReplayBody(_Selected):
         return Wanted(chosen, mend, limit, self.dry_run, self.models or {}, label)
 
 
-def given_selection(code: Code = None, source: Source = None, from_: From = None, to: To = None) -> Selection:
+def given_selection(
+    code: Code = None, source: Source = None, read_from: ReadFrom = None, from_: From = None, to: To = None
+) -> Selection:
     """Return a selection as parameters name it; raise InvalidError (InvalidArgument)."""
     return Selection(
         code=code,
         source=source,
+        read_from=read_from,
         from_us=None if from_ is None else parse_moment_us("from", from_),
         to_us=None if to is None else parse_moment_us("to", to),
     )

@@ -38,6 +38,7 @@ DryRun = Annotated[
     "list",
     ("gemel quarantine list", "newest first, with the reason of each"),
     ("gemel quarantine list --group-by code,source", "how many of each code and source"),
+    ("gemel quarantine list --read-from meters", "what the source of `gemel source` named meters brought"),
     ("gemel quarantine list --from 2026-01-31T00:00:00Z --group-by day", "how many on each day"),
     ("gemel quarantine list --after 1200", "those that came after number 1200, oldest first"),
     ("gemel quarantine list --code TwinUnknown --json", "those of one code, for a script"),
@@ -47,7 +48,9 @@ def list_events(
     chosen: Filter,
     group_by: Annotated[
         str | None,
-        typer.Option("--group-by", metavar="NAMES", help="Count by some of code,source,mapping,hour,day."),
+        typer.Option(
+            "--group-by", metavar="NAMES", help="Count by some of code,source,readFrom,mapping,hour,day."
+        ),
     ] = None,
     after: Annotated[
         int | None,
@@ -111,7 +114,7 @@ def replay(chosen: Chosen, server: ServerOptions, dry_run: DryRun = False) -> No
     ("gemel quarantine mend 17 --patch fix.json --dry-run", "what would become of the patched event"),
     ("gemel quarantine mend --code TwinUnknown --source /line/1 --patch fix.json", "all of a kind"),
     (
-        "gemel quarantine mend --source plant --mapping plant.yaml --dry-run",
+        "gemel quarantine mend --read-from meters --mapping plant.yaml --dry-run",
         "messages, through a corrected mapping",
     ),
     (
@@ -201,7 +204,7 @@ def _pages(client: Client, wanted: dict[str, str], after: int | None, size: int)
 
 
 def _table(events: list[dict[str, Any]]) -> None:
-    columns = ("number", "code", "subject", "source", "message", "received", "seen")
+    columns = ("number", "code", "subject", "source", "readFrom", "message", "received", "seen")
     output.print_table(columns, [[event.get(name) for name in columns] for event in events])
 
 

@@ -22,10 +22,20 @@ COUNTS = ("looked", "events", "accepted", "late", "duplicate", "corrected", "qua
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Quarantined events by code, source and time of receipt; each that is given must hold."""
+    """Quarantined events by code, source, what brought them, and time of receipt; each that is given must hold."""
 
     code: Annotated[str | None, typer.Option("--code", help="Only events of this code.")] = None
-    source: Annotated[str | None, typer.Option("--source", help="Only events of this source.")] = None
+    source: Annotated[
+        str | None, typer.Option("--source", help="Only events that name this source themselves.")
+    ] = None
+    read_from: Annotated[
+        str | None,
+        typer.Option(
+            "--read-from",
+            metavar="NAME",
+            help="Only events that this source of `gemel source` brought, or a request under this name.",
+        ),
+    ] = None
     start: Annotated[
         str | None, typer.Option("--from", metavar="TIME", help="Only events received since then, RFC 3339.")
     ] = None
@@ -35,13 +45,19 @@ class Filter:
 
     def params(self) -> dict[str, str]:
         """Return what was given, as requests name it."""
-        given = {"code": self.code, "source": self.source, "from": self.start, "to": self.end}
+        given = {
+            "code": self.code,
+            "source": self.source,
+            "readFrom": self.read_from,
+            "from": self.start,
+            "to": self.end,
+        }
         return {name: value for name, value in given.items() if value}
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen(Filter):
-    """Quarantined events by number, code, source and time of receipt; something must be given."""
+    """Quarantined events by number, code, source, what brought them, and time of receipt; something must be given."""
 
     numbers: Annotated[list[int] | None, typer.Argument(metavar="NUMBER", help="Numbers, as listed.")] = None
 
@@ -50,7 +66,9 @@ class Chosen(Filter):
         named = self.params() | ({"numbers": self.numbers} if self.numbers else {})
         if not named:
             raise InvalidError(
-                "UsageInvalid", "No events are named.", "Give numbers, --code, --source, --from or --to."
+                "UsageInvalid",
+                "No events are named.",
+                "Give numbers, --code, --source, --read-from, --from or --to.",
             )
         return named
 

@@ -45,15 +45,15 @@ def print_drift(source: dict[str, Any], found: list[dict[str, Any]]) -> None:
     output.print_table(columns, rows, title=f"{source['name']} ({source['kind']}) against {label}")
     lasting = sum(each["lasting"] for each in found)
     more = f", {lasting} of them silent now (●)" if lasting else ""
-    output.note(f"{len(found)} kinds of drift{more}. {_next(found)}")
+    output.note(f"{len(found)} kinds of drift{more}. {_next(source['name'], found)}")
 
 
-def _next(found: list[dict[str, Any]]) -> str:
+def _next(name: str, found: list[dict[str, Any]]) -> str:
     policies = {each["policy"] for each in found}
     if "stop" in policies:
         return "Mend it, then: gemel source start."
     if "quarantine" in policies:
-        return "What waits: gemel quarantine list --group-by code."
+        return f"What waits: gemel quarantine list --read-from {name} --group-by code."
     return "All of it was accepted."
 
 

@@ -1,4 +1,4 @@
-"""Quarantine counted: by code, source, mapping, and hour or day of receipt."""
+"""Quarantine counted: by code, source, what they were read from, mapping, and hour or day of receipt."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from gemel.store.database import ReadTransaction
 
 __all__ = ["Grouping", "count_groups"]
 
-Grouping = Literal["code", "source", "mapping", "hour", "day"]
+Grouping = Literal["code", "source", "readFrom", "mapping", "hour", "day"]
 
 US = "(extract(epoch FROM {}) * 1000000)::bigint"
 COLUMNS: dict[Grouping, str] = {
     "code": "code",
     "source": "source",
+    "readFrom": "read_from",
     "mapping": "mapping",
     "hour": US.format("date_trunc('hour', received, 'UTC')"),
     "day": US.format("date_trunc('day', received, 'UTC')"),

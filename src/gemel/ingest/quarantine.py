@@ -33,19 +33,20 @@ __all__ = [
 # Each is received at a time of its own: it becomes the source time of an event that names none.
 STORE = """
 INSERT INTO quarantine (tenant, identity, source, event_id, subject, code, message, place, mapping, position,
-                        raw, received)
-SELECT current_tenant(), i, s, e, u, c, m, p, g, w, r, to_timestamp(0) + (%s + o) * interval '1 microsecond'
+                        read_from, raw, received)
+SELECT current_tenant(), i, s, e, u, c, m, p, g, w, f, r, to_timestamp(0) + (%s + o) * interval '1 microsecond'
 FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],
-            %s::text[], %s::bytea[]) WITH ORDINALITY AS t (i, s, e, u, c, m, p, g, w, r, o)
+            %s::text[], %s::text[], %s::bytea[]) WITH ORDINALITY AS t (i, s, e, u, c, m, p, g, w, f, r, o)
 ORDER BY o
 ON CONFLICT (tenant, identity) DO UPDATE SET code = excluded.code, message = excluded.message,
     place = excluded.place, mapping = coalesce(excluded.mapping, quarantine.mapping),
-    position = coalesce(quarantine.position, excluded.position), seen = quarantine.seen + %s
+    position = coalesce(quarantine.position, excluded.position),
+    read_from = coalesce(quarantine.read_from, excluded.read_from), seen = quarantine.seen + %s
 RETURNING identity, quarantine_no"""
 
 FIELDS = """
 quarantine_no, source, event_id, subject, code, message, (extract(epoch FROM received) * 1000000)::bigint, seen,
-place, mapping, position"""
+place, mapping, position, read_from"""
 LIST = f"SELECT {FIELDS} FROM quarantine WHERE {{where}} ORDER BY quarantine_no {{order}} LIMIT %(limit)s"
 SHOW = f"SELECT {FIELDS}, raw FROM quarantine WHERE tenant = current_tenant() AND quarantine_no = %s"
 SIZES = """
@@ -66,7 +67,7 @@ REMOVE = "DELETE FROM quarantine WHERE tenant = current_tenant() AND quarantine_
 class Reject(msgspec.Struct, frozen=True):
     """An event that is not taken: why, its bytes, their digest, what can be read of its names, its mapping.
 
-    `position` is where it stood in what it was read from, where that can be said.
+    `position` is where it stood in what it was read from, where that can be said, and `read_from` the name of that.
     """
 
     identity: str
@@ -77,13 +78,16 @@ class Reject(msgspec.Struct, frozen=True):
     raw: bytes
     mapping: str | None = None
     position: str | None = None
+    read_from: str | None = None
 
 
-class Quarantined(msgspec.Struct, frozen=True):
+class Quarantined(msgspec.Struct, frozen=True, rename="camel"):
     """A quarantined event as it is listed; `raw` is its text, given only when one is shown.
 
-    `place` is the JSON Pointer of what broke the rule, `mapping` the label of the mapping that made the event, and
-    `position` where it stood in the source that it was read from: topic, partition and offset of a log.
+    `source` is what the event itself says of where it is from. `readFrom` is the source of ours that brought it first,
+    or what its request named so: `Gemel-Source`, or the mapping that it was pushed through; `position` where it stood
+    there: topic, partition and offset of a log. `place` is the JSON Pointer of what broke the rule, and `mapping` the
+    label of the mapping that made the event.
     """
 
     number: int
@@ -97,6 +101,7 @@ class Quarantined(msgspec.Struct, frozen=True):
     place: str | None = None
     mapping: str | None = None
     position: str | None = None
+    read_from: str | None = None
     raw: str | None = None
 
 
@@ -109,13 +114,11 @@ class Held(NamedTuple):
     mapping: str | None
 
 
-def reject_of(
-    event: Event | Detail, fault: Detail, raw: bytes, mapping: str | None = None, position: str | None = None
-) -> Reject:
+def reject_of(event: Event | Detail, fault: Detail, raw: bytes) -> Reject:
     """Return the reject of an event. Its bytes are its identity: a source may give two events one id."""
     names = _names(event, raw)
     source, event_id, subject = (_text(names.get(name)) for name in ("source", "id", "subject"))
-    return Reject(hashlib.sha256(raw).hexdigest(), source, event_id, subject, fault, raw, mapping, position)
+    return Reject(hashlib.sha256(raw).hexdigest(), source, event_id, subject, fault, raw)
 
 
 async def store(tx: WriteTransaction, rejects: Sequence[Reject], *, replayed: bool = False) -> dict[str, int]:
@@ -137,6 +140,7 @@ async def store(tx: WriteTransaction, rejects: Sequence[Reject], *, replayed: bo
         [_text(row.fault.place) for row in rows],
         [_text(row.mapping) for row in rows],
         [_text(row.position) for row in rows],
+        [_text(row.read_from) for row in rows],
         [row.raw for row in rows],
         0 if replayed else 1,
     )

@@ -14,6 +14,7 @@ CONDITIONS = {
     "numbers": "quarantine_no = ANY(%(numbers)s)",
     "code": "code = %(code)s",
     "source": "source = %(source)s",
+    "read_from": "read_from = %(read_from)s",
     "from_us": "received >= %(from_us)s",
     "to_us": "received < %(to_us)s",
     "after": "quarantine_no > %(after)s",
@@ -25,12 +26,14 @@ CONDITIONS = {
 class Selection:
     """Quarantined events by number, code, source and receipt (µs, `to_us` exclusive); each that is given must hold.
 
-    `after` and `upto` bound their numbers: exclusive and inclusive.
+    `source` is the one that events name, `read_from` that of ours which brought them. `after` and `upto` bound their
+    numbers: exclusive and inclusive.
     """
 
     numbers: Sequence[int] | None = None
     code: str | None = None
     source: str | None = None
+    read_from: str | None = None
     from_us: int | None = None
     to_us: int | None = None
     after: int | None = None

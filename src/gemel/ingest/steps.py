@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -228,12 +229,11 @@ async def _store(
     """Quarantine some events of a request by their faults; return the number of each by its place."""
     decoded, mappings = request.decoded, request.replaying.mappings
     rejects = {
-        index: quarantine.reject_of(
-            decoded.events[index],
-            fault,
-            decoded.raw(index),
-            mappings[index] if mappings else request.sending.mapping,
-            decoded.places[index] if decoded.places is not None else None,
+        index: msgspec.structs.replace(
+            quarantine.reject_of(decoded.events[index], fault, decoded.raw(index)),
+            mapping=mappings[index] if mappings else request.sending.mapping,
+            position=decoded.places[index] if decoded.places is not None else None,
+            read_from=request.sending.source,
         )
         for index, fault in part
     }

@@ -111,7 +111,7 @@ class Feeder:
 
     def _figures(self) -> SourceFigures:
         by = self._held.by
-        return self._sink.intake.source(by.tenant, f"source:{by.source}")
+        return self._sink.intake.source(by.tenant, by.source)
 
     async def _read(self, source: Source) -> _Taken | None:
         """Read the next batch and prepare it, while the one before commits."""
@@ -184,7 +184,7 @@ class Feeder:
             batch.received_us,
             AuditEntry(f"source:{by.source}", None, "events.ingest", target, "ok", trace.trace_id),
             positions=[Position(names[part], at) for part, at in batch.position.items()],
-            sending=Sending(f"source:{by.source}", at and storable(at), batch.file, batch.mapping),
+            sending=Sending(by.source, at and storable(at), batch.file, batch.mapping),
             create_model=batch.create_model,
             trace=trace,
             guard=_Lease(self._held, {names[part]: at for part, at in batch.begins.items()}, drift),

@@ -47,8 +47,8 @@ def test_activity_tells_of_the_caller_s_tenant_alone(
     assert (busy["/busy"]["events"], busy["/busy"]["totals"]["accepted"]) == (2, 1)
     assert busy["/busy"]["codes"] == {"TwinUnknown": 1}
     assert busy["/busy"]["fresh"]["p95Ms"] > 0
-    assert (busy["source:line"]["state"], busy["source:line"]["failing"]) == ("waiting", True)
-    assert told["sources"][0]["name"] == "source:line"
+    assert (busy["line"]["state"], busy["line"]["failing"]) == ("waiting", True)
+    assert told["sources"][0]["name"] == "line"
     assert told["codes"] == {"TwinUnknown": 1}
     assert {"receive", "decode", "order", "commit"} <= told["stages"].keys()
     assert told["fromReceipt"]["p50Ms"] > 0

@@ -105,7 +105,7 @@ def test_messages_are_pushed_and_what_does_not_fit_waits(client: httpx.Client) -
     assert "1500.0" in history
     assert "2500.0" in history
     waiting = client.get(f"/v1/quarantine/{found['rejected'][0]['quarantine']}").json()
-    assert waiting["source"] == "plant"
+    assert (waiting["source"], waiting["readFrom"]) == ("plant", "flows")
     raw = json.loads(waiting["raw"])
     assert (raw["data"], raw["topic"]) == ({"samples": [messages[0]["samples"][1]]}, "plant/north/data")
     assert raw["mapping"] == f"flows@{kept['digest']}"
@@ -131,7 +131,9 @@ def test_one_body_is_one_message_unless_it_is_lines(client: httpx.Client) -> Non
 
 def test_a_position_goes_with_the_messages(client: httpx.Client) -> None:
     put(client, "pos", "version: 2\nsource: w\ntwins: [{twin: p-2, values: {flow: f}}]\n")
-    push(client, "pos", {"f": 1.0}, **{"Gemel-Source": "feed", "Gemel-Position": "17"})
+    sent = push(client, "pos", {"f": 1.0}, {"f": "?"}, **{"Gemel-Source": "feed", "Gemel-Position": "17"})
+    held = client.get(f"/v1/quarantine/{sent['rejected'][0]['quarantine']}").json()
+    assert (held["source"], held["readFrom"]) == ("w", "feed")
     assert client.get("/v1/sources/feed/position").json()["position"] == "17"
 
 

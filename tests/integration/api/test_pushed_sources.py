@@ -12,6 +12,7 @@ import pytest
 
 from gemel.base.clock import now_us
 from gemel.ingest.arrow import ARROW
+from gemel.observe.exposition import SourceState
 from support.api_site import PUMP, Site
 from support.arrow import Row, json_lines, stream_of, table_of
 from support.rpc import messages
@@ -107,7 +108,9 @@ def test_what_breaks_the_contract_is_dealt_with_by_its_policy(
         (rejected,) = result["rejected"]
         assert (rejected["index"], rejected["code"]) == (5, "DriftRange")
         held = client.get(f"/v1/quarantine/{rejected['quarantine']}").json()
-        assert held["place"] == "/data/flow"
+        assert (held["place"], held["readFrom"]) == ("/data/flow", name)
+        listed = client.get("/v1/quarantine", params={"readFrom": name}).json()["value"]
+        assert [each["number"] for each in listed] == [held["number"]]
         assert json.loads(held["raw"])["data"]["flow"] == 99.0
         # Once somebody knows that it may be taken, it is, as it came; the contract is not asked again.
         replayed = client.post("/v1/quarantine/replay", json={"numbers": [rejected["quarantine"]]})
@@ -149,6 +152,23 @@ def test_messages_through_a_mapping_are_looked_at_as_they_came(client: httpx.Cli
         ["DriftRange"] * 2,
     )
     assert drift(client, name) == {"range": ("f", 2, "quarantine")}
+
+
+def test_the_state_of_a_source_and_what_it_brought_stand_under_one_name(
+    site: Site, client: httpx.Client, name: str
+) -> None:
+    describe(client, name)
+    assert send(client, name, rows(4, 5000), arrow=False).status_code == 200
+    outside = site.app.state.services.metrics.outside
+    outside.sources = (SourceState(site.tenants["one"], name, "push", "running"),)
+    try:
+        told = [each for each in client.get("/v1/activity").json()["sources"] if each["state"]]
+        page = client.get("/metrics").text
+    finally:
+        outside.sources = ()
+    assert [(each["name"], each["state"], each["events"]) for each in told] == [(name, "running", 4)]
+    assert f'gemel_events_total{{source="{name}",tenant="one"}} 4.0' in page
+    assert f'gemel_source_state{{kind="push",source="{name}",state="running",tenant="one"}} 1.0' in page
 
 
 def test_grpc_names_a_source_as_well(site: Site, client: httpx.Client, name: str) -> None:

@@ -106,6 +106,33 @@ def test_groups_count_what_the_list_shows(database: Dsns) -> None:
     run(database, work)
 
 
+def test_what_brought_an_event_is_kept_beside_the_source_that_it_names(database: Dsns) -> None:
+    async def work(parts: TenantParts) -> None:
+        bad = [event(n, "later", temperature=float(n)) for n in range(3)]
+        await parts.send([bad[0]])
+        await parts.send([bad[1], "{nope"], sending=Sending("kA", "7"))
+        await parts.send([bad[2]], sending=Sending("kB"))
+        # Who brings the same bytes later is not who brought them; of what named nothing it is.
+        await parts.send([bad[0], bad[1]], sending=Sending("kC"))
+        expected = [("/test", "kC"), ("/test", "kA"), (None, "kA"), ("/test", "kB")]
+        assert [(each.source, each.read_from) for each in await held(parts)] == expected
+        await parts.replay()
+        assert [(each.source, each.read_from) for each in await held(parts)] == expected, "a replay keeps it"
+        of_ka = Selection(read_from="kA")
+        async with parts.db.read(parts.tenant) as tx:
+            assert [each.id for each in await quarantine.list_quarantine(tx, of_ka)] == ["1", None]
+            assert await quarantine.list_quarantine(tx, Selection(source="kA")) == []
+            both = Selection(read_from="kA", source="/test")
+            assert [each.id for each in await quarantine.list_quarantine(tx, both)] == ["1"]
+            groups = await count_groups(tx, ALL, ["readFrom"], 100)
+            assert [(g["readFrom"], g["events"]) for g in groups] == [("kA", 2), ("kC", 1), ("kB", 1)]
+        async with parts.db.write(parts.tenant) as tx:
+            assert await quarantine.discard(tx, of_ka) == 2
+        assert [each.read_from for each in await held(parts)] == ["kC", "kB"]
+
+    run(database, work)
+
+
 def test_a_patch_mends_and_what_it_does_not_mend_stays_as_it_came(database: Dsns) -> None:
     async def work(parts: TenantParts) -> None:
         await parts.send([event(1, "T0", temperature=1.0), event(2, "T0", humidity=1.0), "{nope"])

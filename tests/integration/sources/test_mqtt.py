@@ -363,12 +363,15 @@ def test_a_message_that_is_too_long_waits_by_its_beginning(play: Play, broker: M
             await send(broker, [*events(0, 3), ("plant/t0/x", b'{"x": "' + b"a" * (9 << 20)), *events(3, 6)])
             row = await shop.until(lambda row: row.counts["events"] == 7)
         assert (row.counts["accepted"], row.counts["quarantined"]) == (6, 1)
-        (raw,) = (
+        raw, source, read_from = (
             await shop.parts.db.query(
-                shop.parts.tenant, "SELECT raw FROM quarantine WHERE tenant = current_tenant()"
+                shop.parts.tenant,
+                "SELECT raw, source, read_from FROM quarantine WHERE tenant = current_tenant()",
             )
         )[0]
         assert bytes(raw).startswith(b'{"x": "aaa')
+        # It names no source that could be read; which of ours brought it is known.
+        assert (source, read_from) == (None, "s")
 
     play(scene)
 

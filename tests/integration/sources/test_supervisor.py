@@ -35,6 +35,8 @@ def test_what_comes_is_in_the_twin_once_and_acknowledged(play: Play) -> None:
             "batches": 10, "events": 95, "accepted": 95, "late": 0, "duplicate": 0, "corrected": 0, "quarantined": 0
         }  # fmt: skip
         assert (shop.peer.acknowledged, shop.peer.opened, shop.peer.closed) == (95, 1, 1)
+        # Under the name that its state has, so that metrics join.
+        assert list(shop.parts.ingest._intake.sources) == [(shop.parts.tenant, row.name)]
         await whole(shop, 95)
         # Left by a process that stopped in good order, it is there for the next.
         assert (await shop.row()).held is False

@@ -37,7 +37,7 @@ def activity(**more: Any) -> dict[str, Any]:
         "fromSource": fresh(84.2, 412.0),
         "fromReceipt": fresh(21.4, 88.1),
         "stages": {stage: fresh(1.0, 2.0 + place) for place, stage in enumerate((*STAGES, "new one"))},
-        "sources": [source("line-1"), source("source:kafka", state="running", behind=12850)],
+        "sources": [source("line-1"), source("kafka", state="running", behind=12850)],
         "routes": [{"name": "orders", "state": "retrying", "stuck": True, "behind": 4120, "lagS": 913.0}],
         "queues": {"patches": 3.0, "of another version": 0.0},
         "codes": {f"Code{n}": 9 - n for n in range(9)},
@@ -55,7 +55,7 @@ def drawn(told: dict[str, Any], width: int = 120, height: int = 60, *, terminal:
 def test_all_of_it_is_shown_on_a_wide_terminal() -> None:
     text = drawn(activity())
     shown = ("51,234 events/s", "p50 84.2 ms  p95 412 ms since source", "p95 88.1 ms since receipt", "7 late")
-    for each in (*shown, "line-1", "source:kafka", "running", "12,850", "orders retrying", "15 min", "Code0"):
+    for each in (*shown, "line-1", "kafka", "running", "12,850", "orders retrying", "15 min", "Code0"):
         assert each in text, each
     for each in (*STAGES, "new one", "patches to commit", "of another version", "others"):
         assert each in text, each
