@@ -98,6 +98,12 @@ def test_bad_rows_wait_in_quarantine_and_exit_says_so(site: Site, ingested: Path
 
     listed = site.run("quarantine", "list", "--code", "TwinUnknown", "--json").json()
     assert [event["subject"] for event in listed] == ["rig-2"] * 4
+    (reader,) = {event["readFrom"] for event in listed}
+    assert site.run("quarantine", "list", "--read-from", reader, "--json").json() == listed
+    grouped = site.run("quarantine", "list", "--group-by", "readFrom", "--json").json()
+    assert [(group["readFrom"], group["events"]) for group in grouped] == [(reader, 4)]
+    # The events name the mapping's source, not the file that they were read from.
+    assert "--read-from" in site.run("quarantine", "list", "--source", reader).err
     number = str(listed[0]["number"])
     shown = site.run("quarantine", "show", number)
     assert '"pressure"' in shown.out

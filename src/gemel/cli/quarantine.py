@@ -67,7 +67,8 @@ def list_events(
             print_rows(found, limit, server.as_json, lambda rows: _groups(names, rows))
             return
         asked = {**chosen.params(), "order": "desc" if after is None else "asc"}
-        print_rows(_pages(client, asked, after, min(limit + 1, PAGE)), limit, server.as_json, _table)
+        pages = _pages(client, asked, after, min(limit + 1, PAGE))
+        print_rows(pages, limit, server.as_json, lambda rows: _table(rows, chosen))
 
 
 @command(app, "show", ("gemel quarantine show 17", "the event as it arrived, with what is wrong marked"))
@@ -203,7 +204,12 @@ def _pages(client: Client, wanted: dict[str, str], after: int | None, size: int)
         after = page[-1]["number"]
 
 
-def _table(events: list[dict[str, Any]]) -> None:
+def _table(events: list[dict[str, Any]], chosen: Filter) -> None:
+    if not events and chosen.source is not None:
+        output.note(
+            "Nothing found. --source is what events name themselves; for what brought them: --read-from."
+        )
+        return
     columns = ("number", "code", "subject", "source", "readFrom", "message", "received", "seen")
     output.print_table(columns, [[event.get(name) for name in columns] for event in events])
 

@@ -128,13 +128,15 @@ def test_fields_types_times_and_clocks_of_events(client: httpx.Client, name: str
     base[2] = base[2]._replace(values={"flow": 1.0, "label": "x"})
     base[3] = base[3]._replace(time_us=None)
     base[4] = base[4]._replace(time_us=START_US)
+    # A clock that is ahead makes no latecomers of those behind it, and no pause.
     base[5] = base[5]._replace(time_us=now_us() + 4_000_000)
+    base[8] = base[8]._replace(time_us=START_US + 2700 * 1_000_000)
     answer = send(client, name, base, arrow=False)
     assert answer.status_code == 200
     found = {key: each[:2] for key, each in drift(client, name).items()}
     assert found == {
         "retyped": ("data.flow", 1), "new": ("data.label", 1), "time": (None, 1), "late": (None, 1),
-        "ahead": (None, 1),
+        "ahead": (None, 1), "rate": (None, 1),
     }  # fmt: skip
 
 

@@ -28,15 +28,16 @@ def test_what_comes_is_in_the_twin_once_and_acknowledged(play: Play) -> None:
     async def scene(shop: Workshop) -> None:
         shop.peer.messages = [message(n) for n in range(95)]
         await shop.describe()
-        async with shop.process():
+        async with shop.process() as reader:
             row = await shop.until(lambda row: row.counts["events"] == 95)
             assert (row.state, row.held) == ("running", True)
+            intake = reader._sources.sink.ingest._intake
         assert row.counts == {
             "batches": 10, "events": 95, "accepted": 95, "late": 0, "duplicate": 0, "corrected": 0, "quarantined": 0
         }  # fmt: skip
         assert (shop.peer.acknowledged, shop.peer.opened, shop.peer.closed) == (95, 1, 1)
         # Under the name that its state has, so that metrics join.
-        assert list(shop.parts.ingest._intake.sources) == [(shop.parts.tenant, row.name)]
+        assert list(intake.sources) == [(shop.parts.tenant, row.name)]
         await whole(shop, 95)
         # Left by a process that stopped in good order, it is there for the next.
         assert (await shop.row()).held is False
