@@ -228,7 +228,6 @@ def on_data(owned: Owned) -> Rows:
             Attempt("/v1/quarantine?code=TwinUnknown", 200),
             Attempt("/v1/quarantine?order=desc", 200),
             Attempt("/v1/quarantine?source=/one", 200),
-            Attempt("/v1/quarantine?readFrom=one-line", 200),
         ],
         ("GET", "/v1/quarantine/{number}"): [Attempt(f"/v1/quarantine/{owned.quarantined}", 404)],
         ("GET", "/v1/quarantine/groups"): [
@@ -245,7 +244,6 @@ def on_data(owned: Owned) -> Rows:
             Attempt("/v1/quarantine/replay", 200, {"json": {**numbers["json"], "dryRun": True}}),
             Attempt("/v1/quarantine/replay", 200, numbers),
             Attempt("/v1/quarantine/replay", 200, {"json": {"code": "PathNotInModel"}}),
-            Attempt("/v1/quarantine/replay", 200, {"json": {"readFrom": "one-line"}}),
         ],
         ("POST", "/v1/quarantine/discard"): [
             Attempt("/v1/quarantine/discard", 200, numbers),
