@@ -187,6 +187,8 @@ def test_grpc_names_a_source_as_well(site: Site, client: httpx.Client, name: str
     sent = [batch(1, number=1.0), batch(2, number=99.0), batch(3, text="x")]
     acks = list(site.stub().Ingest(iter(sent), metadata=site.metadata()))
     assert (acks[0].accepted + acks[0].late, acks[1].rejected[0].code) == (1, "DriftRange")
+    held = client.get(f"/v1/quarantine/{acks[1].rejected[0].quarantine}").json()
+    assert (held["source"], held["readFrom"]) == ("/rpc", name)
     assert acks[2].failure.code == "DriftRetyped"
     with pytest.raises(grpc.RpcError) as refused:
         list(site.stub().Ingest(iter([batch(4, number=1.0)]), metadata=site.metadata()))
