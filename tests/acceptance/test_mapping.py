@@ -64,7 +64,14 @@ def test_from_a_sample_to_values(site: Site, tmp_path: Path) -> None:
     assert tried.code == 4
     first, second = tried.json()["messages"]
     assert first["events"][0]["data"] == {"motorTemperature": 100.0, "running": True}
-    assert second["problems"] == ["twins[0].values.motorTemperature: 'n/a' is no number"]
+    (problem,) = second["problems"]
+    assert problem == "twins[0].values.motorTemperature: 'n/a' is no number"
+    assert {
+        "path": "mot_temp_degF",
+        "given": "n/a",
+        "target": "motorTemperature",
+        "problem": problem,
+    } in second["lines"]
 
     kept = site.run("mapping", "add", "plant", str(draft), "--json").json()
     assert (kept["version"], site.run("mapping", "list", "--json").json()) == (1, [kept])

@@ -13,29 +13,17 @@ from gemel.base.errors import Detail, InvalidError
 from gemel.ingest.events import Event
 from gemel.mapping.mapper import Mapped, Mapper
 from gemel.mapping.model_units import pint_unit
-from gemel.mapping.payload import Field, PayloadMapping, PayloadRule
+from gemel.mapping.payload import PayloadMapping, PayloadRule
+from gemel.mapping.preview_lines import Line, Roots, given_of, problem_line, roots_of
 from gemel.mapping.samples import leaves_of
 from gemel.mapping.scene import Message
 from gemel.mapping.units import conversion
 from gemel.models import TwinType
 
-__all__ = ["Line", "Preview", "model_problems", "preview"]
+__all__ = ["Preview", "model_problems", "preview"]
 
 MEMBER: Final = re.compile(r"\b(?:payload|item)\.([A-Za-z_]\w*)")
 FIRST: Final = re.compile(r'(?:\$[a-z]+\.?)?("(?:[^"\\]|\\.)*"|[A-Za-z_][\w-]*)')
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A field of a message beside what became of it; a side that there is not is empty (None)."""
-
-    path: str | None = None
-    given: Any = None
-    twin: str | None = None
-    target: str | None = None
-    value: Any = None
-    time: str | None = None
-    problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,24 +69,32 @@ def _same(one: str, other: str) -> bool:
 def _one(
     mapping: PayloadMapping, mapped: Mapped, message: Message, number: int, types: dict[str, TwinType]
 ) -> Preview:
-    events = [event for event, owner in zip(mapped.events, mapped.messages, strict=True) if owner == number]
+    places = [place for place, owner in enumerate(mapped.messages) if owner == number]
+    events = [mapped.events[place] for place in places]
     made = [event for event in events if isinstance(event, Event)]
     problems = [event.message for event in events if isinstance(event, Detail)]
-    payload = _payload(message)
+    payload = _payload(mapping, message)
     lines: list[Line] = []
     used: set[str] = set()
     for event in made:
         rule = _rule_of(mapping, event)
-        lines += _event_lines(rule, event, types.get(rule.model or ""), payload)
+        roots = roots_of(mapping, rule, message, payload, _place(event))
+        lines += _event_lines(rule, event, types.get(rule.model or ""), roots)
+    problems += [line.problem for line in lines if line.problem]
     for rule in mapping.twins:
         used |= _read(rule)
-    lines += [Line(problem=problem) for problem in problems]
+    lines += [
+        problem_line(mapping, mapped.raws[place], message, payload)
+        for place in places
+        if isinstance(mapped.events[place], Detail)
+    ]
     lines += [Line(path=path, given=value) for path, value in leaves_of(payload) if not _is_used(path, used)]
-    problems += [line.problem for line in lines if line.problem and line.target]
     return Preview(lines, [msgspec.to_builtins(event) for event in made], problems)
 
 
-def _payload(message: Message) -> Any:
+def _payload(mapping: PayloadMapping, message: Message) -> Any:
+    if mapping.format == "text":
+        return message.payload.decode(errors="replace")
     try:
         return msgspec.json.decode(message.payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -112,38 +108,20 @@ def _rule_of(mapping: PayloadMapping, event: Event) -> PayloadRule:
     return mapping.twins[int(event.id.rpartition(":")[2].partition(".")[0])]
 
 
-def _event_lines(rule: PayloadRule, event: Event, twin_type: TwinType | None, payload: Any) -> Iterator[Line]:
+def _event_lines(rule: PayloadRule, event: Event, twin_type: TwinType | None, roots: Roots) -> Iterator[Line]:
     time = None if event.time is None else event.time.isoformat().replace("+00:00", "Z")
-    item = _item(rule, event, payload)
     for target, value in event.data.items():
         field = rule.values.get(target) or next(
             (each for name, each in rule.values.items() if _fits_star(name, target)), None
         )
-        path, given = _given(field, item, target, rule)
+        path, given = ("(constant)", None) if field is None else given_of(field, target, rule, roots)
         yield Line(path, given, event.subject, target, value, time, _problem(twin_type, target, value))
 
 
-def _item(rule: PayloadRule, event: Event, payload: Any) -> Any:
-    if rule.each is None:
-        return payload
-    items = rule.each.read(payload)
+def _place(event: Event) -> int | None:
+    """Return which item of its rule's `each` an event is of: its id ends in that."""
     place = event.id.rpartition(".")[2]
-    values = list(items.values()) if isinstance(items, dict) else list(items or ())
-    return values[int(place)] if place.isdecimal() and int(place) < len(values) else None
-
-
-def _given(field: Field | None, item: Any, target: str, rule: PayloadRule) -> tuple[str, Any]:
-    if field is None:
-        return "(constant)", None
-    if field.path is None:
-        return "" if field.expression is None else f"= {field.expression.text}", None
-    path = field.path.text
-    if "*" in next((name for name, each in rule.values.items() if each is field), ""):
-        path = f"{path}.*"
-    given = field.path.read(item) if field.path.root is None and "*" not in path else None
-    return (
-        f"{rule.each.text}[].{path}" if rule.each is not None and field.path.root is None else path
-    ), given
+    return int(place) if place.isdecimal() else None
 
 
 def _fits_star(name: str, target: str) -> bool:
