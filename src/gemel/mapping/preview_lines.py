@@ -90,9 +90,9 @@ def problem_line(mapping: PayloadMapping, raw: bytes, message: Message, payload:
         return Line(_shown(path, rule), _read(path, roots), problem=problem)
     for target, field in _fields(rule):
         if problem.startswith((f"{field.place}:", f"{field.place} for ")):
-            path = _starred(target, field, problem, roots)
-            where, given = given_of(field, path, rule, roots)
-            return Line(where, given, target=path or None, problem=problem)
+            wanted = _starred(target, field, problem, roots)
+            where, given = given_of(field, wanted, rule, roots)
+            return Line(where, given, target=wanted or None, problem=problem)
     return Line(problem=problem)
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from gemel.mapping.mapper import Mapper
 from gemel.mapping.payload import parse_payload_mapping
-from gemel.mapping.preview import Line, Preview, preview
+from gemel.mapping.preview import Preview, preview
+from gemel.mapping.preview_lines import Line
 from gemel.mapping.scene import Message
 
 NOW_US = 1_769_860_800_000_000
