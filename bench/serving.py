@@ -23,7 +23,7 @@ OPENING = (
     "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
     f"""SELECT set_config('gemel.tenant', '{TENANT}', true), set_config('jit', 'off', true),
     set_config('statement_timeout', '60000', true)""",
-    """SELECT graph_epoch, model_epoch, (extract(epoch FROM retention_line) * 1000000)::bigint, promoted,
+    """SELECT change_no, graph_epoch, model_epoch, (extract(epoch FROM retention_line) * 1000000)::bigint, promoted,
     (extract(epoch FROM frozen) * 1000000)::bigint
     FROM tenant_head WHERE tenant = current_tenant()""",
 )
@@ -34,6 +34,13 @@ class TimedRead(ReadTransaction):
     """A snapshot that says how long its statements took: from when each was sent until its last row was here."""
 
     spent_s: float = 0.0
+
+    @classmethod
+    def of(cls, tx: ReadTransaction) -> TimedRead:
+        """Return the same transaction, timed."""
+        timed = cls.__new__(cls)
+        vars(timed).update(vars(tx))
+        return timed
 
     async def rows(self, sql: str, parameters: Parameters = (), *, keeps_plan: bool = True) -> list[Row]:
         """Run one statement and return its rows."""
@@ -63,8 +70,7 @@ class Serving:
     async def read(self) -> AsyncIterator[TimedRead]:
         """Open a snapshot of the default tenant."""
         async with self.database.read(TENANT) as tx:
-            head = (tx.epochs.graph, tx.epochs.models, tx.line_us, tx.promoted, tx.frozen_us)
-            yield TimedRead(tx.connection, tx.tenant, head, tx.cold_url)
+            yield TimedRead.of(tx)
 
     async def openings(self, count: int) -> tuple[list[float], list[float]]:
         """Open and end so many transactions with their head, and as many without, in turn; return how long, in s."""

@@ -275,7 +275,8 @@ async def look_ahead(
 
 
 async def _any_known(tx: ReadTransaction, keys: tuple[BigintArray, TextArray]) -> bool:
-    [[known]] = await tx.rows(ANY_KNOWN, keys)
+    # A plan that was kept from when there were few would look through all of them for each.
+    [[known]] = await tx.rows(ANY_KNOWN, keys, keeps_plan=False)
     return bool(known)
 
 

@@ -61,7 +61,8 @@ async def new_numbers(database: Database, tenant: int, count: int) -> list[int]:
 
 async def any_known(tx: ReadTransaction, twin_ids: TextArray) -> bool:
     """Say whether any of the ids is that of a twin, or was."""
-    [[known]] = await tx.rows(ANY_KNOWN, (twin_ids,))
+    # A plan that was kept from when there were few would look through all of them for each.
+    [[known]] = await tx.rows(ANY_KNOWN, (twin_ids,), keeps_plan=False)
     return bool(known)
 
 

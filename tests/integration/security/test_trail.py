@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import pwd
-from dataclasses import astuple
 from os import geteuid
 
 import psycopg
@@ -67,6 +66,14 @@ class Seen(ReadTransaction):
 
     statements: list[tuple[str, Parameters]]
 
+    @classmethod
+    def of(cls, tx: ReadTransaction) -> Seen:
+        """Return the same transaction, seen."""
+        seen = cls.__new__(cls)
+        vars(seen).update(vars(tx))
+        seen.statements = []
+        return seen
+
     async def rows(self, sql: str, parameters: Parameters = (), *, keeps_plan: bool = True) -> list[Row]:
         self.statements.append((sql, parameters))
         return await super().rows(sql, parameters, keeps_plan=keeps_plan)
@@ -77,10 +84,7 @@ def test_a_filter_by_action_reads_the_index_and_only_the_tenants_own(database: D
         async with open_tenant(database) as (served, number), open_tenant(database) as (_, other):
             fill(database, number, other)
             async with served.read(number) as tx:
-                seen = Seen(
-                    tx.connection, number, (*astuple(tx.epochs), tx.line_us, tx.promoted, tx.frozen_us)
-                )
-                seen.statements = []
+                seen = Seen.of(tx)
                 rows = await list_audit(seen, 100, AuditFilter(action="key.revoke"))
                 assert [row.action for row in rows] == ["key.revoke.x", "key.revoke"]
                 ((sql, parameters),) = seen.statements
