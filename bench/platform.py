@@ -22,6 +22,8 @@ import psutil
 __all__ = ["MemoryWatch", "Platform", "free_port", "running"]
 
 READY_S_MAX = 60.0
+WATCH_S = 0.25
+"""How often memory is looked at: a look goes through all processes, on the cores that are measured."""
 PORTS = range(15_000, 30_000)
 """Below those that the kernel gives to connections."""
 
@@ -136,7 +138,7 @@ class MemoryWatch:
         self._thread.join()
 
     def _watch(self) -> None:
-        while not self._stop.wait(0.05):
+        while not self._stop.wait(WATCH_S):
             total = self._process.memory_info().rss
             for child in self._process.children(recursive=True):
                 try:
